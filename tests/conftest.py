@@ -1,0 +1,86 @@
+"""A small VOC folder and its records, and a network that is quick to run."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn8s_ms import device, records, voc
+
+TINY = {"widths": (4, 4, 8, 8, 8), "fc_width": 16}
+
+# (name, height, width): sides that are no multiples of 32, and two images of one padded size.
+SIZES = [("a", 70, 90), ("b", 90, 70), ("c", 65, 96), ("d", 40, 150), ("e", 64, 64)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _configured():
+    device.configure("CPU")
+
+
+@pytest.fixture
+def tiny_network(monkeypatch):
+    """Makes the entry points build a network of a few thousand parameters."""
+    import functools
+
+    from fcn8s_ms import model
+
+    monkeypatch.setattr(model, "FCN8s", functools.partial(model.FCN8s, **TINY))
+
+
+def write_mask(path, ids):
+    mask = Image.fromarray(ids)
+    mask.putpalette(voc.palette().tobytes())
+    mask.save(path)
+
+
+def draw_pair(name, height, width):
+    """An image, and a label whose classes show in the image's colours."""
+    rng = np.random.RandomState(sum(map(ord, name)))
+    label = np.zeros((height, width), np.uint8)
+    cv2.circle(label, (width // 2, height // 2), min(height, width) // 3, 15, -1)
+    cv2.rectangle(label, (3, 3), (width // 3, height // 3), 7, -1)
+    cv2.circle(label, (width // 2, height // 2), min(height, width) // 3, 255, 1)
+    image = voc.palette()[label][:, :, ::-1] // 2 + rng.randint(0, 100, (height, width, 3))
+    return image.astype(np.uint8), label
+
+
+def write_voc(root, sizes=SIZES, val=2):
+    """Writes a VOC folder; the last `val` images are the val list. Returns VOC2012's path."""
+    folder = root / "VOCdevkit" / "VOC2012"
+    lists = folder / "ImageSets" / "Segmentation"
+    for path in (folder / "JPEGImages", folder / "SegmentationClass", lists):
+        path.mkdir(parents=True)
+    for name, height, width in sizes:
+        image, label = draw_pair(name, height, width)
+        encoded = cv2.imencode(".jpg", image)[1]
+        (folder / "JPEGImages" / f"{name}.jpg").write_bytes(encoded.tobytes())
+        write_mask(folder / "SegmentationClass" / f"{name}.png", label)
+    names = [name for name, _, _ in sizes]
+    for split, chosen in (("train", names[:-val]), ("val", names[-val:]), ("trainval", names)):
+        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in chosen))
+    return folder
+
+
+@pytest.fixture
+def voc_folder(tmp_path):
+    return write_voc(tmp_path / "voc")
+
+
+@pytest.fixture(scope="session")
+def record(tmp_path_factory):
+    """Record of all images of the small VOC folder; not to be changed."""
+    root = tmp_path_factory.mktemp("records")
+    path = root / "all.mindrecord"
+    records.build_records(records.voc_pairs(write_voc(root / "voc"), "trainval"), path)
+    return path
+
+
+def clean_environment(**variables):
+    """This process's environment without what a test or `configure` set."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.endswith("_MAX_CPU_ISA")
+    }
+    return {**environment, **variables}

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from fcn8s_ms import confusion
+
+# Truth in rows: class 0 three right, one taken for 1; class 1 two right, two taken for 0; class 2
+# absent in truth, once predicted for a pixel of class 1.
+MATRIX = np.array([[3, 1, 0], [2, 2, 1], [0, 0, 0]])
+
+
+def test_counts():
+    label = np.array([[0, 0, 0, 0, 1], [1, 1, 1, 1, 255]])
+    prediction = np.array([[0, 0, 0, 1, 1], [1, 0, 0, 2, 2]])
+    assert confusion.confusion_matrix(label, prediction, 3).tolist() == MATRIX.tolist()
+
+
+@pytest.mark.parametrize("num_class", [2, 21, 256, 300])
+def test_every_pair_has_its_place(num_class):
+    rng = np.random.RandomState(0)
+    label = rng.randint(0, num_class, 5000)
+    prediction = rng.randint(0, num_class, 5000)
+    expected = np.zeros((num_class, num_class), np.int64)
+    np.add.at(expected, (label, prediction), 1)
+    found = confusion.confusion_matrix(label.astype(np.int32), prediction, num_class)
+    assert found.dtype == np.int64
+    assert (found == expected).all()
+
+
+def test_scores_by_hand():
+    assert confusion.pixel_accuracy(MATRIX) == pytest.approx(5 / 9)
+    assert confusion.mean_pixel_accuracy(MATRIX) == pytest.approx((3 / 4 + 2 / 5) / 2)
+    assert confusion.mean_iou(MATRIX) == pytest.approx((3 / 6 + 2 / 6 + 0) / 3)
+    assert confusion.frequency_weighted_iou(MATRIX) == pytest.approx(4 / 9 * 3 / 6 + 5 / 9 * 2 / 6)
+
+
+def test_classes_that_never_occur_do_not_count():
+    matrix = np.zeros((5, 5), int)
+    matrix[:3, :3] = MATRIX
+    assert confusion.mean_iou(matrix) == pytest.approx(confusion.mean_iou(MATRIX))
+    assert np.isnan(confusion.class_iou(matrix)[3:]).all()
+    assert np.isnan(confusion.class_accuracy(matrix)[2:]).all()
+
+
+def test_no_labelled_pixel():
+    values = confusion.scores(np.zeros((3, 3), int))
+    assert np.isnan(list(values.values())).all()
+
+
+def test_shapes_that_differ():
+    with pytest.raises(ValueError, match="bring both to one size"):
+        confusion.confusion_matrix(np.zeros((2, 3), int), np.zeros((3, 2), int), 2)
+
+
+def test_prediction_outside_the_classes():
+    with pytest.raises(ValueError, match="for 3 classes"):
+        confusion.confusion_matrix(np.array([0, 255]), np.array([3, 0]), 3)
+    ignored = confusion.confusion_matrix(np.array([0, 255]), np.array([2, 3]), 3)
+    assert ignored.sum() == 1
