@@ -1,0 +1,207 @@
+"""FCN-8s on a VGG-16 backbone with BatchNorm.
+
+Long, Shelhamer, Darrell: "Fully Convolutional Networks for Semantic Segmentation",
+https://arxiv.org/abs/1411.4038. Parameter names, order and shapes are those of MindSpore's
+FCN-8s tutorial, so its published checkpoints load by name.
+"""
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+__all__ = ["FCN8s", "STRIDE", "bilinear_kernel"]
+
+STRIDE = 32
+"""Pixels of input for one cell of the deepest feature map: sides must be multiples of it."""
+
+VGG16_DEPTHS = (2, 2, 3, 3, 3)
+VGG16_WIDTHS = (64, 128, 256, 512, 512)
+FC_WIDTH = 4096
+
+
+class _MatMulConv2d(nn.Conv2d):
+    """The stride-1 'same' convolution of `nn.Conv2d`, computed as one matrix product.
+
+    On a CPU, oneDNN computes a convolution's weight gradient with its reference kernel, some
+    hundred times slower, once the weight times the number of threads outgrows its scratch memory.
+    conv6 (4096x512x7x7, 411 MB) does. The matrix product of the flattened weight and the unfolded
+    patches has no such limit. The parameter stays one tensor (out_channels, in_channels, k, k).
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.matmul = ops.MatMul()
+
+    def construct(self, x):
+        n, c, h, w = x.shape
+        k = self.kernel_size[0]
+        patches = ops.unfold(x, k, padding=k // 2)  # n, c*k*k, h*w
+        patches = ops.reshape(ops.transpose(patches, (1, 0, 2)), (c * k * k, -1))
+        weight = ops.reshape(self.weight, (self.out_channels, c * k * k))
+        y = ops.reshape(self.matmul(weight, patches), (self.out_channels, n, h, w))
+        return ops.transpose(y, (1, 0, 2, 3))
+
+
+def bilinear_kernel(channels: int, kernel_size: int) -> np.ndarray:
+    """Weight of a transposed convolution that interpolates each channel bilinearly.
+
+    Args:
+        channels: input and output channels of the layer.
+        kernel_size: side of the kernel, twice the stride.
+
+    Returns:
+        float32 array (channels, channels, kernel_size, kernel_size): the triangle filter where
+        input and output channel agree, else 0.
+
+    Source: section 3.3 of the paper (initialisation of the upsampling layers).
+    """
+    centre = (kernel_size - 1) / 2
+    factor = (kernel_size + 1) // 2
+    line = 1 - np.abs(np.arange(kernel_size) - centre) / factor
+    weight = np.zeros((channels, channels, kernel_size, kernel_size), np.float32)
+    diagonal = np.arange(channels)
+    weight[diagonal, diagonal] = np.outer(line, line)
+    return weight
+
+
+def _conv_bn_relu(in_channels, out_channels, kernel_size, conv_class=nn.Conv2d):
+    return [
+        conv_class(
+            in_channels=in_channels,
+            out_channels=out_channels,
+            kernel_size=kernel_size,
+            stride=1,
+            pad_mode="same",
+            has_bias=False,
+            weight_init="xavier_uniform",
+        ),
+        nn.BatchNorm2d(num_features=out_channels, momentum=0.9),
+        nn.ReLU(),
+    ]
+
+
+def _stage(in_channels, out_channels, depth):
+    layers = []
+    for _ in range(depth):
+        layers += _conv_bn_relu(in_channels, out_channels, kernel_size=3)
+        in_channels = out_channels
+    return nn.SequentialCell(layers)
+
+
+def _pool():
+    return nn.MaxPool2d(kernel_size=2, stride=2, pad_mode="valid")
+
+
+def _score(in_channels, n_class):
+    return nn.Conv2d(
+        in_channels=in_channels,
+        out_channels=n_class,
+        kernel_size=1,
+        stride=1,
+        pad_mode="same",
+        has_bias=False,
+        weight_init="xavier_uniform",
+    )
+
+
+def _upscore(n_class, stride, upsample_init):
+    kernel_size = 2 * stride
+    if upsample_init == "bilinear":
+        weight_init = Tensor(bilinear_kernel(n_class, kernel_size))
+    else:
+        weight_init = upsample_init
+    return nn.Conv2dTranspose(
+        in_channels=n_class,
+        out_channels=n_class,
+        kernel_size=kernel_size,
+        stride=stride,
+        pad_mode="same",
+        has_bias=False,
+        weight_init=weight_init,
+    )
+
+
+class FCN8s(nn.Cell):
+    """FCN-8s: class scores from pool3 (1/8), pool4 (1/16) and conv7 (1/32), added up.
+
+    Args:
+        n_class: number of classes.
+        widths: channels of conv1…conv5.
+        fc_width: channels of conv6 and conv7.
+        upsample_init: `'xavier_uniform'` (the tutorial's code) or `'bilinear'` (the paper) for the
+            three transposed convolutions.
+
+    Inputs:
+        x: float32 Tensor (N, 3, H, W), normalised BGR. H and W are multiples of 32;
+        `fcn8s_ms.transforms.pad_to_multiple` pads an image of another size.
+
+    Outputs:
+        float32 Tensor (N, n_class, H, W): logits.
+
+    Raises:
+        ValueError: an argument is out of range, or H or W is not a multiple of 32.
+
+    Source: https://arxiv.org/abs/1411.4038, figure 3. The backbone is VGG-16 with BatchNorm; conv6
+    and conv7 are its fully connected layers as convolutions.
+    """
+
+    def __init__(
+        self,
+        n_class: int,
+        *,
+        widths=VGG16_WIDTHS,
+        fc_width: int = FC_WIDTH,
+        upsample_init: str = "xavier_uniform",
+    ):
+        super().__init__()
+        if n_class < 2:
+            raise ValueError(f"n_class is {n_class}; segmentation needs at least 2 classes")
+        if len(widths) != len(VGG16_DEPTHS):
+            raise ValueError(f"widths has {len(widths)} values; give one for each of conv1…conv5")
+        if upsample_init not in ("xavier_uniform", "bilinear"):
+            raise ValueError(
+                f"upsample_init is {upsample_init!r}; choose 'xavier_uniform' or 'bilinear'"
+            )
+        self.n_class = n_class
+        on_cpu = ms.get_context("device_target") == "CPU"
+        conv6_class = _MatMulConv2d if on_cpu else nn.Conv2d
+
+        self.conv1 = _stage(3, widths[0], VGG16_DEPTHS[0])
+        self.pool1 = _pool()  # 1/2
+        self.conv2 = _stage(widths[0], widths[1], VGG16_DEPTHS[1])
+        self.pool2 = _pool()  # 1/4
+        self.conv3 = _stage(widths[1], widths[2], VGG16_DEPTHS[2])
+        self.pool3 = _pool()  # 1/8
+        self.conv4 = _stage(widths[2], widths[3], VGG16_DEPTHS[3])
+        self.pool4 = _pool()  # 1/16
+        self.conv5 = _stage(widths[3], widths[4], VGG16_DEPTHS[4])
+        self.pool5 = _pool()  # 1/32
+        self.conv6 = nn.SequentialCell(
+            _conv_bn_relu(widths[4], fc_width, kernel_size=7, conv_class=conv6_class)
+        )
+        self.conv7 = nn.SequentialCell(_conv_bn_relu(fc_width, fc_width, kernel_size=1))
+
+        self.score_fr = _score(fc_width, n_class)  # 1/32
+        self.upscore2 = _upscore(n_class, 2, upsample_init)  # 1/32 -> 1/16
+        self.score_pool4 = _score(widths[3], n_class)
+        self.upscore_pool4 = _upscore(n_class, 2, upsample_init)  # 1/16 -> 1/8
+        self.score_pool3 = _score(widths[2], n_class)
+        self.upscore8 = _upscore(n_class, 8, upsample_init)  # 1/8 -> 1
+
+    def construct(self, x):
+        height, width = x.shape[2], x.shape[3]
+        if height % STRIDE != 0 or width % STRIDE != 0:
+            raise ValueError(
+                f"input of height {height} and width {width}: both must be multiples of 32; "
+                "pad the image with fcn8s_ms.transforms.pad_to_multiple and crop the logits back"
+            )
+        pool1 = self.pool1(self.conv1(x))  # 1/2
+        pool2 = self.pool2(self.conv2(pool1))  # 1/4
+        pool3 = self.pool3(self.conv3(pool2))  # 1/8
+        pool4 = self.pool4(self.conv4(pool3))  # 1/16
+        pool5 = self.pool5(self.conv5(pool4))  # 1/32
+        conv7 = self.conv7(self.conv6(pool5))  # 1/32
+
+        fused = self.upscore2(self.score_fr(conv7))  # 1/16
+        fused = self.upscore_pool4(fused + self.score_pool4(pool4))  # 1/8
+        return self.upscore8(fused + self.score_pool3(pool3))  # 1

@@ -1,0 +1,163 @@
+import json
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import cv2
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from fcn8s_ms.model import FCN8s, _MatMulConv2d, bilinear_kernel
+
+from .conftest import TINY, clean_environment
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def fill(network):
+    """Gives every parameter a value that follows from its name, as the golden outputs' network."""
+    for name, parameter in network.parameters_dict().items():
+        rng = np.random.RandomState(zlib.crc32(name.encode()) % 2**32)
+        value = rng.standard_normal(parameter.shape).astype(np.float32)
+        kind = name.rsplit(".", 1)[-1]
+        if kind == "moving_variance":
+            value = 0.5 + np.abs(value)
+        elif kind == "gamma":
+            value = 1 + 0.1 * value
+        elif kind in ("beta", "moving_mean"):
+            value = 0.1 * value
+        else:
+            value = value * np.float32(np.sqrt(2 / np.prod(parameter.shape[1:])))
+        parameter.set_data(Tensor(value.astype(np.float32)))
+
+
+@pytest.fixture(scope="module")
+def full_network():
+    return FCN8s(21)
+
+
+def test_golden_parameters(full_network):
+    expected = json.loads((GOLDEN / "parameters.json").read_text())
+    found = {name: list(value.shape) for name, value in full_network.parameters_dict().items()}
+    assert list(found.items()) == list(expected.items())
+    assert sum(np.prod(shape) for shape in found.values()) == 134_526_944
+
+
+def test_golden_forward(full_network):
+    golden = np.load(GOLDEN / "forward.npz")
+    fill(full_network)
+    full_network.set_train(False)
+    logits = full_network(Tensor(golden["x"])).asnumpy()
+    assert logits.shape == golden["logits"].shape
+    assert np.abs(logits - golden["logits"]).max() <= 1e-4 * np.abs(golden["logits"]).max()
+
+
+def test_training_step_uses_no_reference_kernel():
+    """The full network's forward and backward pass, by the names of the kernels oneDNN ran."""
+    code = (
+        "import numpy as np, mindspore as ms\n"
+        "from fcn8s_ms.device import configure; configure('CPU')\n"
+        "from fcn8s_ms.model import FCN8s\n"
+        "net = FCN8s(21); net.set_train()\n"
+        "x = ms.Tensor(np.ones((1, 3, 32, 32), np.float32))\n"
+        "def loss(x):\n"
+        "    return net(x).sum()\n"
+        "ms.value_and_grad(loss, None, net.trainable_params())(x)\n"
+    )
+    script = Path(os.environ.get("PYTEST_TMP", "/tmp")) / f"kernels_{os.getpid()}.py"
+    script.write_text(code)
+    try:
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            env=clean_environment(ONEDNN_VERBOSE="1", DNNL_VERBOSE="1"),
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        script.unlink()
+    assert done.returncode == 0, done.stderr[-2000:]
+    calls = [line for line in done.stdout.splitlines() if ",exec," in line]
+    convolutions = [line for line in calls if ",convolution," in line]
+    assert len(convolutions) > 30
+    assert not [line for line in convolutions if ",ref" in line]
+
+
+def test_matmul_convolution_equals_convolution():
+    rng = np.random.RandomState(0)
+    arguments = {
+        "in_channels": 3,
+        "out_channels": 5,
+        "kernel_size": 7,
+        "stride": 1,
+        "pad_mode": "same",
+        "has_bias": False,
+    }
+    plain, product = nn.Conv2d(**arguments), _MatMulConv2d(**arguments)
+    weight = Tensor(rng.standard_normal((5, 3, 7, 7)).astype(np.float32))
+    plain.weight.set_data(weight)
+    product.weight.set_data(weight)
+    assert product.weight.shape == (5, 3, 7, 7)
+    x = Tensor(rng.standard_normal((2, 3, 6, 9)).astype(np.float32))
+    scale = Tensor(rng.standard_normal((2, 5, 6, 9)).astype(np.float32))
+
+    def result(layer):
+        def weighted(x):
+            return (layer(x) * scale).sum()
+
+        value, gradients = ms.value_and_grad(weighted, 0, layer.trainable_params())(x)
+        return [layer(x), value, gradients[0], gradients[1][0]]
+
+    for one, other in zip(result(product), result(plain)):
+        one, other = one.asnumpy(), other.asnumpy()
+        assert one.shape == other.shape
+        assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
+
+
+@pytest.mark.parametrize("stride", [2, 8])
+def test_bilinear_initialisation_interpolates(stride):
+    network = FCN8s(3, upsample_init="bilinear", **TINY)
+    layer = network.upscore8 if stride == 8 else network.upscore2
+    picture = np.random.RandomState(1).rand(10, 12).astype(np.float32)
+    x = np.stack([picture, 2 * picture, -picture])[np.newaxis]
+    found = layer(Tensor(x)).asnumpy()[0]
+    size = (12 * stride, 10 * stride)
+    expected = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    inside = (slice(stride, -stride), slice(stride, -stride))
+    for channel, factor in enumerate((1, 2, -1)):
+        assert found[channel].shape == expected.shape
+        assert np.allclose(found[channel][inside], factor * expected[inside], atol=1e-5)
+
+
+def test_bilinear_kernel_by_hand():
+    line = np.array([0.25, 0.75, 0.75, 0.25])
+    kernel = bilinear_kernel(2, 4)
+    assert np.allclose(kernel[0, 0], np.outer(line, line))
+    assert not kernel[0, 1].any()
+
+
+@pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE])
+def test_side_that_is_no_multiple_of_32(mode):
+    network = FCN8s(3, **TINY)
+    ms.set_context(mode=mode)
+    try:
+        with pytest.raises(ValueError, match="height 64 and width 50.*pad_to_multiple"):
+            network(Tensor(np.zeros((1, 3, 64, 50), np.float32)))
+    finally:
+        ms.set_context(mode=ms.GRAPH_MODE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_class": 1}, "at least 2 classes"),
+        ({"n_class": 3, "widths": (4, 4)}, "each of conv1…conv5"),
+        ({"n_class": 3, "upsample_init": "nearest"}, "choose 'xavier_uniform' or 'bilinear'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        FCN8s(**arguments)
