@@ -37,14 +37,20 @@ class CrossEntropyLoss(nn.Cell):
             self.class_weights = Tensor(np.asarray(class_weights, np.float32))
 
     def construct(self, logits, label):
-        log_probability = ops.log_softmax(ops.cast(logits, ms.float32), 1)
+        logits = ops.cast(logits, ms.float32)
         valid = ops.not_equal(label, self.ignore_label)
         label = ops.select(valid, label, ops.zeros_like(label))
-        picked = ops.gather_elements(log_probability, 1, ops.expand_dims(label, 1))
         weight = ops.cast(valid, ms.float32)
         if self.class_weights is not None:
             weight = weight * ops.gather(self.class_weights, label, 0)
+
+        # log(sum(exp)) by hand: the gradient of log_softmax over an axis that is not the last takes
+        # a fifth of a second a step on a CPU at crop 128, this a tenth of that.
+        logits = logits - ops.stop_gradient(ops.amax(logits, 1, keepdims=True))
+        log_sum = ops.log(ops.reduce_sum(ops.exp(logits), 1))
+        picked = ops.squeeze(ops.gather_elements(logits, 1, ops.expand_dims(label, 1)), 1)
+        loss = ops.reduce_sum((log_sum - picked) * weight)
+
         total = ops.reduce_sum(weight)
-        # Nothing valid: the numerator is 0, and so is the loss.
-        total = ops.select(total > 0, total, ops.ones_like(total))
-        return -ops.reduce_sum(ops.squeeze(picked, 1) * weight) / total
+        # Without a valid pixel the sum of losses is 0; so is the mean.
+        return loss / ops.select(total > 0, total, ops.ones_like(total))
