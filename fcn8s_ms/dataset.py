@@ -1,0 +1,291 @@
+"""`SegDataset`: from a MindRecord file to batches for training or evaluation."""
+
+import logging
+import zlib
+
+import cv2
+import mindspore.dataset as ds
+import numpy as np
+
+from . import transforms
+from .device import available_cpus
+from .errors import InputError
+from .records import open_record
+from .voc import IGNORE_LABEL, NUM_CLASSES
+
+__all__ = ["SegDataset"]
+
+logger = logging.getLogger(__name__)
+
+_STRIDE = 32
+# Evaluation sorts images of up to 64 x 64 strides (2048 x 2048 pixels) into batches of equal size;
+# a larger image is a batch of its own.
+_MAX_STRIDES = 64
+
+
+class _EpochCounter(ds.DSCallback):
+    """Number of the epoch that the pipeline is preparing, from 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.epoch = 1
+
+    def ds_epoch_begin(self, ds_run_context):
+        self.epoch = ds_run_context.cur_epoch_num
+
+
+def _clamped(name: str, asked: int) -> int:
+    if asked < 1:
+        raise InputError(f"{name} is {asked}; at least one is needed")
+    limit = available_cpus()
+    if asked > limit:
+        logger.warning("%s %d is more than the %d CPUs here: using %d", name, asked, limit, limit)
+    return min(asked, limit)
+
+
+class SegDataset:
+    """Images and labels of a MindRecord file, prepared for FCN-8s.
+
+    Training yields random crops. Their randomness depends on the seed, the epoch and the sample
+    alone, so a run repeats whatever the number of workers. Evaluation yields every image once, at
+    its own size but for padding to a multiple of 32, in batches of equal padded size.
+
+    Args:
+        image_mean: mean of the channels, BGR, 0…255.
+        image_std: standard deviation of the channels, BGR.
+        data_file: MindRecord file with the columns `data`, `label`, `file_name`.
+        batch_size: samples a batch.
+        crop_size: side of the training crops, in pixels.
+        max_scale: largest random factor of both sides.
+        min_scale: least random factor.
+        ignore_label: label of pixels that do not count.
+        num_classes: number of classes; a label outside is an error.
+        num_readers: workers that read the file.
+        num_parallel_calls: workers (threads) that prepare samples.
+        training: random crops, shuffled, of full batches only; else evaluation.
+        seed: of order and crops; None takes a fresh one.
+        num_shards: number of parts the samples are dealt to, one for each device; None for all.
+        shard_id: which part, 0…num_shards-1.
+
+    Raises:
+        InputError: an argument is out of range, or the file cannot be read.
+
+    Source: the tutorial's `SegDataset`.
+    """
+
+    def __init__(
+        self,
+        image_mean,
+        image_std,
+        data_file="",
+        batch_size=32,
+        crop_size=512,
+        max_scale=2.0,
+        min_scale=0.5,
+        ignore_label=IGNORE_LABEL,
+        num_classes=NUM_CLASSES,
+        num_readers=2,
+        num_parallel_calls=4,
+        *,
+        training: bool = True,
+        seed: int | None = None,
+        num_shards: int | None = None,
+        shard_id: int | None = None,
+    ):
+        if not 0 < min_scale <= max_scale:
+            raise InputError(
+                f"scales {min_scale}…{max_scale} are no range; need 0 < min_scale <= max_scale"
+            )
+        for name, value in (("batch_size", batch_size), ("crop_size", crop_size)):
+            if value < 1:
+                raise InputError(f"{name} is {value}; it must be positive")
+        if crop_size % _STRIDE:
+            raise InputError(
+                f"crop_size {crop_size} is not a multiple of 32; "
+                f"take {-(-crop_size // _STRIDE) * _STRIDE}"
+            )
+        if (num_shards is None) != (shard_id is None):
+            raise InputError("num_shards and shard_id go together; give both or neither")
+        self.data_file, self.num_samples = open_record(data_file)
+        self.image_mean = np.asarray(image_mean, np.float32)
+        self.image_std = np.asarray(image_std, np.float32)
+        self.batch_size = batch_size
+        self.crop_size = crop_size
+        self.max_scale = max_scale
+        self.min_scale = min_scale
+        self.ignore_label = ignore_label
+        self.num_classes = num_classes
+        self.num_readers = _clamped("num_readers", num_readers)
+        self.num_parallel_calls = _clamped("num_parallel_calls", num_parallel_calls)
+        self.training = training
+        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self.num_shards = num_shards
+        self.shard_id = shard_id
+
+        self.fault = None  # what went wrong in a worker, for `explain`
+
+        self._table = transforms.normalization_table(self.image_mean, self.image_std)
+        self._foreign = np.ones(256, np.uint8)
+        self._foreign[:num_classes] = 0
+        self._foreign[ignore_label] = 0
+        if training and self.num_samples // (num_shards or 1) < batch_size:
+            raise InputError(
+                f"{self.data_file} has {self.num_samples} images for batches of {batch_size}"
+                f"{f' on {num_shards} devices' if num_shards else ''}; lower the batch size"
+            )
+
+    def preprocess_dataset(self, image, label, rng=None):
+        """Prepares one training sample.
+
+        Args:
+            image: bytes of an image file, or an array that holds them.
+            label: bytes of a PNG of class ids.
+            rng: where random numbers come from, `numpy.random`'s global generator without; drawn
+                as `transforms.augment` says.
+
+        Returns:
+            float32 array (3, crop_size, crop_size), int32 array (crop_size, crop_size).
+
+        Raises:
+            InputError: image or label cannot be decoded, or the label has ids that are no class.
+        """
+        image, label = self._decode(image, label, "sample")
+        return self._augment(image, label, np.random if rng is None else rng)
+
+    def get_dataset(self):
+        """Builds the MindSpore pipeline.
+
+        Returns:
+            Dataset with the columns `data`, float32 (N, 3, H, W), and `label`, int32 (N, H, W).
+        """
+        shards = {}
+        if self.num_shards is not None:
+            shards = {"num_shards": self.num_shards, "shard_id": self.shard_id}
+        return self._training(shards) if self.training else self._evaluation(shards)
+
+    def explain(self, error: RuntimeError) -> Exception:
+        """What to raise for an error of the pipeline: the fault behind it if there is one.
+
+        MindSpore wraps whatever goes wrong in a worker into a RuntimeError of many lines.
+        """
+        if self.fault is not None:
+            return self.fault
+        if "dataset pipeline" in str(error).lower():
+            return InputError(
+                f"{self.data_file} cannot be read to its end: it is damaged; build or download it "
+                "again"
+            )
+        return error
+
+    def _training(self, shards):
+        ds.config.set_seed(self.seed)
+        dataset = ds.MindDataset(
+            str(self.data_file),
+            columns_list=["data", "label", "file_name"],
+            num_parallel_workers=self.num_readers,
+            shuffle=True,
+            **shards,
+        )
+        # Shuffled while still encoded: a buffer of crops would hold 4 MB each.
+        dataset = dataset.shuffle(max(10 * self.batch_size, 2))
+        counter = _EpochCounter()
+
+        def prepare(image, label, file_name):
+            name = str(file_name)
+            rng = self._generator(counter.epoch, name)
+            return self._guarded(lambda: self._augment(*self._decode(image, label, name), rng))
+
+        return self._map(dataset, prepare, [counter]).batch(self.batch_size, drop_remainder=True)
+
+    def _evaluation(self, shards):
+        if shards and self.num_samples % self.num_shards:
+            # Equal shares without counting an image twice: the filler's label is all ignored.
+            ignored = np.full((_STRIDE, _STRIDE), self.ignore_label, np.uint8)
+            png = cv2.imencode(".png", ignored)[1].tobytes()
+            shards["padded_sample"] = {"data": png, "label": png, "file_name": ""}
+            shards["num_padded"] = -self.num_samples % self.num_shards
+        dataset = ds.MindDataset(
+            str(self.data_file),
+            columns_list=["data", "label", "file_name"],
+            num_parallel_workers=self.num_readers,
+            shuffle=False,
+            **shards,
+        )
+
+        def prepare(image, label, file_name):
+            return self._guarded(lambda: self._whole(*self._decode(image, label, str(file_name))))
+
+        dataset = self._map(dataset, prepare)
+        if self.batch_size == 1:
+            return dataset.batch(1)
+        buckets = list(range(1, _MAX_STRIDES * _MAX_STRIDES + 1))
+        return dataset.bucket_batch_by_length(
+            ["label"],
+            buckets,
+            [self.batch_size] * len(buckets) + [1],
+            element_length_function=_size_bucket,
+            drop_remainder=False,
+        )
+
+    def _map(self, dataset, prepare, callbacks=None):
+        return dataset.map(
+            prepare,
+            input_columns=["data", "label", "file_name"],
+            output_columns=["data", "label"],
+            num_parallel_workers=self.num_parallel_calls,
+            callbacks=callbacks,
+        )
+
+    def _guarded(self, prepare):
+        try:
+            return prepare()
+        except Exception as fault:
+            self.fault = fault
+            raise
+
+    def _generator(self, epoch: int, name: str) -> np.random.RandomState:
+        key = zlib.crc32(name.encode("utf-8"))
+        return np.random.RandomState(
+            np.random.SeedSequence([self.seed, epoch, key]).generate_state(4)
+        )
+
+    def _decode(self, image, label, name: str):
+        image = transforms.decode_image(image, f"{self.data_file}: image of {name!r}")
+        label = transforms.decode_label(label, f"{self.data_file}: label of {name!r}")
+        if image.shape[:2] != label.shape:
+            raise InputError(
+                f"{self.data_file}: image of {name!r} is {image.shape[1]}x{image.shape[0]}, its "
+                f"label {label.shape[1]}x{label.shape[0]}; build the records again"
+            )
+        foreign = label[cv2.LUT(label, self._foreign) > 0]
+        if foreign.size:
+            raise InputError(
+                f"{self.data_file}: label of {name!r} holds id {foreign.max()} with "
+                f"{self.num_classes} classes; pass the right --num-classes"
+            )
+        return image, label
+
+    def _augment(self, image, label, rng):
+        return transforms.augment(
+            image,
+            label,
+            rng,
+            table=self._table,
+            crop_size=self.crop_size,
+            min_scale=self.min_scale,
+            max_scale=self.max_scale,
+            ignore_label=self.ignore_label,
+        )
+
+    def _whole(self, image, label):
+        image = transforms.pad_to_multiple(transforms.normalize(image, self._table), _STRIDE)
+        label = transforms.pad_to_multiple(label, _STRIDE, self.ignore_label)
+        return image, label.astype(np.int32)
+
+
+def _size_bucket(label) -> int:
+    """Number of the bucket of a padded size, from 0; past the last for a size over the limit."""
+    rows, columns = (side // _STRIDE for side in label.shape)
+    if max(rows, columns) > _MAX_STRIDES:
+        return _MAX_STRIDES * _MAX_STRIDES
+    return (rows - 1) * _MAX_STRIDES + columns - 1

@@ -1,0 +1,247 @@
+import logging
+import shutil
+
+import mindspore.dataset as ds
+import numpy as np
+import pytest
+
+from fcn8s_ms import dataset, records, transforms, voc
+from fcn8s_ms.dataset import SegDataset
+from fcn8s_ms.errors import InputError
+
+from .conftest import SIZES, draw_pair, write_voc
+from .test_transforms import plain_steps
+
+
+def make(record, **arguments):
+    arguments = {
+        "batch_size": 2,
+        "crop_size": 64,
+        "num_readers": 1,
+        "num_parallel_calls": 1,
+        "seed": 3,
+        **arguments,
+    }
+    return SegDataset(voc.IMAGE_MEAN, voc.IMAGE_STD, record, **arguments)
+
+
+def batches(pipeline, epochs=1):
+    iterator = pipeline.create_dict_iterator(num_epochs=epochs, output_numpy=True)
+    return [[batch for batch in iterator] for _ in range(epochs)]
+
+
+def test_tutorials_interface(record):
+    """Positional arguments in the tutorial's order; the global generator draws the numbers."""
+    data = SegDataset(
+        [103.53, 116.28, 123.675],
+        [57.375, 57.120, 58.395],
+        str(record),
+        4,
+        96,
+        2.0,
+        0.5,
+        255,
+        21,
+        1,
+        1,
+    )
+    assert data.get_dataset().get_dataset_size() == 1
+    _, encoded_image, encoded_label = next(records.read_samples(record, 1))
+    expected = plain_steps(
+        transforms.decode_image(encoded_image),
+        transforms.decode_label(encoded_label),
+        np.random.RandomState(5),
+        96,
+    )
+    np.random.seed(5)
+    found = data.preprocess_dataset(np.frombuffer(encoded_image, np.uint8), encoded_label)
+    for one, other in zip(found, expected):
+        assert np.array_equal(one, other)
+
+
+def test_training_batches(record):
+    (epoch,) = batches(make(record).get_dataset())
+    assert len(epoch) == 2  # the fifth image is left over
+    for batch in epoch:
+        assert batch["data"].shape == (2, 3, 64, 64) and batch["data"].dtype == np.float32
+        assert batch["label"].shape == (2, 64, 64) and batch["label"].dtype == np.int32
+        assert set(np.unique(batch["label"])) <= {0, 7, 15, 255}
+
+
+@pytest.mark.parametrize("workers", [(1, 1), (2, 2), (1, 2)])
+def test_a_seed_repeats_whatever_the_workers(record, workers, monkeypatch):
+    monkeypatch.setattr(dataset, "available_cpus", lambda: 2)
+    reference = batches(make(record).get_dataset(), epochs=3)
+    readers, calls = workers
+    again = make(record, num_readers=readers, num_parallel_calls=calls).get_dataset()
+    for one_epoch, other_epoch in zip(reference, batches(again, epochs=3)):
+        for one, other in zip(one_epoch, other_epoch):
+            assert np.array_equal(one["data"], other["data"])
+            assert np.array_equal(one["label"], other["label"])
+
+
+def test_epochs_and_seeds_differ(record):
+    def pixels(epoch):
+        return np.concatenate([batch["data"].ravel() for batch in epoch])
+
+    first, second = batches(make(record).get_dataset(), epochs=2)
+    (other,) = batches(make(record, seed=4).get_dataset())
+    assert not np.array_equal(pixels(first), pixels(second))
+    assert not np.array_equal(pixels(first), pixels(other))
+
+
+def test_resumed_pipeline_goes_on_where_it_stopped(record):
+    reference = batches(make(record).get_dataset(), epochs=3)
+    resumed = make(record).get_dataset()
+    resumed.set_init_step(3)  # one epoch of 2 steps, and one more step
+    iterator = resumed.create_dict_iterator(num_epochs=3, output_numpy=True)
+    found = [batch for batch in iterator]
+    assert np.array_equal(found[0]["data"], reference[1][1]["data"])
+    found = [batch for batch in iterator]
+    assert np.array_equal(found[0]["data"], reference[2][0]["data"])
+
+
+def test_crops_are_the_images_own(record):
+    """Every training sample is one of the images under the plain steps with its own generator."""
+    data = make(record, batch_size=1)
+    (epoch,) = batches(data.get_dataset())
+    expected = {}
+    for name, encoded_image, encoded_label in records.read_samples(record, 9):
+        image, label = plain_steps(
+            transforms.decode_image(encoded_image),
+            transforms.decode_label(encoded_label),
+            data._generator(1, name),
+            64,
+        )
+        expected[name] = image.tobytes() + label.tobytes()
+    found = [batch["data"][0].tobytes() + batch["label"][0].tobytes() for batch in epoch]
+    assert sorted(found) == sorted(expected.values())
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_evaluation_yields_every_image_once_and_whole(record, batch_size):
+    (epoch,) = batches(make(record, training=False, batch_size=batch_size).get_dataset())
+    labels = {name: draw_pair(name, height, width)[1] for name, height, width in SIZES}
+    seen = []
+    for batch in epoch:
+        assert len(batch["data"]) <= batch_size
+        assert batch["data"].shape[2:] == batch["label"].shape[1:]
+        for image, padded in zip(batch["data"], batch["label"]):
+            assert padded.shape[0] % 32 == padded.shape[1] % 32 == 0
+            for name, label in labels.items():
+                height, width = label.shape
+                rest = padded.copy()
+                rest[:height, :width] = 255
+                same_size = padded.shape == tuple(-(-side // 32) * 32 for side in label.shape)
+                if same_size and np.array_equal(padded[:height, :width], label):
+                    assert (rest == 255).all()
+                    assert not image[:, height:].any() and not image[:, :, width:].any()
+                    seen.append(name)
+    assert sorted(seen) == sorted(labels)
+
+
+def test_evaluation_batches_images_of_one_padded_size(record):
+    (epoch,) = batches(make(record, training=False, batch_size=4).get_dataset())
+    sizes = {batch["data"].shape: None for batch in epoch}
+    # Padded: a and c 96x96, b 96x96, d 64x160, e 64x64.
+    assert set(sizes) == {(3, 3, 96, 96), (1, 3, 64, 160), (1, 3, 64, 64)}
+
+
+def test_very_large_images_are_batches_of_their_own():
+    assert dataset._size_bucket(np.zeros((32, 32))) == 0
+    assert dataset._size_bucket(np.zeros((64, 32))) == 64
+    assert dataset._size_bucket(np.zeros((2048, 2048))) == 4095
+    assert dataset._size_bucket(np.zeros((32, 2080))) == 4096
+
+
+@pytest.mark.parametrize("num_shards", [2, 3])
+def test_shards_of_an_evaluation_count_no_image_twice(record, num_shards):
+    labelled, rows = 0, set()
+    for shard_id in range(num_shards):
+        data = make(
+            record, training=False, batch_size=1, num_shards=num_shards, shard_id=shard_id
+        ).get_dataset()
+        (epoch,) = batches(data)
+        rows.add(len(epoch))
+        labelled += sum((batch["label"] != 255).sum() for batch in epoch)
+    assert len(rows) == 1  # equal shares
+    assert labelled == sum((draw_pair(*size)[1] != 255).sum() for size in SIZES)
+
+
+def test_shards_of_a_training_are_disjoint(record):
+    seen = []
+    for shard_id in range(2):
+        data = make(record, batch_size=1, num_shards=2, shard_id=shard_id)
+        (epoch,) = batches(data.get_dataset())
+        seen += [batch["data"].tobytes() for batch in epoch]
+    # Five images over two devices: equal shares of three, one image in both.
+    assert len(seen) == 6 and len(set(seen)) == 5
+
+
+def test_workers_are_clamped_with_a_warning(record, caplog, monkeypatch):
+    monkeypatch.setattr(dataset, "available_cpus", lambda: 2)
+    with caplog.at_level(logging.WARNING):
+        data = make(record, num_parallel_calls=64)
+    assert data.num_parallel_calls == 2
+    assert "num_parallel_calls 64 is more than the 2 CPUs here: using 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"min_scale": 2.0, "max_scale": 0.5}, "scales 2.0…0.5 are no range"),
+        ({"crop_size": -64}, "crop_size is -64; it must be positive"),
+        ({"crop_size": 100}, "crop_size 100 is not a multiple of 32; take 128"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 6}, "has 5 images for batches of 6; lower the batch size"),
+        ({"num_shards": 2}, "num_shards and shard_id go together"),
+        ({"num_readers": 0}, "num_readers is 0"),
+    ],
+)
+def test_bad_arguments(record, arguments, message):
+    with pytest.raises(InputError, match=message):
+        make(record, **arguments)
+
+
+def test_label_outside_the_classes_is_explained(record):
+    data = make(record, num_classes=10)
+    with pytest.raises(RuntimeError) as caught:
+        batches(data.get_dataset())
+    fault = data.explain(caught.value)
+    assert isinstance(fault, InputError)
+    assert "holds id 15 with 10 classes; pass the right --num-classes" in str(fault)
+
+
+def test_flipped_bytes_are_explained(tmp_path):
+    folder = write_voc(tmp_path / "voc")
+    path = tmp_path / "r.mindrecord"
+    records.build_records(records.voc_pairs(folder, "trainval"), path)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"\xff\xd8\xff\xe0")  # where the first JPEG begins
+    content[start : start + 4] = b"\0\0\0\0"
+    path.write_bytes(content)
+    data = make(path)
+    with pytest.raises(RuntimeError) as caught:
+        batches(data.get_dataset())
+    assert "r.mindrecord: image of" in str(data.explain(caught.value))
+    assert "cannot be decoded" in str(data.explain(caught.value))
+
+
+def test_errors_of_other_kinds_stay_what_they_are(record):
+    error = RuntimeError("no memory")
+    assert make(record).explain(error) is error
+
+
+def test_shuffling_reaches_all_orders(record):
+    firsts = set()
+    for seed in range(12):
+        ds.config.set_seed(seed)
+        (epoch,) = batches(make(record, batch_size=1, seed=seed).get_dataset())
+        firsts.add((epoch[0]["label"] == 7).sum())
+    assert len(firsts) > 3
+
+
+def test_record_may_move_with_its_index(record, tmp_path):
+    for suffix in ("", ".db"):
+        shutil.copy(f"{record}{suffix}", tmp_path / f"{record.name}{suffix}")
+    assert make(tmp_path / record.name).num_samples == 5
