@@ -1,0 +1,195 @@
+"""Pictures: palette masks, overlays with a legend, grids of predictions, training curves.
+
+Images come in as BGR, as OpenCV decodes them; what is returned and written is RGB.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from .voc import IGNORE_LABEL
+
+__all__ = ["curves", "draw_legend", "overlay", "prediction_grid", "write_mask", "write_picture"]
+
+
+def write_mask(path, ids: np.ndarray, palette: np.ndarray) -> None:
+    """Writes class ids as a palette PNG, the format of VOC's own masks.
+
+    Args:
+        path: file to write.
+        ids: uint8 (H, W).
+        palette: uint8 (256, 3), RGB.
+    """
+    mask = Image.fromarray(ids, mode="P") if ids.dtype == np.uint8 else None
+    if mask is None:
+        raise ValueError(f"ids of type {ids.dtype}; class ids are uint8")
+    mask.putpalette(np.ascontiguousarray(palette, np.uint8).tobytes())
+    mask.save(path)
+
+
+def write_picture(path, picture: np.ndarray) -> None:
+    """Writes an RGB array (H, W, 3) as the image file that the name's ending asks for."""
+    Image.fromarray(picture).save(path)
+
+
+def overlay(
+    image: np.ndarray, ids: np.ndarray, palette: np.ndarray, opacity: float = 0.6
+) -> np.ndarray:
+    """The image with its classes laid over; background (id 0) and ignored pixels stay as they are.
+
+    Args:
+        image: uint8 (H, W, 3), BGR.
+        ids: uint8 (H, W).
+        palette: uint8 (256, 3), RGB.
+        opacity: of the colours, 0…1.
+
+    Returns:
+        uint8 array (H, W, 3), RGB.
+    """
+    picture = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    coloured = (ids != 0) & (ids != IGNORE_LABEL)
+    mixed = picture[coloured] * (1 - opacity) + palette[ids[coloured]] * opacity
+    picture[coloured] = np.round(mixed).astype(np.uint8)
+    return picture
+
+
+def draw_legend(picture: np.ndarray, ids: np.ndarray, classes, palette: np.ndarray) -> np.ndarray:
+    """Draws the names and colours of the classes present, in the corner that hides least.
+
+    Args:
+        picture: uint8 (H, W, 3), RGB; not changed.
+        ids: uint8 (H, W), the classes of the picture's pixels.
+        classes: class names.
+        palette: uint8 (256, 3), RGB.
+
+    Returns:
+        uint8 array (H, W, 3), RGB.
+    """
+    picture = picture.copy()
+    present = [int(label) for label in np.unique(ids) if 0 < label < len(classes)]
+    if not present:
+        return picture
+    height, width = ids.shape
+    names = [classes[label] for label in present]
+    font = cv2.FONT_HERSHEY_SIMPLEX
+
+    def layout(scale):
+        line = max(round(30 * scale), 7)
+        text_width = max(cv2.getTextSize(name, font, scale, 1)[0][0] for name in names)
+        return line, text_width + 2 * line, line * len(names) + line // 2
+
+    # As large as reads well, smaller where it would cover more than half of a side.
+    scale = min(max(min(height, width) / 700, 0.3), 1.5)
+    while scale > 0.2 and (layout(scale)[1] > width / 2 or layout(scale)[2] > height / 2):
+        scale *= 0.9
+    line, box_width, box_height = layout(scale)
+    box_width, box_height = min(box_width, width), min(box_height, height)
+
+    corners = [(top, left) for top in (0, height - box_height) for left in (0, width - box_width)]
+    top, left = min(
+        corners,
+        key=lambda corner: np.count_nonzero(
+            ids[corner[0] : corner[0] + box_height, corner[1] : corner[1] + box_width]
+        ),
+    )
+    box = picture[top : top + box_height, left : left + box_width]
+    box[:] = (box * 0.25 + 255 * 0.75).astype(np.uint8)
+    thickness = max(round(2 * scale), 1)
+    for row, (label, name) in enumerate(zip(present, names)):
+        y = line // 4 + row * line
+        colour = tuple(int(value) for value in palette[label])
+        cv2.rectangle(box, (line // 3, y + line // 6), (line + 1, y + line - line // 6), colour, -1)
+        cv2.putText(
+            box,
+            name,
+            (line + line // 2, y + round(line * 0.78)),
+            font,
+            scale,
+            (0, 0, 0),
+            thickness,
+            cv2.LINE_AA,
+        )
+    return picture
+
+
+def _figure(columns: float, rows: float, **kwargs):
+    # The figure class itself: pyplot would keep every figure alive and look for a screen.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(columns, rows), layout="constrained", **kwargs)
+
+
+def prediction_grid(path, samples, classes, palette: np.ndarray, title: str = "") -> None:
+    """Writes rows of image, truth and prediction with a legend of the classes that occur.
+
+    Args:
+        path: PNG file to write.
+        samples: sequence of (image, truth, prediction): uint8 (H, W, 3) BGR, uint8 (H, W) twice.
+        classes: class names.
+        palette: uint8 (256, 3), RGB.
+        title: above the grid.
+    """
+    from matplotlib.patches import Patch
+
+    figure = _figure(9, 2.6 * len(samples) + 1.2, dpi=110)
+    axes = figure.subplots(len(samples), 3, squeeze=False)
+    colours = palette.copy()
+    colours[IGNORE_LABEL] = (224, 224, 192)  # VOC's tone for borders
+    present = set()
+    for row, (image, truth, prediction) in zip(axes, samples):
+        present.update(np.unique(truth), np.unique(prediction))
+        pictures = (cv2.cvtColor(image, cv2.COLOR_BGR2RGB), colours[truth], colours[prediction])
+        for axis, picture in zip(row, pictures):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set_axis_off()
+    for axis, heading in zip(axes[0], ("image", "truth", "prediction")):
+        axis.set_title(heading)
+    patches = [
+        Patch(facecolor=colours[label] / 255, edgecolor="gray", label=name)
+        for label, name in enumerate(classes)
+        if label in present
+    ]
+    if IGNORE_LABEL in present:
+        patches.append(
+            Patch(facecolor=colours[IGNORE_LABEL] / 255, edgecolor="gray", label="ignored")
+        )
+    figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False)
+    if title:
+        figure.suptitle(title)
+    figure.savefig(path)
+
+
+def curves(path, steps, validations=()) -> None:
+    """Writes loss and learning rate over the steps, and the validation scores if there are any.
+
+    Args:
+        path: PNG file to write.
+        steps: dicts with `step`, `loss` and `lr`.
+        validations: dicts with `step`, `mean IoU` and `pixel accuracy`.
+    """
+    count = 3 if validations else 2
+    figure = _figure(4.5 * count, 3.4, dpi=110)
+    axes = figure.subplots(1, count)
+    numbers = [step["step"] for step in steps]
+    losses = [step["loss"] for step in steps]
+    axes[0].plot(numbers, losses, color="tab:blue", alpha=0.35, label="step")
+    window = max(len(losses) // 20, 1)
+    if window > 1:
+        smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+        axes[0].plot(numbers[window - 1 :], smooth, color="tab:blue", label=f"mean of {window}")
+        axes[0].legend(frameon=False)
+    axes[0].set(title="training loss", xlabel="step", ylabel="cross-entropy")
+    axes[1].plot(numbers, [step["lr"] for step in steps], color="tab:orange")
+    axes[1].set(title="learning rate", xlabel="step")
+    if validations:
+        for score in ("mean IoU", "pixel accuracy"):
+            points = [validation["step"] for validation in validations]
+            values = [validation[score] for validation in validations]
+            axes[2].plot(points, values, marker="o", label=score)
+        axes[2].set(title="validation", xlabel="step", ylim=(0, 1))
+        axes[2].legend(frameon=False)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    figure.savefig(Path(path))

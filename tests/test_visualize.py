@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn8s_ms import records, visualize, voc
+
+PALETTE = voc.palette()
+
+
+def test_mask_is_a_palette_png_of_class_ids(tmp_path):
+    ids = np.array([[0, 15, 20], [255, 7, 1]], np.uint8)
+    visualize.write_mask(tmp_path / "m.png", ids, PALETTE)
+    mask = Image.open(tmp_path / "m.png")
+    assert mask.mode == "P"
+    assert (np.asarray(mask) == ids).all()
+    assert mask.convert("RGB").getpixel((1, 0)) == (192, 128, 128)
+    assert (records.read_mask(tmp_path / "m.png") == ids).all()
+
+
+def test_mask_of_another_type():
+    with pytest.raises(ValueError, match="class ids are uint8"):
+        visualize.write_mask("m.png", np.zeros((2, 2), np.int64), PALETTE)
+
+
+def test_overlay_mixes_true_colours():
+    image = np.zeros((1, 3, 3), np.uint8)
+    image[0, :] = (200, 100, 0)  # BGR
+    ids = np.array([[0, 15, 255]], np.uint8)
+    found = visualize.overlay(image, ids, PALETTE, opacity=0.5)
+    assert found[0, 0].tolist() == [0, 100, 200]  # background: the picture, in RGB
+    assert found[0, 1].tolist() == [96, 114, 164]
+    assert found[0, 2].tolist() == [0, 100, 200]
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (64, 48), (20, 20), (1200, 900)])
+def test_legend_stays_inside_and_shows_the_colours_present(height, width):
+    picture = np.full((height, width, 3), 77, np.uint8)
+    ids = np.zeros((height, width), np.uint8)
+    ids[: height // 2, : width // 2] = 15
+    found = visualize.draw_legend(picture, ids, voc.CLASSES, PALETTE)
+    assert found.shape == picture.shape
+    assert (picture == 77).all()
+    assert (found == PALETTE[15]).all(axis=2).any()
+    # The corner with the object stays free.
+    assert (found[: height // 4, : width // 4] == 77).all()
+
+
+def test_no_legend_without_classes():
+    picture = np.full((50, 50, 3), 77, np.uint8)
+    found = visualize.draw_legend(picture, np.zeros((50, 50), np.uint8), voc.CLASSES, PALETTE)
+    assert (found == picture).all()
+
+
+def test_grid_shows_image_truth_and_prediction(tmp_path):
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[:, :] = (255, 0, 0)  # blue, in BGR
+    truth = np.full((60, 80), 15, np.uint8)
+    prediction = np.full((60, 80), 7, np.uint8)
+    truth[:5] = 255
+    visualize.prediction_grid(
+        tmp_path / "grid.png", [(image, truth, prediction)], voc.CLASSES, PALETTE, "title"
+    )
+    picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    thirds = np.split(picture[:, : picture.shape[1] // 3 * 3], 3, axis=1)
+    for third, colour in zip(thirds, ((0, 0, 255), (192, 128, 128), (128, 128, 128))):
+        assert (third == colour).all(axis=2).mean() > 0.2
+
+
+def test_curves(tmp_path):
+    steps = [{"step": i + 1, "loss": 3 / (i + 1), "lr": 0.1} for i in range(60)]
+    validations = [{"step": 30, "mean IoU": 0.3, "pixel accuracy": 0.6}]
+    for name, given in (("two.png", ()), ("three.png", validations)):
+        visualize.curves(tmp_path / name, steps, given)
+    two, three = (Image.open(tmp_path / name) for name in ("two.png", "three.png"))
+    assert three.width > two.width
