@@ -35,7 +35,7 @@ def write_picture(path, picture: np.ndarray) -> None:
 
 
 def overlay(
-    image: np.ndarray, ids: np.ndarray, palette: np.ndarray, opacity: float = 0.6
+    image: np.ndarray, ids: np.ndarray, palette: np.ndarray, opacity: float = 0.5
 ) -> np.ndarray:
     """The image with its classes laid over; background (id 0) and ignored pixels stay as they are.
 

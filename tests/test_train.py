@@ -1,0 +1,353 @@
+"""The path of a user: records, training, evaluation, prediction, with a tiny network."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn8s_ms import checkpoint, device, eval, fetch, predict, records, train, visualize, voc
+from fcn8s_ms.inference import Segmenter
+from fcn8s_ms.model import FCN8s
+
+from .conftest import SIZES, TINY, draw_pair
+from .test_fetch import Server, archive
+
+pytestmark = pytest.mark.usefixtures("tiny_network")
+
+
+def arguments(record, output, *more):
+    small = ["--crop-size", "64", "--batch-size", "2", "--workers", "1", "--device", "CPU"]
+    return ["--data", str(record), "--output", str(output), *small, *more]
+
+
+def losses(run):
+    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def run(record, tmp_path_factory):
+    """A finished run of two epochs of two steps, with validation."""
+    import functools
+
+    from fcn8s_ms import model
+
+    output = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "FCN8s", functools.partial(model.FCN8s, **TINY))
+        train.main(arguments(record, output, "--val-data", str(record), "--epochs", "2"))
+    return output
+
+
+def test_run_leaves_exactly_this(run):
+    assert sorted(path.name for path in run.iterdir()) == [
+        "FCN8s-1_2.ckpt",
+        "FCN8s-1_2.ckpt.json",
+        "FCN8s-2_4.ckpt",
+        "FCN8s-2_4.ckpt.json",
+        "FCN8s-best.ckpt",
+        "FCN8s-best.ckpt.json",
+        "arguments.json",
+        "curves.png",
+        "log.jsonl",
+        "metrics.json",
+        "predictions.png",
+    ]
+
+
+def test_whole_cosine_is_applied_a_value_a_step(run):
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    # Half a cosine over four steps: cos of 0, 60, 120, 180 degrees.
+    expected = [0.05, 0.0005 + 0.0495 * 0.75, 0.0005 + 0.0495 * 0.25, 0.0005]
+    assert [line["lr"] for line in lines] == pytest.approx(expected)
+    assert [line["epoch"] for line in lines] == [1, 1, 2, 2]
+
+
+def test_optimizer_is_given_the_whole_list(record, tmp_path, monkeypatch):
+    from mindspore import nn
+
+    given = {}
+
+    class Recorded(nn.Momentum):
+        def __init__(self, **kwargs):
+            given.update(kwargs)
+            super().__init__(**kwargs)
+
+    monkeypatch.setattr(nn, "Momentum", Recorded)
+    train.main(arguments(record, tmp_path / "run", "--epochs", "2"))
+    assert len(given["learning_rate"]) == 4 and given["learning_rate"][-1] == 0.0005
+    assert given["momentum"] == 0.9 and given["weight_decay"] == 1e-4
+
+
+def test_ascend_gets_loss_scaling(record, tmp_path, monkeypatch):
+    """What is asked of `Model` there; nothing of it runs on a CPU."""
+    import mindspore.train
+
+    class Asked(Exception):
+        pass
+
+    def model(network, **kwargs):
+        raise Asked(kwargs)
+
+    monkeypatch.setattr(device, "configure", lambda *args, **kwargs: "Ascend")
+    monkeypatch.setattr(mindspore.train, "Model", model)
+    with pytest.raises(Asked) as caught:
+        train.main(arguments(record, tmp_path / "run"))
+    (kwargs,) = caught.value.args
+    assert kwargs["amp_level"] == "O2"
+    assert kwargs["loss_scale_manager"].get_loss_scale() == 2**16
+
+
+def test_metrics_name_data_and_protocol(run, record):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["train"]["steps"] == 4
+    assert metrics["validation"]["data"] == str(record)
+    assert metrics["validation"]["images"] == 5
+    assert "whole, at its own size" in metrics["validation"]["protocol"]
+    cat = metrics["validation"]["per class"]["cat"]
+    assert (cat["accuracy"], cat["pixels"]) == (None, 0)  # NaN is no JSON
+    assert [result["step"] for result in metrics["history"]] == [2, 4]
+    best = max(metrics["history"], key=lambda result: result["mean IoU"])
+    assert metrics["best"] == best
+    assert checkpoint.read_metadata(run / "FCN8s-best.ckpt")["step"] == best["step"]
+
+
+@pytest.mark.parametrize("batch_size", ["1", "3"])
+def test_eval_repeats_the_validation(run, record, tmp_path, capsys, batch_size):
+    output = tmp_path / "new" / "scores.json"
+    eval.main(
+        ["--checkpoint", str(run / "FCN8s-2_4.ckpt"), "--data", str(record), "--device", "CPU"]
+        + ["--output", str(output), "--batch-size", batch_size]
+    )
+    found, expected = json.loads(output.read_text()), json.loads((run / "metrics.json").read_text())
+    assert found["per class"] == expected["validation"]["per class"]
+    assert found["mean IoU"] == expected["validation"]["mean IoU"]
+    printed = capsys.readouterr().out
+    assert f"mean IoU                 {found['mean IoU']:.4f}" in printed
+    assert "5 images" in printed and "Protocol: every image once" in printed
+
+
+def test_predict_writes_mask_and_overlay_at_the_images_own_size(run, tmp_path, capsys):
+    image, _ = draw_pair("street", 50, 75)
+    cv2.imwrite(str(tmp_path / "street.png"), image)
+    predict.main(
+        ["--checkpoint", str(run / "FCN8s-2_4.ckpt"), str(tmp_path / "street.png")]
+        + ["--output", str(tmp_path / "out"), "--device", "CPU"]
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "street_mask.png",
+        "street_overlay.png",
+    ]
+    mask = Image.open(tmp_path / "out" / "street_mask.png")
+    assert mask.mode == "P" and mask.size == (75, 50)
+    segmenter = Segmenter.from_checkpoint(run / "FCN8s-2_4.ckpt")
+    assert np.array_equal(np.asarray(mask), segmenter(image))
+    assert Image.open(tmp_path / "out" / "street_overlay.png").size == (75, 50)
+    assert "street_mask.png: " in capsys.readouterr().out
+
+
+def test_one_bad_picture_does_not_stop_the_others(run, tmp_path, capsys):
+    image, _ = draw_pair("good", 40, 40)
+    cv2.imwrite(str(tmp_path / "good.png"), image)
+    (tmp_path / "bad.jpg").write_text("text")
+    with pytest.raises(SystemExit) as caught:
+        predict.main(
+            ["--checkpoint", str(run / "FCN8s-2_4.ckpt"), "--device", "CPU"]
+            + [str(tmp_path / name) for name in ("bad.jpg", "none.jpg", "good.png")]
+            + ["--output", str(tmp_path / "out")]
+        )
+    assert caught.value.code == 1
+    assert (tmp_path / "out" / "good_mask.png").exists()
+    lines = capsys.readouterr().err.splitlines()
+    assert [("bad.jpg" in line, "none.jpg" in line) for line in lines] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_pictures_whose_results_would_collide(run, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        predict.main(["--checkpoint", str(run / "FCN8s-2_4.ckpt"), "a/x.jpg", "b/x.png"])
+    assert caught.value.code == 2
+    assert "would both be written as x_mask.png" in capsys.readouterr().err
+
+
+def test_same_seed_same_losses_whatever_the_workers(record, run, tmp_path):
+    for name, workers in (("again", "1"), ("two", "2")):
+        output = tmp_path / name
+        train.main(arguments(record, output, "--epochs", "2", "--workers", workers))
+        assert losses(output) == losses(run)
+    train.main(arguments(record, tmp_path / "other", "--epochs", "2", "--seed", "2"))
+    assert losses(tmp_path / "other") != losses(run)
+
+
+def test_training_learns(record, tmp_path):
+    train.main(
+        arguments(record, tmp_path / "run", "--epochs", "15", "--upsample-init", "bilinear")
+        + ["--save-every", "30", "--min-scale", "1", "--max-scale", "1"]
+    )
+    found = losses(tmp_path / "run")
+    assert len(found) == 30
+    # Of log(21) = 3.04 for guessing; the three classes of the pictures are soon told from the rest.
+    assert np.mean(found[-5:]) < 0.6 * np.mean(found[:5])
+
+
+def test_pretrained_weights_are_used_and_reported(run, record, tmp_path, capsys):
+    before = checkpoint.read(run / "FCN8s-2_4.ckpt")
+    train.main(
+        arguments(record, tmp_path / "run", "--pretrained", str(run / "FCN8s-2_4.ckpt"))
+        + ["--base-lr", "1e-12", "--min-lr", "0", "--num-classes", "30"]
+    )
+    assert "75 parameters loaded; 6 dropped (score_fr.weight" in capsys.readouterr().out
+    after = checkpoint.read(tmp_path / "run" / "FCN8s-1_2.ckpt")
+    assert np.allclose(after["conv6.0.weight"].asnumpy(), before["conv6.0.weight"].asnumpy())
+    assert after["score_fr.weight"].shape[0] == 30
+
+
+def test_download_then_train(record, tmp_path, monkeypatch, capsys):
+    # Records cannot be renamed, so these are built under the published name.
+    built = tmp_path / "mindname.mindrecord"
+    pairs = records.voc_pairs(record.parent / "voc", "trainval")
+    records.build_records(pairs, built)
+    checkpoint.save(FCN8s(21, **TINY), tmp_path / "weights.ckpt", {})
+    server = Server()
+    server.files["dataset_fcn8s.tar"] = archive(
+        {f"dataset_fcn8s/{path.name}": path.read_bytes() for path in tmp_path.glob("mindname*")}
+    )
+    server.files["fcn8s_vgg16_pretrain.ckpt"] = (tmp_path / "weights.ckpt").read_bytes()
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    small = ["--crop-size", "64", "--batch-size", "2", "--workers", "1", "--device", "CPU"]
+    train.main(["--download", server.url, *small])
+    server.server.shutdown()
+    server.server.server_close()
+    assert (home / fetch.DATA_FILE).is_file()
+    assert "81 parameters loaded" in capsys.readouterr().out
+    (folder,) = (home / "runs").iterdir()
+    assert json.loads((folder / "metrics.json").read_text())["train"]["images"] == 5
+
+
+def broken_copy(record, tmp_path):
+    for suffix in ("", ".db"):
+        shutil.copy(f"{record}{suffix}", tmp_path / f"{record.name}{suffix}")
+    content = record.read_bytes()
+    (tmp_path / record.name).write_bytes(content[: len(content) // 2])
+    return tmp_path / record.name
+
+
+def error_of(main, given, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in given])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--crop-size", "-64"], "--crop-size is -64; it must be positive"),
+        (["--crop-size", "100"], "--crop-size 100 is not a multiple of 32; take 128"),
+        (["--epochs", "0"], "--epochs is 0"),
+        (["--base-lr", "nan"], "--base-lr is nan"),
+        (["--min-lr", "1"], "--min-lr 1.0 is above --base-lr 0.05"),
+        (["--momentum", "1"], "--momentum is 1.0; it must be below 1"),
+        (["--seed", "-1"], "--seed is -1; it must not be negative"),
+        (["--num-classes", "1"], "--num-classes is 1; choose 2…255"),
+        (["--num-classes", "9"], "holds id 15 with 9 classes; pass the right --num-classes"),
+        (["--device", "TPU"], "device 'TPU' is unknown; choose one of auto, CPU, GPU, Ascend"),
+        (["--mode", "eager"], "mode 'eager' is unknown; choose one of graph, pynative"),
+        (["--batch-size", "9"], "has 5 images for batches of 9; lower the batch size"),
+        (["--min-scale", "3"], "scales 3.0…2.0 are no range"),
+        (["--pretrained", "none.ckpt"], "none.ckpt is missing"),
+        (["--val-data", "none.mindrecord"], "none.mindrecord is missing"),
+        (["--data", "none.mindrecord"], "none.mindrecord is missing; build it with"),
+    ],
+)
+def test_bad_arguments(record, tmp_path, capsys, given, message):
+    error = error_of(train.main, arguments(record, tmp_path / "run", *given), capsys)
+    assert message in error
+
+
+def test_unavailable_device(record, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(device, "available_devices", lambda: ["CPU"])
+    given = arguments(record, tmp_path / "run", "--device", "Ascend")
+    error = error_of(train.main, given, capsys)
+    assert "device Ascend is not available here; available: CPU" in error
+
+
+def test_missing_data_names_three_remedies(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    error = error_of(train.main, ["--device", "CPU"], capsys)
+    for remedy in ("mindname.mindrecord is missing", "--download", "build_mindrecord", "--sample"):
+        assert remedy in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_broken_record(record, tmp_path, capsys):
+    given = arguments(broken_copy(record, tmp_path), tmp_path / "run")
+    error = error_of(train.main, given, capsys)
+    assert f"{tmp_path}/all.mindrecord" in error and "build" in error
+
+
+def test_output_that_is_not_empty(record, run, capsys):
+    error = error_of(train.main, arguments(record, run), capsys)
+    assert f"--output {run} is not empty; choose another name" in error
+
+
+def test_eval_of_data_with_other_classes(run, record, tmp_path, capsys):
+    other = tmp_path / "other.mindrecord"
+    pairs = records.voc_pairs(record.parent / "voc", "val")
+    records.build_records(pairs, other, classes=[f"c{i}" for i in range(30)])
+    given = ["--checkpoint", run / "FCN8s-2_4.ckpt", "--data", other, "--device", "CPU"]
+    assert "they do not belong together" in error_of(eval.main, given, capsys)
+
+
+@pytest.mark.parametrize("main", [eval.main, predict.main])
+def test_missing_checkpoint(main, capsys):
+    given = ["--checkpoint", "none.ckpt", "--device", "CPU"] + ["x.jpg"] * (main is predict.main)
+    assert "none.ckpt is missing" in error_of(main, given, capsys)
+
+
+@pytest.mark.parametrize("program", ["train", "eval", "predict"])
+def test_help_loads_no_mindspore(program, tmp_path):
+    script = tmp_path / "help.py"
+    script.write_text(
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('mindspore' in sys.modules))\n"
+        f"from fcn8s_ms.{program} import main\n"
+        "main(['--help'])\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert f"python -m fcn8s_ms.{program}" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_exit_status_of_the_real_program(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "fcn8s_ms.train", "--crop-size", "-1"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == [
+        "python -m fcn8s_ms.train: error: --crop-size is -1; it must be positive"
+    ]
+
+
+def test_pictures_are_of_the_samples(run):
+    """The grid's first row is the first image of the record, in true colours."""
+    picture = np.asarray(Image.open(run / "predictions.png").convert("RGB")).astype(int)
+    assert picture.shape[0] > 2 * len(SIZES)
+    image, _ = draw_pair(*SIZES[0])
+    colour = visualize.overlay(image, np.zeros(image.shape[:2], np.uint8), voc.palette())
+    distance = np.abs(picture[:, : picture.shape[1] // 3, np.newaxis] - colour[5, 5]).sum(axis=-1)
+    assert distance.min() < 40
