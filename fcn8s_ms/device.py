@@ -9,6 +9,7 @@ from .errors import InputError
 __all__ = [
     "DEVICES",
     "MODES",
+    "add_arguments",
     "available_cpus",
     "available_devices",
     "configure",
@@ -22,6 +23,19 @@ logger = logging.getLogger(__name__)
 
 # What either spelling of oneDNN's variable names: if the user set one, it stays.
 _ISA_VARIABLES = ("DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA")
+
+
+def add_arguments(parser) -> None:
+    """Adds the flags of `configure` to an argparse parser or group."""
+    add = parser.add_argument
+    add("--device", default="auto", help=f"one of {', '.join(DEVICES)} (default: %(default)s)")
+    add(
+        "--device-id",
+        type=int,
+        default=0,
+        help="which of several GPUs or Ascends (default: %(default)s)",
+    )
+    add("--mode", default="graph", help=f"one of {', '.join(MODES)} (default: %(default)s)")
 
 
 def available_cpus() -> int:

@@ -4,8 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import fetch, jsonfile
-from .device import DEVICES, MODES, available_cpus
+from . import device, fetch, jsonfile
 from .errors import InputError, reported_by
 
 __all__ = ["Config", "get_parser", "main"]
@@ -72,17 +71,10 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--workers",
         type=int,
-        default=min(4, available_cpus()),
+        default=min(4, device.available_cpus()),
         help="threads preparing samples (default: %(default)s)",
     )
-    add("--device", default="auto", help=f"one of {', '.join(DEVICES)} (default: %(default)s)")
-    add(
-        "--device-id",
-        type=int,
-        default=0,
-        help="which of several GPUs or Ascends (default: %(default)s)",
-    )
-    add("--mode", default="graph", help=f"one of {', '.join(MODES)} (default: %(default)s)")
+    device.add_arguments(parser)
     add("--output", type=Path, help="JSON file for the scores")
     return parser
 
@@ -101,7 +93,7 @@ def evaluate(config: Config) -> dict:
     """
     from tqdm import tqdm
 
-    from . import device, evaluation, records
+    from . import evaluation, records
     from .inference import PROTOCOL, Segmenter
 
     device.configure(config.device, device_id=config.device_id, mode=config.mode)

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .device import DEVICES, MODES
+from . import device
 from .errors import InputError, reported_by
 
 __all__ = ["Config", "get_parser", "main", "predict"]
@@ -53,14 +53,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=Path("predictions"),
         help="folder to write to (default: %(default)s)",
     )
-    add("--device", default="auto", help=f"one of {', '.join(DEVICES)} (default: %(default)s)")
-    add(
-        "--device-id",
-        type=int,
-        default=0,
-        help="which of several GPUs or Ascends (default: %(default)s)",
-    )
-    add("--mode", default="graph", help=f"one of {', '.join(MODES)} (default: %(default)s)")
+    device.add_arguments(parser)
     return parser
 
 
@@ -76,7 +69,7 @@ def predict(config: Config) -> list[str]:
     Raises:
         InputError: the device, the checkpoint or the output folder cannot be used.
     """
-    from . import device, visualize
+    from . import visualize
     from .inference import Segmenter, read_image
 
     device.configure(config.device, device_id=config.device_id, mode=config.mode)

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import fetch, jsonfile, sample, voc
-from .device import DEVICES, MODES, available_cpus
+from . import device, fetch, jsonfile, sample, voc
 from .errors import InputError, reported_by
 
 __all__ = ["Config", "get_parser", "main", "train"]
@@ -116,7 +115,7 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--workers",
         type=int,
-        default=min(4, available_cpus()),
+        default=min(4, device.available_cpus()),
         help="threads preparing samples (default: %(default)s)",
     )
 
@@ -163,15 +162,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=int, default=1, help="of weights, order and crops (default: %(default)s)")
 
-    add = parser.add_argument_group("device").add_argument
-    add("--device", default="auto", help=f"one of {', '.join(DEVICES)} (default: %(default)s)")
-    add(
-        "--device-id",
-        type=int,
-        default=0,
-        help="which of several GPUs or Ascends (default: %(default)s)",
-    )
-    add("--mode", default="graph", help=f"one of {', '.join(MODES)} (default: %(default)s)")
+    device.add_arguments(parser.add_argument_group("device"))
 
     add = parser.add_argument_group("results").add_argument
     add("--output", type=Path, help="folder for the results (default: runs/<date-time>)")
@@ -341,7 +332,7 @@ def _fit(config: Config, target: str, network, predictor, data: _Data, folder: P
     from mindspore.train import Model
     from tqdm import tqdm
 
-    from . import callbacks, checkpoint, device, evaluation
+    from . import callbacks, checkpoint, evaluation
     from .loss import CrossEntropyLoss
     from .schedule import cosine_lr
 
@@ -470,7 +461,7 @@ def train(config: Config) -> dict:
     started = time.perf_counter()
     import mindspore as ms
 
-    from . import device, evaluation, visualize
+    from . import evaluation, visualize
     from .inference import Predictor
 
     target = device.configure(config.device, device_id=config.device_id, mode=config.mode)

@@ -185,6 +185,17 @@ def test_same_seed_same_losses_whatever_the_workers(record, run, tmp_path):
     assert losses(tmp_path / "other") != losses(run)
 
 
+def test_pynative_mode_trains_alike(record, run, tmp_path):
+    import mindspore as ms
+
+    try:
+        train.main(arguments(record, tmp_path / "run", "--epochs", "2", "--mode", "pynative"))
+    finally:
+        device.configure("CPU")
+    assert ms.get_context("mode") == ms.GRAPH_MODE
+    assert losses(tmp_path / "run") == pytest.approx(losses(run), rel=1e-3)
+
+
 def test_training_learns(record, tmp_path):
     train.main(
         arguments(record, tmp_path / "run", "--epochs", "15", "--upsample-init", "bilinear")
