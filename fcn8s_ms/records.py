@@ -257,7 +257,8 @@ def _existing_output(path: Path, num_shards: int) -> list[Path]:
         files.update(path.with_name(name) for name in metadata.files)
     files.update([_index(file) for file in files])
     # The record itself first: it is what an error names.
-    files = [*sorted(files, key=lambda file: file.suffix == ".db"), _metadata_file(path)]
+    records = sorted(files, key=lambda file: (file.suffix == ".db", file.name))
+    files = [*records, _metadata_file(path)]
     return [file for file in files if file.exists()]
 
 

@@ -19,6 +19,8 @@ from .errors import InputError, reported_by
 
 __all__ = ["Config", "get_parser", "main", "train"]
 
+logger = logging.getLogger(__name__)
+
 _PROGRAM = "python -m fcn8s_ms.train"
 _PICTURES = 6
 
@@ -260,7 +262,7 @@ def _open_data(config: Config) -> _Data:
     from .dataset import SegDataset
 
     try:
-        records.open_record(config.data)
+        _, num_samples = records.open_record(config.data)
     except InputError as error:
         if config.data != fetch.DATA_FILE:
             raise
@@ -273,6 +275,15 @@ def _open_data(config: Config) -> _Data:
             f"  {_PROGRAM} --sample\n"
             "      draws a small dataset and trains on it"
         ) from error
+    if num_samples < config.batch_size:
+        logger.warning(
+            "%s has %d images: batches of %d instead of %d",
+            config.data,
+            num_samples,
+            num_samples,
+            config.batch_size,
+        )
+        config = dataclasses.replace(config, batch_size=num_samples)
     metadata = records.read_metadata(config.data)
     num_classes = config.num_classes or (len(metadata.classes) if metadata else voc.NUM_CLASSES)
     train_data = SegDataset(
@@ -379,7 +390,7 @@ def _fit(config: Config, target: str, network, predictor, data: _Data, folder: P
         if is_best:
             save("FCN8s-best.ckpt", **_summary(result))
 
-    log = callbacks.TrainingLog(folder / "log.jsonl", learning_rates, config.batch_size, bar)
+    log = callbacks.TrainingLog(folder / "log.jsonl", learning_rates, data.train.batch_size, bar)
     validation = callbacks.Validation(
         lambda: evaluation.evaluate(predictor, data.val, data.classes),
         config.val_every,
