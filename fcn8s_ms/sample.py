@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import InputError
+from .visualize import write_mask
 from .voc import IGNORE_LABEL, palette
 
 __all__ = ["CLASSES", "FOLDER", "NUM_TRAIN", "NUM_VAL", "PRESET", "SEED", "write_sample"]
@@ -326,12 +327,6 @@ def _deal_classes(rng, count: int) -> list[list[int]]:
     return [hand.tolist() for hand in np.split(dealt, np.cumsum(sizes))[:count]]
 
 
-def _write_label(path: Path, label: np.ndarray) -> None:
-    picture = Image.fromarray(label)
-    picture.putpalette(palette().tobytes())  # makes it a palette picture, mode 'P'
-    picture.save(path)
-
-
 def _write_split(base: Path, split: str, count: int, rng) -> list[str]:
     """Draws and writes the pictures and labels of a split; returns their names."""
     names = [f"{split}_{number:04d}" for number in range(count)]
@@ -339,7 +334,7 @@ def _write_split(base: Path, split: str, count: int, rng) -> list[str]:
         picture, label = _draw_scene(rng, class_ids)
         path = base / "JPEGImages" / f"{name}.jpg"
         Image.fromarray(picture).save(path, quality=int(rng.randint(75, 96)))
-        _write_label(base / "SegmentationClass" / f"{name}.png", label)
+        write_mask(base / "SegmentationClass" / f"{name}.png", label, palette())
     return names
 
 

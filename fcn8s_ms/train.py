@@ -223,7 +223,8 @@ def _with_sample(config: Config) -> Config:
     defaults = get_parser()
     flags = []
     for name, value in dataclasses.asdict(config).items():
-        if value is not None and value != defaults.get_default(name):
+        differs = value is not None and value != defaults.get_default(name)
+        if differs or name in sample.PRESET:
             flags += [_flag(name), str(value)]
     print(f"The preset, as a command:\n  {_PROGRAM} {shlex.join(flags)}")
     if config.output is None:

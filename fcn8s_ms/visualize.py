@@ -22,10 +22,10 @@ def write_mask(path, ids: np.ndarray, palette: np.ndarray) -> None:
         ids: uint8 (H, W).
         palette: uint8 (256, 3), RGB.
     """
-    mask = Image.fromarray(ids, mode="P") if ids.dtype == np.uint8 else None
-    if mask is None:
+    if ids.dtype != np.uint8:
         raise ValueError(f"ids of type {ids.dtype}; class ids are uint8")
-    mask.putpalette(np.ascontiguousarray(palette, np.uint8).tobytes())
+    mask = Image.fromarray(ids)
+    mask.putpalette(palette.tobytes())  # makes it a palette image
     mask.save(path)
 
 

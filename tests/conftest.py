@@ -5,9 +5,8 @@ import os
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
-from fcn8s_ms import device, records, voc
+from fcn8s_ms import device, records, visualize, voc
 
 TINY = {"widths": (4, 4, 8, 8, 8), "fc_width": 16}
 
@@ -31,9 +30,7 @@ def tiny_network(monkeypatch):
 
 
 def write_mask(path, ids):
-    mask = Image.fromarray(ids)
-    mask.putpalette(voc.palette().tobytes())
-    mask.save(path)
+    visualize.write_mask(path, ids, voc.palette())
 
 
 def draw_pair(name, height, width):

@@ -12,8 +12,8 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 LAYERS = [
     {"__init__"},
     {"errors", "jsonfile", "voc"},
-    {"transforms", "model", "loss", "confusion", "schedule", "device", "fetch"},
-    {"records", "sample", "checkpoint", "metrics", "callbacks", "visualize"},
+    {"transforms", "model", "loss", "confusion", "schedule", "device", "fetch", "visualize"},
+    {"records", "sample", "checkpoint", "metrics", "callbacks"},
     {"dataset", "inference"},
     {"evaluation"},
     {"train", "eval", "predict"},
