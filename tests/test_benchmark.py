@@ -1,0 +1,84 @@
+"""The benchmark runs and compares like with like; no test looks at a time."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcn8s_ms import transforms, voc
+
+from .test_transforms import augment
+
+TOOL = Path(__file__).parents[1] / "tools" / "benchmark.py"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("benchmark", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_race_writes_a_table_and_json(tmp_path):
+    output = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, TOOL, "records", "--against", "plain", "--rounds", "2"]
+        + ["--warm-rounds", "0", "--json", output],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    figures = json.loads(output.read_text())
+    assert figures["machine"]["mindspore"] and figures["machine"]["cpus"] >= 1
+    result = figures["parts"]["records"]
+    assert set(result) == {"ours", "plain"}
+    for row in result.values():
+        assert row["least"] <= row["median"] <= row["largest"]
+        assert row["peak_bytes"] > 1e7
+    assert "ours" in done.stdout and "200 images" in done.stdout
+
+
+def test_plain_order_and_ours_make_the_same_crops(tool):
+    image, label = tool._drawn_pairs(1)[0]
+    decoded = transforms.decode_image(image), transforms.decode_label(label)
+    for seed in range(4):
+        plain = tool.plain_steps(image, label, np.random.RandomState(seed), 512)
+        ours = augment(*decoded, np.random.RandomState(seed), 512)
+        for one, other in zip(plain, ours):
+            assert np.array_equal(one, other)
+
+
+def test_plain_metrics_are_ours(tool):
+    from fcn8s_ms import confusion
+
+    logits, label = tool._logits()
+    logits, label = logits[:1, :, :64, :64], label[:1, :64, :64]
+    counts = np.bincount((21 * label + logits.argmax(axis=1)).ravel(), minlength=21 * 21)
+    ours = confusion.confusion_matrix(label, logits.argmax(axis=1), voc.NUM_CLASSES)
+    assert (counts.reshape(21, 21) == ours).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["nothing"], "part 'nothing' is unknown; choose of train, infer"),
+        (["metrics", "--against", "torch", "--torch-python", "/bin/false"], "has no torch"),
+    ],
+)
+def test_bad_arguments(tool, capsys, given, message):
+    with pytest.raises(SystemExit) as caught:
+        tool.main(given)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_contestant_that_fails_is_named(tool, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        tool.main(["train", "--against", "plain", "--crop", "33", "--rounds", "1"])
+    assert caught.value.code == 2
+    assert "the contestant ours stopped" in capsys.readouterr().err

@@ -1,0 +1,716 @@
+"""Speed and memory against the tutorial's way and PyTorch: `python tools/benchmark.py --help`.
+
+Every contestant is a process of its own that sets up, then does one round whenever it is told to.
+The rounds go in turn, so that whatever else the machine does meets all of them; figures are medians
+over the rounds, and ratios of them.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from fcn8s_ms import device, jsonfile, voc
+from fcn8s_ms.errors import InputError, reported_by
+
+_PROGRAM = "python tools/benchmark.py"
+_ISA_VARIABLES = ("DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA")
+_BATCH = 4
+
+
+# --- contestants -----------------------------------------------------------------------------
+#
+# A contestant takes the options and returns a function that does one round and gives the number of
+# things done (images, batches) as its result.
+
+
+def _images(count: int, crop: int):
+    rng = np.random.RandomState(0)
+    images = rng.standard_normal((count, 3, crop, crop)).astype(np.float32)
+    return images, rng.randint(0, voc.NUM_CLASSES, (count, crop, crop)).astype(np.int32)
+
+
+def _mindspore_step(network, loss_function, images, labels):
+    import mindspore as ms
+    from mindspore import nn
+
+    optimizer = nn.Momentum(
+        params=network.trainable_params(), learning_rate=0.01, momentum=0.9, weight_decay=1e-4
+    )
+    step = nn.TrainOneStepCell(nn.WithLossCell(network, loss_function), optimizer).set_train()
+    images, labels = ms.Tensor(images), ms.Tensor(labels)
+
+    def round_():
+        step(images, labels).asnumpy()
+        return len(images)
+
+    return round_
+
+
+def _plain_network():
+    """The network as the tutorial writes it: every convolution is `nn.Conv2d`."""
+    import mindspore as ms
+    from mindspore import nn
+
+    from fcn8s_ms.model import FCN8s
+
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_device("CPU")
+    network = FCN8s(voc.NUM_CLASSES)
+    network.conv6[0] = nn.Conv2d(
+        in_channels=512,
+        out_channels=4096,
+        kernel_size=7,
+        stride=1,
+        pad_mode="same",
+        has_bias=False,
+        weight_init="xavier_uniform",
+    )
+    return network
+
+
+def train_ours(options):
+    """A training step of this package."""
+    from fcn8s_ms.loss import CrossEntropyLoss
+    from fcn8s_ms.model import FCN8s
+
+    device.configure("CPU")
+    network = FCN8s(voc.NUM_CLASSES)
+    return _mindspore_step(network, CrossEntropyLoss(), *_images(_BATCH, options.crop))
+
+
+def train_plain(options):
+    """A training step the tutorial's way."""
+    from mindspore import nn
+
+    loss_function = nn.CrossEntropyLoss(ignore_index=voc.IGNORE_LABEL)
+    return _mindspore_step(_plain_network(), loss_function, *_images(_BATCH, options.crop))
+
+
+def _torch_network():
+    """The same network in PyTorch, eager."""
+    import torch
+    from torch import nn
+
+    def stage(in_channels, out_channels, depth, kernel_size=3):
+        layers = []
+        for _ in range(depth):
+            layers += [
+                nn.Conv2d(
+                    in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False
+                ),
+                nn.BatchNorm2d(out_channels),
+                nn.ReLU(inplace=True),
+            ]
+            in_channels = out_channels
+        return nn.Sequential(*layers)
+
+    def upscore(stride):
+        classes = voc.NUM_CLASSES
+        return nn.ConvTranspose2d(classes, classes, 2 * stride, stride, stride // 2, bias=False)
+
+    class FCN8s(nn.Module):
+        def __init__(self):
+            super().__init__()
+            widths, depths = (3, 64, 128, 256, 512, 512), (2, 2, 3, 3, 3)
+            self.stages = nn.ModuleList(
+                stage(widths[i], widths[i + 1], depth) for i, depth in enumerate(depths)
+            )
+            self.pool = nn.MaxPool2d(2)
+            self.conv6 = stage(512, 4096, 1, kernel_size=7)
+            self.conv7 = stage(4096, 4096, 1, kernel_size=1)
+            self.score_fr, self.score_pool4, self.score_pool3 = (
+                nn.Conv2d(channels, voc.NUM_CLASSES, 1, bias=False) for channels in (4096, 512, 256)
+            )
+            self.upscore2, self.upscore_pool4, self.upscore8 = upscore(2), upscore(2), upscore(8)
+
+        def forward(self, x):
+            pools = []
+            for layers in self.stages:
+                x = self.pool(layers(x))
+                pools.append(x)
+            x = self.upscore2(self.score_fr(self.conv7(self.conv6(x))))
+            x = self.upscore_pool4(x + self.score_pool4(pools[3]))
+            return self.upscore8(x + self.score_pool3(pools[2]))
+
+    torch.manual_seed(0)
+    return FCN8s()
+
+
+def train_torch(options):
+    """A training step in PyTorch."""
+    import torch
+    from torch.nn import functional
+
+    network = _torch_network().train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    images, labels = (torch.from_numpy(array) for array in _images(_BATCH, options.crop))
+    labels = labels.long()
+
+    def round_():
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(network(images), labels, ignore_index=voc.IGNORE_LABEL)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        return _BATCH
+
+    return round_
+
+
+def infer_ours(options):
+    """Class ids of one image with this package's predictor."""
+    from fcn8s_ms.inference import Predictor
+    from fcn8s_ms.model import FCN8s
+
+    device.configure("CPU")
+    predictor = Predictor(FCN8s(voc.NUM_CLASSES).set_train(False))
+    image, _ = _images(1, options.crop)
+
+    def round_():
+        return len(predictor.class_ids(image))
+
+    return round_
+
+
+def infer_plain(options):
+    """Logits of one image, reduced in numpy, the tutorial's way."""
+    import mindspore as ms
+
+    network = _plain_network().set_train(False)
+    image, _ = _images(1, options.crop)
+
+    def round_():
+        return len(network(ms.Tensor(image)).asnumpy().argmax(axis=1))
+
+    return round_
+
+
+def infer_torch(options):
+    """Class ids of one image in PyTorch."""
+    import torch
+
+    network = _torch_network().eval()
+    image = torch.from_numpy(_images(1, options.crop)[0])
+
+    def round_():
+        with torch.inference_mode():
+            return len(network(image).argmax(dim=1).numpy())
+
+    return round_
+
+
+def _drawn_pairs(count: int):
+    """JPEGs and label PNGs of VOC's size, as bytes."""
+    import cv2
+
+    rng = np.random.RandomState(0)
+    pairs = []
+    for _ in range(count):
+        coarse = rng.randint(0, 256, (24, 32, 3)).astype(np.uint8)
+        image = cv2.resize(coarse, (500, 375), interpolation=cv2.INTER_CUBIC)
+        image = cv2.add(image, rng.randint(0, 24, image.shape).astype(np.uint8))
+        label = cv2.resize(
+            rng.randint(0, voc.NUM_CLASSES, (6, 8)).astype(np.uint8),
+            (500, 375),
+            interpolation=cv2.INTER_NEAREST,
+        )
+        jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+        pairs.append((jpeg.tobytes(), cv2.imencode(".png", label)[1].tobytes()))
+    return pairs
+
+
+def plain_steps(image, label, rng, crop: int):
+    """The tutorial's preprocessing: normalises and pads the whole scaled image, then crops."""
+    import cv2
+
+    image = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    label = cv2.imdecode(np.frombuffer(label, np.uint8), cv2.IMREAD_GRAYSCALE)
+    factor = rng.uniform(0.5, 2.0)
+    size = (int(factor * image.shape[1]), int(factor * image.shape[0]))
+    image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
+    mean, std = np.array(voc.IMAGE_MEAN, np.float32), np.array(voc.IMAGE_STD, np.float32)
+    image = (image - mean) / std
+    bottom, right = max(crop - image.shape[0], 0), max(crop - image.shape[1], 0)
+    if bottom or right:
+        border = cv2.BORDER_CONSTANT
+        image = cv2.copyMakeBorder(image, 0, bottom, 0, right, border, value=0)
+        label = cv2.copyMakeBorder(label, 0, bottom, 0, right, border, value=voc.IGNORE_LABEL)
+    top = rng.randint(0, image.shape[0] - crop + 1)
+    left = rng.randint(0, image.shape[1] - crop + 1)
+    image = image[top : top + crop, left : left + crop]
+    label = label[top : top + crop, left : left + crop]
+    if rng.uniform(0, 1) > 0.5:
+        image, label = image[:, ::-1], label[:, ::-1]
+    image = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
+    return image, np.ascontiguousarray(label, np.int32)
+
+
+_PIPELINE_IMAGES = 128
+
+
+def _record(folder: Path) -> Path:
+    from fcn8s_ms import records
+
+    pairs = []
+    for number, (image, label) in enumerate(_drawn_pairs(_PIPELINE_IMAGES)):
+        pair = records.Pair(str(number), folder / f"{number}.jpg", folder / f"{number}.png")
+        pair.image.write_bytes(image)
+        pair.mask.write_bytes(label)
+        pairs.append(pair)
+    records.build_records(pairs, folder / "pipeline.mindrecord")
+    return folder / "pipeline.mindrecord"
+
+
+def _drain(dataset):
+    # One epoch to an iterator: a longer one would prepare the next round in the others' turns.
+    def round_():
+        iterator = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        return sum(len(image) for image, _ in iterator)
+
+    return round_
+
+
+def pipeline_ours(options):
+    """An epoch of training crops from `SegDataset`."""
+    import cv2
+
+    from fcn8s_ms.dataset import SegDataset
+
+    cv2.setNumThreads(1)
+    folder = tempfile.TemporaryDirectory()
+    data = SegDataset(
+        voc.IMAGE_MEAN,
+        voc.IMAGE_STD,
+        _record(Path(folder.name)),
+        batch_size=_BATCH,
+        num_readers=1,
+        num_parallel_calls=options.workers,
+        seed=1,
+    )
+    round_ = _drain(data.get_dataset())
+    round_.folder = folder  # removed with the contestant
+    return round_
+
+
+def pipeline_plain(options):
+    """The same from a MindSpore pipeline with the tutorial's order of steps."""
+    import cv2
+    import mindspore.dataset as ds
+
+    cv2.setNumThreads(1)
+    folder = tempfile.TemporaryDirectory()
+    dataset = ds.MindDataset(
+        str(_record(Path(folder.name))),
+        columns_list=["data", "label"],
+        shuffle=True,
+        num_parallel_workers=1,
+    )
+    dataset = dataset.map(
+        lambda image, label: plain_steps(image, label, np.random, 512),
+        input_columns=["data", "label"],
+        output_columns=["data", "label"],
+        num_parallel_workers=options.workers,
+    )
+    dataset = dataset.shuffle(10 * _BATCH).batch(_BATCH, drop_remainder=True)
+    round_ = _drain(dataset)
+    round_.folder = folder
+    return round_
+
+
+def pipeline_torch(options):
+    """A torch DataLoader over the same OpenCV steps, in this package's cheap order."""
+    import cv2
+    import torch
+
+    from fcn8s_ms import transforms
+
+    cv2.setNumThreads(1)
+    table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
+
+    class Crops(torch.utils.data.Dataset):
+        def __init__(self):
+            self.pairs = _drawn_pairs(_PIPELINE_IMAGES)
+
+        def __len__(self):
+            return len(self.pairs)
+
+        def __getitem__(self, index):
+            image, label = self.pairs[index]
+            return transforms.augment(
+                transforms.decode_image(image),
+                transforms.decode_label(label),
+                np.random.RandomState(index),
+                table=table,
+                crop_size=512,
+                min_scale=0.5,
+                max_scale=2.0,
+                ignore_label=voc.IGNORE_LABEL,
+            )
+
+    loader = torch.utils.data.DataLoader(
+        Crops(),
+        batch_size=_BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=options.workers,
+        persistent_workers=True,
+    )
+
+    def round_():
+        return sum(len(image) for image, _ in loader)
+
+    return round_
+
+
+def metrics_ours(options):
+    """Four scores of a batch of logits, reduced to class ids on the device."""
+    import mindspore as ms
+    from mindspore import nn
+
+    from fcn8s_ms.inference import Predictor
+    from fcn8s_ms.metrics import segmentation_metrics
+
+    device.configure("CPU")
+    logits, label = _logits()
+    logits = ms.Tensor(logits)
+    reduce_on_device = Predictor(nn.Identity())._forward
+    reduce_on_device.set_inputs(ms.Tensor(shape=[None] * 4, dtype=ms.float32))
+    group = segmentation_metrics(voc.NUM_CLASSES)
+
+    def round_():
+        ids = reduce_on_device(logits).asnumpy()
+        for metric in group.values():
+            metric.update(ids, label)
+        return len(ids)
+
+    return round_
+
+
+def _logits():
+    rng = np.random.RandomState(0)
+    logits = rng.standard_normal((_BATCH, voc.NUM_CLASSES, 512, 512)).astype(np.float32)
+    return logits, rng.randint(0, voc.NUM_CLASSES, (_BATCH, 512, 512)).astype(np.int32)
+
+
+def metrics_plain(options):
+    """Four scores, each from the logits and with a matrix of its own."""
+    logits, label = _logits()
+    matrices = [np.zeros((voc.NUM_CLASSES,) * 2) for _ in range(4)]
+
+    def round_():
+        for matrix in matrices:
+            prediction = logits.argmax(axis=1)
+            counted = (label >= 0) & (label < voc.NUM_CLASSES)
+            pairs = voc.NUM_CLASSES * label[counted].astype(int) + prediction[counted]
+            counts = np.bincount(pairs, minlength=voc.NUM_CLASSES**2)
+            matrix += counts.reshape(matrix.shape)
+        return len(label)
+
+    return round_
+
+
+def records_ours(options):
+    """Building a record from images and masks of VOC's size."""
+    from fcn8s_ms import records
+
+    folder = tempfile.TemporaryDirectory()
+    pairs = _written_pairs(Path(folder.name))
+
+    def round_():
+        output = Path(folder.name) / "r.mindrecord"
+        return records.build_records(pairs, output, overwrite=True).num_samples
+
+    return round_
+
+
+def _written_pairs(folder: Path, count: int = 200):
+    from fcn8s_ms import records
+
+    drawn = _drawn_pairs(20)
+    pairs = []
+    for number in range(count):
+        pair = records.Pair(str(number), folder / f"{number}.jpg", folder / f"{number}.png")
+        image, label = drawn[number % len(drawn)]
+        pair.image.write_bytes(image)
+        pair.mask.write_bytes(label)
+        pairs.append(pair)
+    return pairs
+
+
+def records_plain(options):
+    """Reading and decoding the same files once, in one thread, without writing anything."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    folder = tempfile.TemporaryDirectory()
+    pairs = _written_pairs(Path(folder.name))
+
+    def round_():
+        for pair in pairs:
+            cv2.imread(str(pair.image), cv2.IMREAD_COLOR)
+            cv2.imread(str(pair.mask), cv2.IMREAD_GRAYSCALE)
+        folder.name  # keeps the files
+        return len(pairs)
+
+    return round_
+
+
+def _program(*arguments):
+    def round_():
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+        return 1
+
+    return round_
+
+
+def startup_ours(options):
+    """`python -m fcn8s_ms.train --help`."""
+    return _program("-m", "fcn8s_ms.train", "--help")
+
+
+def startup_plain(options):
+    """`python -c "import mindspore"`, what a program pays that imports it at its head."""
+    return _program("-c", "import mindspore")
+
+
+def startup_torch(options):
+    """`python -c "import torch"`."""
+    return _program("-c", "import torch")
+
+
+_UNITS = {
+    "train": "training step, batch 4, crop {crop}",
+    "infer": "class ids of one {crop}x{crop} image",
+    "pipeline": "128 training crops of 512, {workers} worker(s)",
+    "metrics": "four scores of 4x21x512x512",
+    "records": "200 images of VOC's size into a record",
+    "startup": "--help / import",
+}
+_CONTESTANTS = ("ours", "plain", "torch")
+
+
+# --- the race ----------------------------------------------------------------------------------
+
+
+class _Contestant:
+    """A process that does a round when it reads a line, and reports on standard output."""
+
+    def __init__(self, part: str, name: str, options, python: str):
+        self.name = name
+        # The other interpreter need not have this package installed.
+        root = str(Path(__file__).absolute().parents[1])
+        environment = {**os.environ, "PYTHONPATH": root}
+        if name == "plain":
+            # No kernel selection either, as for somebody who knows nothing of it.
+            for variable in _ISA_VARIABLES:
+                environment.pop(variable, None)
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [python, __file__, "--contestant", f"{part}_{name}"]
+            + ["--crop", str(options.crop), "--workers", str(options.workers)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment,
+        )
+        self.seconds = []
+
+    def ask(self, line: str) -> dict:
+        """Sends a line and waits for the answer."""
+        with contextlib.suppress(BrokenPipeError):  # it ended; the empty answer tells
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            self._process.wait()
+            self._errors.seek(0)
+            last = self._errors.read().strip().splitlines()[-1:]
+            raise InputError(
+                f"the contestant {self.name} stopped: {' '.join(last) or 'no message'}"
+            )
+        return json.loads(answer)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        self._process.wait()
+        self._errors.close()
+
+
+def _serve(options) -> None:
+    """Life of a contestant: sets up, then a round for every line on standard input."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    round_ = None
+    for line in sys.stdin:
+        started = time.perf_counter()
+        if round_ is None:
+            round_ = globals()[options.contestant](options)
+        done = round_()
+        seconds = time.perf_counter() - started
+        owners = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        usage = max(resource.getrusage(owner).ru_maxrss for owner in owners) * 1024
+        answer = {"seconds": seconds, "done": done, "peak_bytes": usage, "asked": line.strip()}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def race(part: str, names, options) -> dict:
+    """Runs the contestants of a part in turn.
+
+    Args:
+        part: key of `_UNITS`.
+        names: of `_CONTESTANTS`.
+        options: `rounds`, `crop`, `workers`, `torch_python`.
+
+    Returns:
+        Contestant to dict of median, least and largest seconds a round, seconds of the first round
+        with set-up, and peak memory in bytes.
+    """
+    with contextlib.ExitStack() as stack:
+        contestants = []
+        for name in names:
+            python = options.torch_python if name == "torch" else sys.executable
+            contestants.append(_Contestant(part, name, options, python))
+            stack.callback(contestants[-1].close)
+        first = {one.name: one.ask("set up and warm up")["seconds"] for one in contestants}
+        for number in range(options.warm_rounds + options.rounds):
+            for one in contestants:
+                answer = one.ask(f"round {number}")
+                if number >= options.warm_rounds:
+                    one.seconds.append(answer["seconds"])
+                one.peak = answer["peak_bytes"]
+        return {
+            one.name: {
+                "median": statistics.median(one.seconds),
+                "least": min(one.seconds),
+                "largest": max(one.seconds),
+                "first": first[one.name],
+                "peak_bytes": one.peak,
+            }
+            for one in contestants
+        }
+
+
+def _machine(options) -> dict:
+    import importlib.metadata as metadata
+
+    model = ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0].split(":")[1].strip() if names else ""
+    packages = ("mindspore", "numpy", "opencv-python")
+    versions = {name: metadata.version(name) for name in packages}
+    code = "import torch; print(torch.__version__)"
+    found = subprocess.run([options.torch_python, "-c", code], capture_output=True, text=True)
+    versions["torch"] = found.stdout.strip() or None
+    return {
+        "cpu": model or platform.processor(),
+        "cpus": device.available_cpus(),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _table(part: str, result: dict, options) -> str:
+    ours = result["ours"]
+    lines = [_UNITS[part].format(crop=options.crop, workers=options.workers)]
+    lines.append(
+        "            median s   (least … largest)   first s   peak GB   ours/theirs: time  memory"
+    )
+    for name, row in result.items():
+        line = (
+            f"  {name:<8} {row['median']:9.4f}   ({row['least']:.4f} … {row['largest']:.4f})"
+            f"   {row['first']:7.2f}   {row['peak_bytes'] / 1e9:7.2f}"
+        )
+        if name != "ours":
+            time_ratio = ours["median"] / row["median"]
+            line += f"   {time_ratio:17.3f}  {ours['peak_bytes'] / row['peak_bytes']:6.2f}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Command line of the benchmark."""
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Race this package against the tutorial's way ('plain') and PyTorch, each in a "
+        "process of its own, round by round in turn.",
+        epilog=f"Example: {_PROGRAM} train infer --against torch --crop 128",
+    )
+    add = parser.add_argument
+    add("parts", nargs="*", metavar="PART", help=f"of {', '.join(_UNITS)} (default: all)")
+    add(
+        "--against",
+        nargs="+",
+        choices=("plain", "torch"),
+        help="opponents (default: both; the plain training step takes minutes on MindSpore 2.10)",
+    )
+    add("--crop", type=int, default=128, help="side for train and infer (default: %(default)s)")
+    add("--workers", type=int, default=1, help="of the pipelines (default: %(default)s)")
+    add("--rounds", type=int, default=7, help="timed rounds of each (default: %(default)s)")
+    add(
+        "--warm-rounds",
+        type=int,
+        default=5,
+        help="untimed rounds before them: MindSpore tries out numbers of threads in its first five "
+        "(default: %(default)s)",
+    )
+    add("--quick", action="store_true", help="3 rounds, 1 warm, crop 64: for a look")
+    add("--json", type=Path, help="file for the figures")
+    add(
+        "--torch-python",
+        default=sys.executable,
+        help="interpreter of an environment with torch, numpy, opencv-python (default: this one)",
+    )
+    add("--contestant", help=argparse.SUPPRESS)
+    return parser
+
+
+def main(argv=None) -> None:
+    """Command line; `argv` without the program's name."""
+    options = get_parser().parse_args(argv)
+    if options.contestant:
+        _serve(options)
+        return
+    if options.quick:
+        options.rounds, options.warm_rounds, options.crop = 3, 1, 64
+    with reported_by(_PROGRAM):
+        unknown = set(options.parts) - set(_UNITS)
+        if unknown:
+            raise InputError(f"part {min(unknown)!r} is unknown; choose of {', '.join(_UNITS)}")
+        machine = _machine(options)
+        opponents = options.against or ["plain", *(["torch"] if machine["torch"] else [])]
+        if "torch" in opponents and machine["torch"] is None:
+            raise InputError(
+                f"{options.torch_python} has no torch: pip install torch==2.13.0 (CPU build) into "
+                "an environment of its own and pass --torch-python"
+            )
+        print(", ".join(f"{name} {value}" for name, value in machine.items()), flush=True)
+        results = {}
+        for part in options.parts or _UNITS:
+            names = ["ours", *(name for name in opponents if f"{part}_{name}" in globals())]
+            results[part] = race(part, names, options)
+            print("\n" + _table(part, results[part], options), flush=True)
+        if options.json:
+            settings = {"crop": options.crop, "workers": options.workers, "rounds": options.rounds}
+            jsonfile.write(
+                options.json, {"machine": machine, "settings": settings, "parts": results}
+            )
+
+
+if __name__ == "__main__":
+    main()
