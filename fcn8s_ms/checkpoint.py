@@ -1,20 +1,17 @@
 """Checkpoints: saved completely or not at all, loaded by name and shape with a report."""
 
 import json
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import mindspore as ms
 
-from . import jsonfile
+from . import files
 from .errors import InputError
 from .model import FCN8s
 
 __all__ = ["LoadReport", "load_into", "load_network", "read", "read_metadata", "save"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,13 +66,11 @@ def save(network, path, metadata: dict) -> None:
             ms.save_checkpoint(network, str(unfinished))
         except RuntimeError as error:
             raise OSError(None, str(error).splitlines()[0]) from error
-        umask = os.umask(0)
-        os.umask(umask)
-        unfinished.chmod(0o666 & ~umask)  # MindSpore makes 0400
+        files.give_ordinary_permissions(unfinished)
         with open(unfinished, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(unfinished, path)
-        jsonfile.write(_metadata_file(path), metadata)
+        files.write_json(_metadata_file(path), metadata)
     except OSError as error:
         raise InputError(
             f"checkpoint {path} cannot be written: {error.strerror}; free some space or choose "

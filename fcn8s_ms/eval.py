@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import device, fetch, jsonfile
+from . import device, fetch, files
 from .errors import InputError, reported_by
 
 __all__ = ["Config", "get_parser", "main"]
@@ -122,7 +122,7 @@ def evaluate(config: Config) -> dict:
     print(f"{data.num_samples} images of {data.data_file}. Protocol: {PROTOCOL}.")
     if config.output is not None:
         config.output.parent.mkdir(parents=True, exist_ok=True)
-        jsonfile.write(config.output, result)
+        files.write_json(config.output, result)
     return result
 
 

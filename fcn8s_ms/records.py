@@ -9,7 +9,6 @@ every class, and where the data came from. The published file has no JSON and wo
 import contextlib
 import io
 import json
-import logging
 import os
 import shutil
 import tempfile
@@ -20,9 +19,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from . import __version__, jsonfile, voc
+from . import __version__, files, voc
 from .device import available_cpus
 from .errors import InputError
 
@@ -43,8 +42,6 @@ COLUMNS = ("data", "label", "file_name")
 
 _MAX_FAULTS_SHOWN = 20
 _ROWS_PER_WRITE = 32
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -172,12 +169,11 @@ def _open_image(encoded: bytes, path: Path) -> Image.Image:
     return image
 
 
-def read_mask(path, encoded: bytes | None = None) -> np.ndarray:
+def read_mask(path) -> np.ndarray:
     """Class ids of a mask file.
 
     Args:
         path: palette PNG (the ids are the palette indices) or 8-bit gray image (its values).
-        encoded: the file's bytes, where they are already read.
 
     Returns:
         uint8 array (H, W).
@@ -186,7 +182,7 @@ def read_mask(path, encoded: bytes | None = None) -> np.ndarray:
         InputError: missing, undecodable, or neither palette nor 8-bit gray.
     """
     path = Path(path)
-    mask = _open_image(_read_bytes(path) if encoded is None else encoded, path)
+    mask = _open_image(_read_bytes(path), path)
     if mask.mode not in ("P", "L"):
         raise InputError(
             f"{path.absolute()} is a {mask.mode} image; a mask is a palette or 8-bit gray image of "
@@ -215,7 +211,8 @@ def _convert(pair: Pair, num_classes: int, ignore_label: int):
     """Row of one pair and its pixel counts; or the InputError that says what is wrong with it."""
     try:
         data = _read_bytes(pair.image)
-        image = _open_image(data, pair.image)
+        # Upright, as OpenCV decodes it for training.
+        image = ImageOps.exif_transpose(_open_image(data, pair.image))
         mask = read_mask(pair.mask)
         counts = _check_ids(mask, pair.mask, num_classes, ignore_label)
         if image.size != mask.shape[::-1]:
@@ -251,22 +248,13 @@ def _metadata_file(path: Path) -> Path:
 
 def _existing_output(path: Path, num_shards: int) -> list[Path]:
     """What an earlier build left under this name, and what this one would write over."""
-    files = set(record_files(path, num_shards))
+    names = set(record_files(path, num_shards))
     metadata = read_metadata(path)
     if metadata is not None:
-        files.update(path.with_name(name) for name in metadata.files)
-    files.update([_index(file) for file in files])
-    # The record itself first: it is what an error names.
-    records = sorted(files, key=lambda file: (file.suffix == ".db", file.name))
-    files = [*records, _metadata_file(path)]
-    return [file for file in files if file.exists()]
-
-
-def _shareable(path: Path) -> None:
-    """Gives a file the permissions of an ordinary new one; MindRecord makes 0600."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(0o666 & ~umask)
+        names.update(path.with_name(name) for name in metadata.files)
+    records = sorted(names)  # first: they are what an error names
+    candidates = [*records, *map(_index, records), _metadata_file(path)]
+    return [candidate for candidate in candidates if candidate.exists()]
 
 
 def build_records(
@@ -341,12 +329,13 @@ def build_records(
             files=tuple(file.name for file in record_files(output, num_shards)),
             version=__version__,
         )
-        jsonfile.write(_metadata_file(building / output.name), asdict(metadata))
-        for path in existing:
-            path.unlink()
-        for path in sorted(building.iterdir()):
-            _shareable(path)
+        files.write_json(_metadata_file(building / output.name), asdict(metadata))
+        built = sorted(building.iterdir())
+        for path in built:
+            files.give_ordinary_permissions(path)
             os.replace(path, output.parent / path.name)
+        for path in set(existing) - {output.parent / path.name for path in built}:
+            path.unlink()  # an older record had more shards
     except OSError as error:
         raise InputError(
             f"{output} cannot be written: {error.strerror}; free some space or choose another "

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import device, fetch, jsonfile, sample, voc
+from . import device, fetch, files, sample, voc
 from .errors import InputError, reported_by
 
 __all__ = ["Config", "get_parser", "main", "train"]
@@ -207,19 +207,19 @@ def _with_sample(config: Config) -> Config:
     folder = sample.FOLDER
     print(f"Drawing the sample into {folder} …", flush=True)
     sample.write_sample(folder)
-    files = {}
+    data = {}
     for split in ("train", "val"):
-        files[split] = folder / f"{split}.mindrecord"
+        data[split] = folder / f"{split}.mindrecord"
         metadata = records.build_records(
             records.voc_pairs(folder, split),
-            files[split],
+            data[split],
             classes=sample.CLASSES,
             overwrite=True,
             source=folder,
             list_name=split,
         )
-        print(f"  {split}: {metadata.num_samples} images, {files[split]}")
-    config = dataclasses.replace(config, data=files["train"], val_data=files["val"], sample=False)
+        print(f"  {split}: {metadata.num_samples} images, {data[split]}")
+    config = dataclasses.replace(config, data=data["train"], val_data=data["val"], sample=False)
     defaults = get_parser()
     flags = []
     for name, value in dataclasses.asdict(config).items():
@@ -488,7 +488,7 @@ def train(config: Config) -> dict:
     predictor = Predictor(network)
 
     folder = _new_folder(config.output or _default_folder())
-    jsonfile.write(folder / "arguments.json", dataclasses.asdict(config))
+    files.write_json(folder / "arguments.json", dataclasses.asdict(config))
     outcome = _fit(config, target, network, predictor, data, folder)
 
     shown = data.val or data.train
@@ -502,7 +502,7 @@ def train(config: Config) -> dict:
         f"{shown.data_file.name} after {len(outcome.steps)} steps",
     )
     metrics["seconds"] = round(time.perf_counter() - started, 1)
-    jsonfile.write(folder / "metrics.json", metrics)
+    files.write_json(folder / "metrics.json", metrics)
 
     if outcome.validations:
         print(evaluation.table(metrics["validation"]))

@@ -11,7 +11,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 
 LAYERS = [
     {"__init__"},
-    {"errors", "jsonfile", "voc"},
+    {"errors", "files", "voc"},
     {"transforms", "model", "loss", "confusion", "schedule", "device", "fetch", "visualize"},
     {"records", "sample", "checkpoint", "metrics", "callbacks"},
     {"dataset", "inference"},
@@ -21,7 +21,7 @@ LAYERS = [
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 
 WITHOUT_MINDSPORE = {
-    *("__init__", "errors", "jsonfile", "voc", "transforms", "confusion", "schedule"),
+    *("__init__", "errors", "files", "voc", "transforms", "confusion", "schedule"),
     *("sample", "visualize", "fetch"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.

@@ -93,6 +93,18 @@ def test_palette_masks_are_not_read_as_luminance(tmp_path):
     assert (records.read_mask(path) == ids).all()
 
 
+def test_image_with_orientation_is_upright_as_in_training(voc_folder, tmp_path):
+    path = voc_folder / "JPEGImages" / "b.jpg"  # 70 wide, 90 high
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to see it upright
+    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    output = tmp_path / "r.mindrecord"
+    records.build_records(records.voc_pairs(voc_folder, "trainval"), output)
+    _, encoded_image, encoded_label = list(records.read_samples(output, 2))[1]
+    image = transforms.decode_image(encoded_image)
+    assert image.shape[:2] == transforms.decode_label(encoded_label).shape == (90, 70)
+
+
 def test_shards(voc_folder, tmp_path):
     output = tmp_path / "out" / "r.mindrecord"
     pairs = records.voc_pairs(voc_folder, "trainval")

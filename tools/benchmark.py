@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn8s_ms import device, jsonfile, voc
+from fcn8s_ms import device, files, voc
 from fcn8s_ms.errors import InputError, reported_by
 
 _PROGRAM = "python tools/benchmark.py"
@@ -707,7 +707,7 @@ def main(argv=None) -> None:
             print("\n" + _table(part, results[part], options), flush=True)
         if options.json:
             settings = {"crop": options.crop, "workers": options.workers, "rounds": options.rounds}
-            jsonfile.write(
+            files.write_json(
                 options.json, {"machine": machine, "settings": settings, "parts": results}
             )
 
