@@ -1,6 +1,8 @@
 """A small VOC folder and its records, and a network that is quick to run."""
 
+import importlib.util
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -73,6 +75,17 @@ def record(tmp_path_factory):
     path = root / "all.mindrecord"
     records.build_records(records.voc_pairs(write_voc(root / "voc"), "trainval"), path)
     return path
+
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+
+def load_tool(name):
+    """A script of `tools/` as a module."""
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def clean_environment(**variables):

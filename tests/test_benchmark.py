@@ -1,27 +1,23 @@
 """The benchmark runs and compares like with like; no test looks at a time."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fcn8s_ms import transforms, voc
 
+from .conftest import TOOLS, load_tool
 from .test_transforms import augment
 
-TOOL = Path(__file__).parents[1] / "tools" / "benchmark.py"
+TOOL = TOOLS / "benchmark.py"
 
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("benchmark", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("benchmark")
 
 
 def test_race_writes_a_table_and_json(tmp_path):

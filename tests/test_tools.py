@@ -1,21 +1,18 @@
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from fcn8s_ms import records
 
-TOOL = Path(__file__).parents[1] / "tools" / "build_mindrecord.py"
+from .conftest import TOOLS, load_tool
+
+TOOL = TOOLS / "build_mindrecord.py"
 
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("build_mindrecord", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("build_mindrecord")
 
 
 def test_build(tool, voc_folder, tmp_path, capsys):
