@@ -9,6 +9,7 @@ from mindspore import Tensor, nn, ops
 
 from . import checkpoint, transforms, voc
 from .errors import InputError
+from .folding import fold_batch_norm
 
 __all__ = ["PROTOCOL", "Predictor", "Segmenter"]
 
@@ -110,7 +111,7 @@ class Segmenter:
             InputError: the file is missing, damaged, or no FCN-8s.
         """
         metadata = checkpoint.read_metadata(path)
-        network = checkpoint.load_network(path)
+        network = fold_batch_norm(checkpoint.load_network(path))
         return cls(network, metadata.get("classes"), metadata.get("palette"))
 
     def __call__(self, image) -> np.ndarray:

@@ -55,6 +55,7 @@ def test_segmenter_from_checkpoint(network, tmp_path):
     palette = [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]
     checkpoint.save(network, path, {"classes": ["a", "b", "c", "d"], "palette": palette})
     segmenter = Segmenter.from_checkpoint(path)
+    assert not any("moving" in name for name in segmenter.predictor.network.parameters_dict())
     assert segmenter.classes == ("a", "b", "c", "d")
     assert segmenter.palette[:4].tolist() == palette
     assert segmenter.palette[255].tolist() == [224, 224, 192]

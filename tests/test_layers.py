@@ -12,7 +12,8 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 LAYERS = [
     {"__init__"},
     {"errors", "files", "voc"},
-    {"transforms", "model", "loss", "confusion", "schedule", "device", "fetch", "visualize"},
+    {"transforms", "model", "folding", "loss", "confusion", "schedule", "device", "fetch"}
+    | {"visualize"},
     {"records", "sample", "checkpoint", "metrics", "callbacks"},
     {"dataset", "inference"},
     {"evaluation"},

@@ -7,6 +7,7 @@ over the rounds, and ratios of them.
 
 import argparse
 import contextlib
+import importlib.metadata as metadata
 import json
 import os
 import platform
@@ -67,15 +68,19 @@ def _plain_network():
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
     network = FCN8s(voc.NUM_CLASSES)
-    network.conv6[0] = nn.Conv2d(
-        in_channels=512,
-        out_channels=4096,
-        kernel_size=7,
-        stride=1,
-        pad_mode="same",
-        has_bias=False,
-        weight_init="xavier_uniform",
-    )
+    for stage in network.name_cells().values():
+        if isinstance(stage, nn.SequentialCell):
+            for number, layer in enumerate(stage):
+                if isinstance(layer, nn.Conv2d):
+                    stage[number] = nn.Conv2d(
+                        in_channels=layer.in_channels,
+                        out_channels=layer.out_channels,
+                        kernel_size=layer.kernel_size,
+                        stride=1,
+                        pad_mode="same",
+                        has_bias=False,
+                        weight_init="xavier_uniform",
+                    )
     return network
 
 
@@ -170,11 +175,12 @@ def train_torch(options):
 
 def infer_ours(options):
     """Class ids of one image with this package's predictor."""
+    from fcn8s_ms.folding import fold_batch_norm
     from fcn8s_ms.inference import Predictor
     from fcn8s_ms.model import FCN8s
 
     device.configure("CPU")
-    predictor = Predictor(FCN8s(voc.NUM_CLASSES).set_train(False))
+    predictor = Predictor(fold_batch_norm(FCN8s(voc.NUM_CLASSES)))
     image, _ = _images(1, options.crop)
 
     def round_():
@@ -573,7 +579,7 @@ def race(part: str, names, options) -> dict:
     Args:
         part: key of `_UNITS`.
         names: of `_CONTESTANTS`.
-        options: `rounds`, `crop`, `workers`, `torch_python`.
+        options: `rounds`, `warm_rounds`, `crop`, `workers`, `plain_python`, `torch_python`.
 
     Returns:
         Contestant to dict of median, least and largest seconds a round, seconds of the first round
@@ -582,7 +588,8 @@ def race(part: str, names, options) -> dict:
     with contextlib.ExitStack() as stack:
         contestants = []
         for name in names:
-            python = options.torch_python if name == "torch" else sys.executable
+            python = {"plain": options.plain_python, "torch": options.torch_python}
+            python = python.get(name, sys.executable)
             contestants.append(_Contestant(part, name, options, python))
             stack.callback(contestants[-1].close)
         first = {one.name: one.ask("set up and warm up")["seconds"] for one in contestants}
@@ -604,22 +611,28 @@ def race(part: str, names, options) -> dict:
         }
 
 
-def _machine(options) -> dict:
-    import importlib.metadata as metadata
+def _version(python: str, package: str, threads: str = "") -> str | None:
+    """Version of a package in an environment, and its threads if it tells; None without it."""
+    code = f"import {package}; print({package}.__version__{threads})"
+    found = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    return found.stdout.strip() or None
 
+
+def _machine(options) -> dict:
     model = ""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0].split(":")[1].strip() if names else ""
-    packages = ("mindspore", "numpy", "opencv-python")
-    versions = {name: metadata.version(name) for name in packages}
-    code = "import torch; print(torch.__version__)"
-    found = subprocess.run([options.torch_python, "-c", code], capture_output=True, text=True)
-    versions["torch"] = found.stdout.strip() or None
+    versions = {name: metadata.version(name) for name in ("mindspore", "numpy", "opencv-python")}
+    if options.plain_python != sys.executable:
+        versions["mindspore of plain"] = _version(options.plain_python, "mindspore")
+    versions["torch"] = _version(
+        options.torch_python, "torch", ", 'with', torch.get_num_threads(), 'threads'"
+    )
     return {
         "cpu": model or platform.processor(),
-        "cpus": device.available_cpus(),
+        "cpus": device.available_cpus(),  # MindSpore uses as many threads
         "python": platform.python_version(),
         **versions,
     }
@@ -675,6 +688,11 @@ def get_parser() -> argparse.ArgumentParser:
         "--torch-python",
         default=sys.executable,
         help="interpreter of an environment with torch, numpy, opencv-python (default: this one)",
+    )
+    add(
+        "--plain-python",
+        default=sys.executable,
+        help="interpreter for 'plain', for instance one with another MindSpore (default: this one)",
     )
     add("--contestant", help=argparse.SUPPRESS)
     return parser
