@@ -1,11 +1,14 @@
+import io
 import os
 import shutil
 import stat
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fcn8s_ms import records, transforms, voc
 from fcn8s_ms.errors import InputError
@@ -91,6 +94,76 @@ def test_palette_masks_are_not_read_as_luminance(tmp_path):
     write_mask(path, ids)
     assert cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)[1, 1] != 15  # what luminance would give
     assert (records.read_mask(path) == ids).all()
+
+
+def test_label_keeps_the_masks_compressed_pixels(tmp_path):
+    """The record's label is gray, whatever the mask was, and is not compressed anew."""
+    _, ids = draw_pair("a", 70, 90)
+    write_mask(tmp_path / "palette.png", ids)
+    # Two IDAT chunks and a chunk of text, as other programs write them.
+    gray = io.BytesIO()
+    Image.fromarray(ids).save(gray, "png", pnginfo=text_chunk(), compress_level=9)
+    (tmp_path / "gray.png").write_bytes(with_two_idat(gray.getvalue()))
+    for name in ("palette", "gray"):
+        path = tmp_path / f"{name}.png"
+        found, label = records._read_label(path)
+        assert (found == ids).all()
+        assert (cv2.imdecode(np.frombuffer(label, np.uint8), cv2.IMREAD_GRAYSCALE) == ids).all()
+        opened = Image.open(io.BytesIO(label))
+        assert opened.mode == "L" and (np.asarray(opened) == ids).all()
+        assert compressed_pixels(label) == compressed_pixels(path.read_bytes())
+
+
+def text_chunk():
+    info = PngInfo()
+    info.add_text("Author", "somebody")
+    return info
+
+
+def chunks(png):
+    position = 8
+    while position < len(png):
+        length = int.from_bytes(png[position : position + 4], "big")
+        yield png[position + 4 : position + 8], png[position + 8 : position + 8 + length]
+        position += length + 12
+
+
+def compressed_pixels(png):
+    return b"".join(content for kind, content in chunks(png) if kind == b"IDAT")
+
+
+def with_two_idat(png):
+    written = png[:8]
+    for kind, content in chunks(png):
+        parts = [content[:50], content[50:]] if kind == b"IDAT" else [content]
+        for part in parts:
+            checksum = zlib.crc32(kind + part).to_bytes(4, "big")
+            written += len(part).to_bytes(4, "big") + kind + part + checksum
+    return written
+
+
+def test_images_cut_anywhere_are_refused(tmp_path):
+    image, _ = draw_pair("a", 70, 90)
+    path = tmp_path / "a.jpg"
+    for flags in ([], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]):
+        encoded = cv2.imencode(".jpg", image, flags)[1].tobytes()
+        assert records._check_image(encoded, path) == (90, 70)
+        for kept in [*range(1, len(encoded) - 1, 97), len(encoded) - 2, len(encoded) - 1]:
+            with pytest.raises(InputError, match="a.jpg cannot be decoded"):
+                records._check_image(encoded[:kept], path)
+
+
+def test_any_flipped_or_missing_byte_of_a_mask_is_refused(tmp_path):
+    path = tmp_path / "m.png"
+    write_mask(path, draw_pair("a", 30, 40)[1])
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        for content in (damaged, whole[:position]):
+            path.write_bytes(content)
+            with pytest.raises(InputError, match="m.png cannot be decoded"):
+                records.read_mask(path)
 
 
 def test_image_with_orientation_is_upright_as_in_training(voc_folder, tmp_path):
