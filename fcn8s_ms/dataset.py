@@ -23,17 +23,6 @@ _STRIDE = 32
 _MAX_STRIDES = 64
 
 
-class _EpochCounter(ds.DSCallback):
-    """Number of the epoch that the pipeline is preparing, from 1."""
-
-    def __init__(self):
-        super().__init__()
-        self.epoch = 1
-
-    def ds_epoch_begin(self, ds_run_context):
-        self.epoch = ds_run_context.cur_epoch_num
-
-
 def _clamped(name: str, asked: int) -> int:
     if asked < 1:
         raise InputError(f"{name} is {asked}; at least one is needed")
@@ -188,14 +177,25 @@ class SegDataset:
         )
         # Shuffled while still encoded: a buffer of crops would hold 4 MB each.
         dataset = dataset.shuffle(max(10 * self.batch_size, 2))
-        counter = _EpochCounter()
+        return dataset.batch(
+            self.batch_size,
+            drop_remainder=True,
+            per_batch_map=self._prepare_batch,
+            input_columns=["data", "label", "file_name"],
+            output_columns=["data", "label"],
+            num_parallel_workers=self.num_parallel_calls,
+        )
 
-        def prepare(image, label, file_name):
-            name = str(file_name)
-            rng = self._generator(counter.epoch, name)
-            return self._guarded(lambda: self._augment(*self._decode(image, label, name), rng))
-
-        return self._map(dataset, prepare, [counter]).batch(self.batch_size, drop_remainder=True)
+    def _prepare_batch(self, images, labels, names, info):
+        # The crops are made in their places: MindSpore takes a batch as it is, but copies samples.
+        size = (self.crop_size, self.crop_size)
+        image_crops = np.empty((len(names), len(self._table), *size), np.float32)
+        label_crops = np.empty((len(names), *size), np.int32)
+        for place, (image, label, name) in enumerate(zip(images, labels, map(str, names))):
+            rng = self._generator(info.get_epoch_num(), name)
+            out = (image_crops[place], label_crops[place])
+            self._guarded(lambda: self._augment(*self._decode(image, label, name), rng, out))
+        return image_crops, label_crops
 
     def _evaluation(self, shards):
         if shards and self.num_samples % self.num_shards:
@@ -264,7 +264,7 @@ class SegDataset:
             )
         return image, label
 
-    def _augment(self, image, label, rng):
+    def _augment(self, image, label, rng, out=None):
         return transforms.augment(
             image,
             label,
@@ -274,6 +274,7 @@ class SegDataset:
             min_scale=self.min_scale,
             max_scale=self.max_scale,
             ignore_label=self.ignore_label,
+            out=out,
         )
 
     def _whole(self, image, label):

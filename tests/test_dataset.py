@@ -111,7 +111,7 @@ def test_crops_are_the_images_own(record):
         image, label = plain_steps(
             transforms.decode_image(encoded_image),
             transforms.decode_label(encoded_label),
-            data._generator(1, name),
+            data._generator(0, name),
             64,
         )
         expected[name] = image.tobytes() + label.tobytes()
