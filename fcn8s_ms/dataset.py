@@ -172,11 +172,9 @@ class SegDataset:
             str(self.data_file),
             columns_list=["data", "label", "file_name"],
             num_parallel_workers=self.num_readers,
-            shuffle=True,
+            shuffle=True,  # the whole file, anew in every epoch
             **shards,
         )
-        # Shuffled while still encoded: a buffer of crops would hold 4 MB each.
-        dataset = dataset.shuffle(max(10 * self.batch_size, 2))
         return dataset.batch(
             self.batch_size,
             drop_remainder=True,
