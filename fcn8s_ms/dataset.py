@@ -114,9 +114,6 @@ class SegDataset:
         self.fault = None  # what went wrong in a worker, for `explain`
 
         self._table = transforms.normalization_table(self.image_mean, self.image_std)
-        self._foreign = np.ones(256, np.uint8)
-        self._foreign[:num_classes] = 0
-        self._foreign[ignore_label] = 0
         if training and self.num_samples // (num_shards or 1) < batch_size:
             raise InputError(
                 f"{self.data_file} has {self.num_samples} images for batches of {batch_size}"
@@ -254,7 +251,7 @@ class SegDataset:
                 f"{self.data_file}: image of {name!r} is {image.shape[1]}x{image.shape[0]}, its "
                 f"label {label.shape[1]}x{label.shape[0]}; build the records again"
             )
-        foreign = label[cv2.LUT(label, self._foreign) > 0]
+        foreign = label[(label >= self.num_classes) & (label != self.ignore_label)]
         if foreign.size:
             raise InputError(
                 f"{self.data_file}: label of {name!r} holds id {foreign.max()} with "

@@ -85,6 +85,14 @@ def normalize(image: np.ndarray, table: np.ndarray) -> np.ndarray:
     return out
 
 
+def _pad_around(crop: np.ndarray, rows: int, columns: slice, value) -> np.ndarray:
+    """Fills all but the first rows of some columns, and returns the view of these."""
+    crop[..., rows:, :] = value
+    crop[..., :rows, : columns.start] = value
+    crop[..., :rows, columns.stop :] = value
+    return crop[..., :rows, columns]
+
+
 def augment(
     image: np.ndarray,
     label: np.ndarray,
@@ -141,11 +149,8 @@ def augment(
             np.empty((crop_size, crop_size), np.int32),
         )
     image_crop, label_crop = out
-    if label.shape != label_crop.shape:
-        image_crop.fill(0)
-        label_crop.fill(ignore_label)
-    _normalize_into(image_crop[:, :rows, kept], image, table)
-    label_crop[:rows, kept] = label
+    _normalize_into(_pad_around(image_crop, rows, kept, 0), image, table)
+    _pad_around(label_crop, rows, kept, ignore_label)[:] = label
     return out
 
 
