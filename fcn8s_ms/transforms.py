@@ -65,8 +65,9 @@ def normalization_table(mean, std) -> np.ndarray:
 
 
 def _normalize_into(out: np.ndarray, image: np.ndarray, table: np.ndarray) -> None:
-    for channel, values in enumerate(table):
-        out[channel] = cv2.LUT(image[:, :, channel], values)
+    # Split first: OpenCV copies a strided channel slowly.
+    for channel, values, plane in zip(cv2.split(image), table, out):
+        cv2.LUT(channel, values, dst=plane)
 
 
 def normalize(image: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -84,6 +85,14 @@ def normalize(image: np.ndarray, table: np.ndarray) -> np.ndarray:
     return out
 
 
+def _pad_around(crop: np.ndarray, rows: int, columns: slice, value) -> np.ndarray:
+    """Fills all but the first rows of some columns, and returns the view of these."""
+    crop[..., rows:, :] = value
+    crop[..., :rows, : columns.start] = value
+    crop[..., :rows, columns.stop :] = value
+    return crop[..., :rows, columns]
+
+
 def augment(
     image: np.ndarray,
     label: np.ndarray,
@@ -94,6 +103,7 @@ def augment(
     min_scale: float,
     max_scale: float,
     ignore_label: int,
+    out=None,
 ):
     """Scales, crops and mirrors an image with its label at random, and normalises the image.
 
@@ -108,6 +118,7 @@ def augment(
         min_scale: least factor of both sides.
         max_scale: largest factor.
         ignore_label: label of padding.
+        out: arrays to write the result into, for instance a place in a batch; new ones without.
 
     Returns:
         float32 array (3, crop_size, crop_size) and int32 array (crop_size, crop_size).
@@ -128,16 +139,19 @@ def augment(
     rows, columns = label.shape
     kept = slice(0, columns)
     if rng.uniform(0, 1) > 0.5:
-        image, label = image[:, ::-1], label[:, ::-1]
+        # Copies of bytes; OpenCV is slow on views with negative strides.
+        image, label = cv2.flip(image, 1), cv2.flip(label, 1)
         kept = slice(crop_size - columns, crop_size)  # padding moves to the left
 
-    if (rows, columns) == (crop_size, crop_size):
-        return normalize(image, table), label.astype(np.int32)
-    image_crop = np.zeros((len(table), crop_size, crop_size), np.float32)
-    _normalize_into(image_crop[:, :rows, kept], image, table)
-    label_crop = np.full((crop_size, crop_size), ignore_label, np.int32)
-    label_crop[:rows, kept] = label
-    return image_crop, label_crop
+    if out is None:
+        out = (
+            np.empty((len(table), crop_size, crop_size), np.float32),
+            np.empty((crop_size, crop_size), np.int32),
+        )
+    image_crop, label_crop = out
+    _normalize_into(_pad_around(image_crop, rows, kept, 0), image, table)
+    _pad_around(label_crop, rows, kept, ignore_label)[:] = label
+    return out
 
 
 def pad_to_multiple(array: np.ndarray, multiple: int = 32, value=0) -> np.ndarray:

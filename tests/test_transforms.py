@@ -36,7 +36,7 @@ def plain_steps(image, label, rng, crop, min_scale=0.5, max_scale=2.0):
     return image.transpose(2, 0, 1).astype(np.float32), label.astype(np.int32)
 
 
-def augment(image, label, rng, crop):
+def augment(image, label, rng, crop, out=None):
     return transforms.augment(
         image,
         label,
@@ -46,6 +46,7 @@ def augment(image, label, rng, crop):
         min_scale=0.5,
         max_scale=2.0,
         ignore_label=255,
+        out=out,
     )
 
 
@@ -59,6 +60,19 @@ def test_augment_is_bit_identical_to_the_plain_steps(crop, seed):
     for one, other in zip(found, expected):
         assert one.dtype == other.dtype
         assert one.tobytes() == np.ascontiguousarray(other).tobytes()
+
+
+def test_augment_is_bit_identical_at_any_size():
+    rng = np.random.RandomState(0)
+    for seed in range(60):
+        height, width = rng.randint(2, 90, 2) if seed > 9 else rng.randint(2, 5, 2)
+        image = rng.randint(0, 256, (height, width, 3)).astype(np.uint8)
+        label = rng.randint(0, 21, (height, width)).astype(np.uint8)
+        expected = plain_steps(image, label, np.random.RandomState(seed), 64)
+        out = np.full((3, 64, 64), np.nan, np.float32), np.full((64, 64), -1, np.int32)
+        found = augment(image, label, np.random.RandomState(seed), 64, out)
+        assert found[0] is out[0] and found[1] is out[1]
+        assert np.array_equal(out[0], expected[0]) and np.array_equal(out[1], expected[1])
 
 
 def test_both_ways_of_mirroring_and_padding_occur_above():

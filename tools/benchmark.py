@@ -216,7 +216,7 @@ def infer_torch(options):
     return round_
 
 
-def _drawn_pairs(count: int):
+def _drawn_pairs(count: int, png_parameters=()):
     """JPEGs and label PNGs of VOC's size, as bytes."""
     import cv2
 
@@ -232,7 +232,7 @@ def _drawn_pairs(count: int):
             interpolation=cv2.INTER_NEAREST,
         )
         jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-        pairs.append((jpeg.tobytes(), cv2.imencode(".png", label)[1].tobytes()))
+        pairs.append((jpeg.tobytes(), cv2.imencode(".png", label, png_parameters)[1].tobytes()))
     return pairs
 
 
@@ -263,7 +263,8 @@ def plain_steps(image, label, rng, crop: int):
     return image, np.ascontiguousarray(label, np.int32)
 
 
-_PIPELINE_IMAGES = 128
+# A third of VOC 2012's training list: MindSpore starts an epoch's iterator in 35 ms.
+_PIPELINE_IMAGES = 512
 
 
 def _record(folder: Path) -> Path:
@@ -347,7 +348,8 @@ def pipeline_torch(options):
 
     class Crops(torch.utils.data.Dataset):
         def __init__(self):
-            self.pairs = _drawn_pairs(_PIPELINE_IMAGES)
+            # The bytes that a record holds.
+            self.pairs = _drawn_pairs(_PIPELINE_IMAGES, [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
         def __len__(self):
             return len(self.pairs)
@@ -499,7 +501,7 @@ def startup_torch(options):
 _UNITS = {
     "train": "training step, batch 4, crop {crop}",
     "infer": "class ids of one {crop}x{crop} image",
-    "pipeline": "128 training crops of 512, {workers} worker(s)",
+    "pipeline": "512 training crops of 512, {workers} worker(s)",
     "metrics": "four scores of 4x21x512x512",
     "records": "200 images of VOC's size into a record",
     "startup": "--help / import",
