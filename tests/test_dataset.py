@@ -1,7 +1,6 @@
 import logging
 import shutil
 
-import mindspore.dataset as ds
 import numpy as np
 import pytest
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from fcn8s_ms.model import FCN8s, _CpuConv2d, _MatMulConv2d, bilinear_kernel
+from fcn8s_ms.cpu import CpuConv2d, MatMulConv2d
+from fcn8s_ms.model import FCN8s, bilinear_kernel
 
 from .conftest import TINY, clean_environment
 
@@ -90,7 +91,7 @@ def test_training_step_uses_no_reference_kernel():
 @pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(
-    ("layer_class", "kernel_size"), [(_CpuConv2d, 3), (_MatMulConv2d, 7), (_MatMulConv2d, 1)]
+    ("layer_class", "kernel_size"), [(CpuConv2d, 3), (MatMulConv2d, 7), (MatMulConv2d, 1)]
 )
 def test_cpu_convolutions_equal_convolution(layer_class, kernel_size, training, mode):
     rng = np.random.RandomState(0)

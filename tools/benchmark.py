@@ -59,7 +59,7 @@ def _mindspore_step(network, loss_function, images, labels):
 
 
 def _plain_network():
-    """The network as the tutorial writes it: every convolution is `nn.Conv2d`."""
+    """The network as the tutorial writes it, of MindSpore's own layers."""
     import mindspore as ms
     from mindspore import nn
 
@@ -68,20 +68,28 @@ def _plain_network():
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
     network = FCN8s(voc.NUM_CLASSES)
-    for stage in network.name_cells().values():
+    for name, stage in network.name_cells().items():
         if isinstance(stage, nn.SequentialCell):
-            for number, layer in enumerate(stage):
-                if isinstance(layer, nn.Conv2d):
-                    stage[number] = nn.Conv2d(
-                        in_channels=layer.in_channels,
-                        out_channels=layer.out_channels,
-                        kernel_size=layer.kernel_size,
-                        stride=1,
-                        pad_mode="same",
-                        has_bias=False,
-                        weight_init="xavier_uniform",
-                    )
+            setattr(network, name, nn.SequentialCell([_plain_layer(layer) for layer in stage]))
     return network
+
+
+def _plain_layer(layer):
+    from mindspore import nn
+
+    if isinstance(layer, nn.MaxPool2d):
+        return nn.MaxPool2d(kernel_size=2, stride=2, pad_mode="valid")
+    if isinstance(layer, nn.Conv2d):
+        return nn.Conv2d(
+            in_channels=layer.in_channels,
+            out_channels=layer.out_channels,
+            kernel_size=layer.kernel_size,
+            stride=1,
+            pad_mode="same",
+            has_bias=False,
+            weight_init="xavier_uniform",
+        )
+    return layer
 
 
 def train_ours(options):
