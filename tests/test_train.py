@@ -51,11 +51,14 @@ def test_run_leaves_exactly_this(run):
         "FCN8s-2_4.ckpt.json",
         "FCN8s-best.ckpt",
         "FCN8s-best.ckpt.json",
+        "FCN8s-last.ckpt",
+        "FCN8s-last.ckpt.json",
         "arguments.json",
         "curves.png",
         "log.jsonl",
         "metrics.json",
         "predictions.png",
+        "validations.jsonl",
     ]
 
 
@@ -314,7 +317,7 @@ def test_broken_record(record, tmp_path, capsys):
 
 def test_output_that_is_not_empty(record, run, capsys):
     error = error_of(train.main, arguments(record, run), capsys)
-    assert f"--output {run} is not empty; choose another name" in error
+    assert f"--output {run} is not empty; go on with that run by --resume {run}" in error
 
 
 def test_eval_of_data_with_other_classes(run, record, tmp_path, capsys):
