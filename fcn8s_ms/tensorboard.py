@@ -1,10 +1,17 @@
 """Scalars and pictures for TensorBoard, through tensorboardX, which needs neither torch nor tf."""
 
+import re
+
 import numpy as np
 
 from .errors import InputError
 
 __all__ = ["TensorBoard"]
+
+
+def _tag(group: str, name: str) -> str:
+    """Name of a curve; TensorBoard takes no other characters."""
+    return f"{group}/{re.sub(r'[^-/._0-9A-Za-z]', '_', name)}"
 
 
 class TensorBoard:
@@ -32,16 +39,16 @@ class TensorBoard:
         """Loss, learning rate, speed and memory of a line of the log."""
         for name, value in record.items():
             if name not in ("step", "epoch"):
-                self._writer.add_scalar(f"train/{name}", float(value), record["step"])
+                self._writer.add_scalar(_tag("train", name), float(value), record["step"])
 
     def add_validation(self, result: dict) -> None:
         """The scores of a validation, and the IoU of every class that occurs."""
         for name, value in result.items():
             if name not in ("step", "epoch", "per class"):
-                self._writer.add_scalar(f"validation/{name}", value, result["step"])
+                self._writer.add_scalar(_tag("validation", name), value, result["step"])
         for name, row in result["per class"].items():
             if not np.isnan(row["IoU"]):
-                self._writer.add_scalar(f"IoU/{name}", row["IoU"], result["step"])
+                self._writer.add_scalar(_tag("IoU", name), row["IoU"], result["step"])
 
     def add_pictures(self, samples, palette: np.ndarray, step: int) -> None:
         """Image, truth and prediction side by side, one picture a sample.
@@ -54,7 +61,7 @@ class TensorBoard:
         for number, (image, truth, prediction) in enumerate(samples):
             row = [image[:, :, ::-1], palette[truth], palette[prediction]]
             self._writer.add_image(
-                f"validation {number}", np.concatenate(row, axis=1), step, dataformats="HWC"
+                f"pictures/{number}", np.concatenate(row, axis=1), step, dataformats="HWC"
             )
 
     def flush(self) -> None:

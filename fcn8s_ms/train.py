@@ -461,7 +461,7 @@ def _report(recorder, data: _Data, folder: RunFolder, predictor, seconds: float)
     if "validation" in metrics:
         print(evaluation.table(metrics["validation"]))
         print(f"Protocol: {metrics['validation']['protocol']}.")
-    checkpoint = folder.best if "validation" in metrics else folder.newest()
+    checkpoint = folder.best if "validation" in metrics else folder.all_weights()[-1]
     print(
         f"Done in {metrics['seconds']:.0f} s. Look at {folder.predictions} and {folder.curves}. "
         f"Next:\n"

@@ -112,6 +112,25 @@ def test_resume_of_a_finished_run_changes_nothing(reference, capsys):
     assert [(reference / name).read_text() for name in ("log.jsonl", "validations.jsonl")] == logs
 
 
+def test_every_state_of_an_optimizer_is_restored(record, tmp_path, stop_at):
+    """Bias corrections and second moments; the sums of an accumulated gradient are no state."""
+    given = ["--optimizer", "adamw", "--clip-norm", "0.5", "--accumulate", "2", "--steps", "4"]
+    given += ["--batch-size", "1", "--freeze", "backbone", "--schedule", "polynomial"]
+    train.main(arguments(record, tmp_path / "whole", *given))
+    stop_at(3)
+    interrupted(arguments(record, tmp_path / "run", *given))
+    train.main(["--resume", str(tmp_path / "run")])
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    found, expected = state(tmp_path / "run"), state(tmp_path / "whole")
+    assert list(found) == list(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert {"beta1_power", "moment2.conv6.0.weight"} < set(found)
+    assert "moment2.conv1.0.weight" not in found  # frozen
+    assert not [name for name in found if name.startswith("accumulated")]
+    rates = [row["lr"] for row in lines(tmp_path / "run" / "log.jsonl")]
+    assert rates[0] == 0.001 and rates[-1] == pytest.approx(0.00001)
+
+
 def test_run_can_become_longer(record, tmp_path):
     """With a constant learning rate the longer run is the run that was long from the start."""
     constant = ["--schedule", "constant", "--base-lr", "0.01"]
