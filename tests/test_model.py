@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from fcn8s_ms.model import FCN8s, _MatMulConv2d, bilinear_kernel
+from fcn8s_ms.model import FCN8s, _CpuConv2d, _MatMulConv2d, bilinear_kernel
 
 from .conftest import TINY, clean_environment
 
@@ -67,6 +67,7 @@ def test_training_step_uses_no_reference_kernel():
         "def loss(x):\n"
         "    return net(x).sum()\n"
         "ms.value_and_grad(loss, None, net.trainable_params())(x)\n"
+        "net.set_train(False)(x)\n"
     )
     script = Path(os.environ.get("PYTEST_TMP", "/tmp")) / f"kernels_{os.getpid()}.py"
     script.write_text(code)
@@ -86,21 +87,26 @@ def test_training_step_uses_no_reference_kernel():
     assert not [line for line in convolutions if ",ref" in line]
 
 
-def test_matmul_convolution_equals_convolution():
+@pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("layer_class", "kernel_size"), [(_CpuConv2d, 3), (_MatMulConv2d, 7), (_MatMulConv2d, 1)]
+)
+def test_cpu_convolutions_equal_convolution(layer_class, kernel_size, training, mode):
     rng = np.random.RandomState(0)
     arguments = {
         "in_channels": 3,
         "out_channels": 5,
-        "kernel_size": 7,
+        "kernel_size": kernel_size,
         "stride": 1,
         "pad_mode": "same",
         "has_bias": False,
     }
-    plain, product = nn.Conv2d(**arguments), _MatMulConv2d(**arguments)
-    weight = Tensor(rng.standard_normal((5, 3, 7, 7)).astype(np.float32))
-    plain.weight.set_data(weight)
-    product.weight.set_data(weight)
-    assert product.weight.shape == (5, 3, 7, 7)
+    plain, own = (kind(**arguments).set_train(training) for kind in (nn.Conv2d, layer_class))
+    weight = rng.standard_normal((5, 3, kernel_size, kernel_size)).astype(np.float32)
+    plain.weight.set_data(Tensor(weight))
+    own.weight.set_data(Tensor(weight))
+    assert own.weight.shape == weight.shape
     x = Tensor(rng.standard_normal((2, 3, 6, 9)).astype(np.float32))
     scale = Tensor(rng.standard_normal((2, 5, 6, 9)).astype(np.float32))
 
@@ -111,10 +117,14 @@ def test_matmul_convolution_equals_convolution():
         value, gradients = ms.value_and_grad(weighted, 0, layer.trainable_params())(x)
         return [layer(x), value, gradients[0], gradients[1][0]]
 
-    for one, other in zip(result(product), result(plain)):
-        one, other = one.asnumpy(), other.asnumpy()
-        assert one.shape == other.shape
-        assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
+    ms.set_context(mode=mode)
+    try:
+        for one, other in zip(result(own), result(plain)):
+            one, other = one.asnumpy(), other.asnumpy()
+            assert one.shape == other.shape
+            assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
+    finally:
+        ms.set_context(mode=ms.GRAPH_MODE)
 
 
 @pytest.mark.parametrize("stride", [2, 8])
