@@ -49,7 +49,9 @@ class LoadReport:
         for verb in ("dropped", "missing", "unused"):
             names = getattr(self, verb)
             if names:
-                shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+                # What is left over in the file may be an optimizer's, of every parameter.
+                limit = 6 if verb == "unused" else len(names)
+                shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
                 text += f"; {len(names)} {verb} ({shown})"
         return text
 

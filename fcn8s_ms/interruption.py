@@ -10,7 +10,7 @@ import threading
 __all__ = ["Interrupted", "StopRequest"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SECONDS_BETWEEN_LOOKS = 0.02
+_SECONDS_BETWEEN_LOOKS = 0.005
 
 
 class Interrupted(Exception):

@@ -256,7 +256,15 @@ def test_other_class_count_drops_what_does_not_fit(saved):
     after = values(network)
     for name in report.dropped:
         assert np.array_equal(after[name], before[name])
-    assert "75 parameters loaded; 6 dropped (score_fr.weight" in str(report)
+    assert str(report) == f"75 parameters loaded; 6 dropped ({', '.join(report.dropped)})"
+
+
+def test_report_names_what_is_missing_and_cuts_what_is_unused_short():
+    names = tuple("abcdefgh")
+    report = checkpoint.LoadReport(loaded=(), dropped=(), missing=names, unused=names)
+    assert str(report) == (
+        "0 parameters loaded; 8 missing (a, b, c, d, e, f, g, h); 8 unused (a, b, c, d, e, f, …)"
+    )
 
 
 def test_moments_are_never_weights(tmp_path):

@@ -5,7 +5,7 @@ from .conftest import load_tool
 
 def test_killed_training_ends_as_one_that_was_not(tmp_path):
     tool = load_tool("kill_training")
-    history = tool.run_test(kills=3, epochs=4, save_every=2, seed=3, folder=tmp_path)
+    history = tool.run_test(kills=2, epochs=3, save_every=2, seed=3, folder=tmp_path)
     assert history
 
 
