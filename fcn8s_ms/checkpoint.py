@@ -1,17 +1,31 @@
 """Checkpoints: saved completely or not at all, loaded by name and shape with a report."""
 
+import contextlib
+import hashlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import mindspore as ms
+import numpy as np
 
 from . import files
 from .errors import InputError
 from .model import FCN8s
 
-__all__ = ["LoadReport", "load_into", "load_network", "read", "read_metadata", "save"]
+__all__ = [
+    "LoadReport",
+    "load_into",
+    "load_network",
+    "metadata_file",
+    "non_finite",
+    "read",
+    "read_metadata",
+    "restore",
+    "save",
+    "set_value",
+]
 
 
 @dataclass(frozen=True)
@@ -35,53 +49,109 @@ class LoadReport:
         for verb in ("dropped", "missing", "unused"):
             names = getattr(self, verb)
             if names:
-                shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+                # What is left over in the file may be an optimizer's, of every parameter.
+                limit = 6 if verb == "unused" else len(names)
+                shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
                 text += f"; {len(names)} {verb} ({shown})"
         return text
 
 
-def _metadata_file(path: Path) -> Path:
+def metadata_file(path: Path) -> Path:
+    """The JSON beside a checkpoint."""
     return path.with_name(path.name + ".json")
 
 
-def save(network, path, metadata: dict) -> None:
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _previous(path: Path) -> dict:
+    """What the JSON says of an older file while a newer one is about to take its place."""
+    if not path.exists():
+        return {}
+    try:
+        return {"previous": read_metadata(path)}
+    except InputError:  # it is damaged: nothing to keep
+        return {}
+
+
+def save(network, path, metadata: dict, state=()) -> None:
     """Saves a network's weights, and a JSON with what else belongs to them beside.
 
-    The file appears under its name when it is complete on disk; until then an older file of that
-    name stays.
+    Killed at any moment, the path holds either the older pair or the new one, both whole: the JSON
+    comes first, with the older one inside until the checkpoint has followed.
 
     Args:
         network: Cell.
         path: file to write, `*.ckpt`.
-        metadata: what `read_metadata` gives back: class names, palette, step, …
+        metadata: what `read_metadata` gives back, beside `sha256`: class names, palette, step, …
+        state: more parameters for the file, such as an optimizer's moments.
 
     Raises:
-        InputError: the file cannot be written, for instance because the disk is full.
+        InputError: the file cannot be written, for instance because the disk is full; an older one
+            of that name stays.
     """
     path = Path(path).absolute()
-    unfinished = path.with_name(f".{path.stem}.unfinished.ckpt")
+    unfinished = files.unfinished(path)
+    parameters = [*network.get_parameters(), *state]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # 0400 is how MindSpore leaves its files, and how a killed save leaves this one.
+        unfinished.unlink(missing_ok=True)
         try:
-            ms.save_checkpoint(network, str(unfinished))
+            ms.save_checkpoint(
+                [{"name": parameter.name, "data": parameter} for parameter in parameters],
+                str(unfinished),
+            )
         except RuntimeError as error:
             raise OSError(None, str(error).splitlines()[0]) from error
         files.give_ordinary_permissions(unfinished)
-        with open(unfinished, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-        files.write_json(_metadata_file(path), metadata)
+        metadata = {**metadata, "sha256": _sha256(unfinished)}
+        files.write_json(metadata_file(path), {**metadata, **_previous(path)})
+        files.replace(unfinished, path)
+        files.write_json(metadata_file(path), metadata)
     except OSError as error:
         raise InputError(
-            f"checkpoint {path} cannot be written: {error.strerror}; free some space or choose "
-            "another --output"
+            f"checkpoint {path} cannot be written: {error.strerror}; the older ones are as they "
+            "were. Free some space and go on with --resume, or choose another --output"
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        for leftover in (unfinished, unfinished.with_suffix(".tmp")):
+            leftover.unlink(missing_ok=True)
+
+
+def non_finite(parameters) -> list[str]:
+    """Names of the parameters that hold a NaN or an infinity."""
+    return [one.name for one in parameters if not np.isfinite(one.asnumpy()).all()]
+
+
+def _make_room(size: int) -> None:
+    """Frees memory of what the system merely keeps of files it has read.
+
+    MindSpore 2.10 does not load a checkpoint that is larger than the memory nobody uses at all,
+    and what was read from the disk, such as the checkpoint itself, counts as used there.
+    """
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (
+        AttributeError,
+        ValueError,
+        OSError,
+    ):  # no such count on this system: MindSpore has none
+        return
+    if free < 1.2 * size:
+        with contextlib.suppress(MemoryError):
+            np.ones(int(1.5 * size), np.uint8)  # taken and given back
 
 
 def read(path) -> dict:
     """Parameters of a checkpoint file by name.
+
+    A file with a JSON beside is compared with the checksum there.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -89,13 +159,46 @@ def read(path) -> dict:
     path = Path(path).absolute()
     if not path.is_file():
         raise InputError(f"checkpoint {path} is missing")
+    verified = "sha256" in _verified(path)
     try:
+        _make_room(path.stat().st_size)
         return ms.load_checkpoint(str(path))
     except (ValueError, RuntimeError, TypeError, OSError) as error:
+        if verified:
+            raise InputError(
+                f"checkpoint {path} is whole, but MindSpore cannot load it: "
+                f"{(str(error).splitlines() or [repr(error)])[0]}"
+            ) from error
         raise InputError(
             f"checkpoint {path} cannot be read: it is damaged, cut short or no MindSpore "
             "checkpoint; fetch or save it again"
         ) from error
+
+
+def _beside(path: Path) -> dict:
+    file = metadata_file(path)
+    if not file.is_file():
+        return {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file} is no JSON ({error}); move it away or save again") from error
+
+
+def _verified(path: Path) -> dict:
+    """The metadata that belongs to the file's content; `save` says when there are two to try."""
+    beside = _beside(path)
+    previous = beside.pop("previous", None)
+    if previous is None and "sha256" not in beside:
+        return beside
+    digest = _sha256(path)
+    for metadata in (beside, previous):
+        if metadata is not None and metadata.get("sha256", digest) == digest:
+            return metadata
+    raise InputError(
+        f"checkpoint {path} is damaged: its checksum is not the one in {metadata_file(path).name}; "
+        "take another checkpoint (or, if you put another file in its place, remove the JSON)"
+    )
 
 
 def read_metadata(path) -> dict:
@@ -104,13 +207,9 @@ def read_metadata(path) -> dict:
     Raises:
         InputError: the JSON cannot be read.
     """
-    file = _metadata_file(Path(path).absolute())
-    if not file.is_file():
-        return {}
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON ({error}); move it away or save again") from error
+    path = Path(path).absolute()
+    metadata = _beside(path)
+    return _verified(path) if "previous" in metadata and path.is_file() else metadata
 
 
 def load_into(network, parameters: dict) -> LoadReport:
@@ -138,6 +237,36 @@ def load_into(network, parameters: dict) -> LoadReport:
         missing=tuple(name for name in own if name not in parameters),
         unused=tuple(name for name in parameters if name not in own),
     )
+
+
+def restore(parameters, stored: dict) -> None:
+    """Gives parameters the values of a checkpoint; all of them, strictly by name.
+
+    Args:
+        parameters: of a network or an optimizer.
+        stored: name to Parameter, as `read` gives them.
+
+    Raises:
+        InputError: a parameter is missing or of another shape; nothing is changed then.
+    """
+    parameters = list(parameters)
+    for parameter in parameters:
+        found = stored.get(parameter.name)
+        if found is None or found.shape != parameter.shape:
+            what = "is missing" if found is None else f"has shape {found.shape}"
+            raise InputError(
+                f"the checkpoint is not of this run: {parameter.name} {what}, but should have "
+                f"shape {parameter.shape}"
+            )
+    for parameter in parameters:
+        parameter.set_data(ms.Tensor(stored[parameter.name].asnumpy(), parameter.dtype))
+
+
+def set_value(parameters, name: str, value: float) -> None:
+    """Fills the parameter of a name with a number, if there is such a parameter."""
+    for parameter in parameters:
+        if parameter.name == name:
+            parameter.set_data(ms.Tensor(np.full(parameter.shape, value), parameter.dtype))
 
 
 def load_network(path) -> FCN8s:

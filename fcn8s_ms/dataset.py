@@ -21,6 +21,7 @@ _STRIDE = 32
 # Evaluation sorts images of up to 64 x 64 strides (2048 x 2048 pixels) into batches of equal size;
 # a larger image is a batch of its own.
 _MAX_STRIDES = 64
+_NOTHING = np.zeros((1, 3, 1, 1), np.float32), np.zeros((1, 1, 1), np.int32)
 
 
 def _clamped(name: str, asked: int) -> int:
@@ -111,6 +112,7 @@ class SegDataset:
         self.num_shards = num_shards
         self.shard_id = shard_id
 
+        self._skipped_epochs = 0
         self.fault = None  # what went wrong in a worker, for `explain`
 
         self._table = transforms.normalization_table(self.image_mean, self.image_std)
@@ -138,16 +140,34 @@ class SegDataset:
         image, label = self._decode(image, label, "sample")
         return self._augment(image, label, np.random if rng is None else rng)
 
-    def get_dataset(self):
+    def get_dataset(self, first_step: int = 1):
         """Builds the MindSpore pipeline.
+
+        Args:
+            first_step: number of the first batch of training, from 1 and over all epochs: a resumed
+                training goes on in the middle of an epoch. The number of epochs counts from the
+                beginning all the same.
 
         Returns:
             Dataset with the columns `data`, float32 (N, 3, H, W), and `label`, int32 (N, H, W).
         """
-        shards = {}
-        if self.num_shards is not None:
-            shards = {"num_shards": self.num_shards, "shard_id": self.shard_id}
-        return self._training(shards) if self.training else self._evaluation(shards)
+        if not self.training:
+            return self._evaluation(self._shards())
+        dataset = self._training()
+        return self._from(dataset, first_step)
+
+    def _from(self, dataset, first_step: int):
+        if first_step > 1:
+            # MindSpore could not skip faster through a shuffled dataset, and would say so.
+            ds.config.set_fast_recovery(False)
+            dataset.set_init_step(first_step - 1)
+            self._skipped_epochs = (first_step - 1) // dataset.get_dataset_size()
+        return dataset
+
+    def _shards(self) -> dict:
+        if self.num_shards is None:
+            return {}
+        return {"num_shards": self.num_shards, "shard_id": self.shard_id}
 
     def explain(self, error: RuntimeError) -> Exception:
         """What to raise for an error of the pipeline: the fault behind it if there is one.
@@ -163,16 +183,35 @@ class SegDataset:
             )
         return error
 
-    def _training(self, shards):
+    def batch_names(self, step: int) -> list[str]:
+        """File names of the samples in a batch of training.
+
+        The order follows from the seed, so it is gone through again with the names alone: no step
+        pays for what only an error message needs.
+
+        Args:
+            step: number of the batch, from 1 and over all epochs.
+        """
+        dataset = self._ordered(["file_name"]).batch(self.batch_size, drop_remainder=True)
+        epochs = -(-step // dataset.get_dataset_size())
+        dataset = self._from(dataset, step)
+        iterator = dataset.create_tuple_iterator(num_epochs=epochs, output_numpy=True)
+        (names,) = next(iter(iterator))
+        return [str(name) for name in names]
+
+    def _ordered(self, columns):
+        """The samples in the order of training."""
         ds.config.set_seed(self.seed)
-        dataset = ds.MindDataset(
+        return ds.MindDataset(
             str(self.data_file),
-            columns_list=["data", "label", "file_name"],
+            columns_list=columns,
             num_parallel_workers=self.num_readers,
             shuffle=True,  # the whole file, anew in every epoch
-            **shards,
+            **self._shards(),
         )
-        return dataset.batch(
+
+    def _training(self):
+        return self._ordered(["data", "label", "file_name"]).batch(
             self.batch_size,
             drop_remainder=True,
             per_batch_map=self._prepare_batch,
@@ -182,6 +221,8 @@ class SegDataset:
         )
 
     def _prepare_batch(self, images, labels, names, info):
+        if info.get_epoch_num() < self._skipped_epochs:  # nobody sees it
+            return _NOTHING
         # The crops are made in their places: MindSpore takes a batch as it is, but copies samples.
         size = (self.crop_size, self.crop_size)
         image_crops = np.empty((len(names), len(self._table), *size), np.float32)

@@ -1,4 +1,4 @@
-"""Which device MindSpore runs on, in which mode, and with which CPU kernels."""
+"""Which device MindSpore runs on, in which mode, in which precision, and with which kernels."""
 
 import logging
 import os
@@ -7,17 +7,31 @@ from pathlib import Path
 from .errors import InputError
 
 __all__ = [
+    "AMP_LEVELS",
+    "CONV_ALGORITHMS",
     "DEVICES",
     "MODES",
     "add_arguments",
     "available_cpus",
     "available_devices",
     "configure",
+    "memory",
     "model_arguments",
 ]
 
 DEVICES = ("auto", "CPU", "GPU", "Ascend")
 MODES = ("graph", "pynative")
+AMP_LEVELS = ("O0", "O2")
+
+CONV_ALGORITHMS = {
+    "least-memory": ("implicit_gemm", "algo_1", "algo_1"),
+    "performance": ("performance", "performance", "performance"),
+    "normal": ("normal", "normal", "normal"),
+}
+"""cuDNN's algorithms for a convolution, its data gradient and its weight gradient.
+
+Those of `least-memory` need no scratch memory, or little, and give the same bits in every run.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +89,22 @@ def _needs_isa_cap(mindspore_version: str, has_avx512: bool, environment) -> boo
     return (major, minor) >= (2, 9) and has_avx512 and not chosen_by_user
 
 
-def configure(device: str = "auto", *, device_id: int = 0, mode: str = "graph") -> str:
+def configure(
+    device: str = "auto",
+    *,
+    device_id: int = 0,
+    mode: str = "graph",
+    conv_algo: str | None = None,
+    allow_tf32: bool | None = None,
+) -> str:
     """Sets MindSpore's device and mode; call it before the first operator.
 
     Args:
         device: 'CPU', 'GPU', 'Ascend', or 'auto' for the first available of Ascend, GPU, CPU.
         device_id: which of several GPUs or Ascends.
         mode: 'graph' (compiled) or 'pynative' (operator by operator, for debugging).
+        conv_algo: key of `CONV_ALGORITHMS`, for a GPU; None leaves MindSpore's default.
+        allow_tf32: whether convolutions on a GPU may use TF32; None leaves MindSpore's default.
 
     Returns:
         The device target that was set.
@@ -109,24 +132,88 @@ def configure(device: str = "auto", *, device_id: int = 0, mode: str = "graph") 
 
     ms.set_context(mode=ms.GRAPH_MODE if mode == "graph" else ms.PYNATIVE_MODE)
     ms.set_device(target, device_id if target != "CPU" else 0)
+    if target == "GPU":
+        _configure_cudnn(conv_algo, allow_tf32)
+    elif conv_algo is not None or allow_tf32 is not None:
+        logger.warning("--conv-algo and --allow-tf32 are for a GPU; on %s they do nothing", target)
     return target
 
 
-def model_arguments(target: str) -> dict:
-    """What `mindspore.train.Model` is given beside network, loss and optimizer.
+def _configure_cudnn(conv_algo: str | None, allow_tf32: bool | None) -> None:
+    from mindspore.device_context.gpu import op_precision, op_tuning
 
-    On Ascend the matrix products run in float16 (`amp_level="O2"`, BatchNorm stays in float32), so
-    the loss is scaled, by a factor that adapts. Elsewhere everything is float32.
+    if conv_algo is not None:
+        forward, data_gradient, weight_gradient = CONV_ALGORITHMS[conv_algo]
+        op_tuning.conv_fprop_algo(forward)
+        op_tuning.conv_dgrad_algo(data_gradient)
+        op_tuning.conv_wgrad_algo(weight_gradient)
+    if allow_tf32 is not None:
+        op_precision.conv_allow_tf32(allow_tf32)
+
+
+def memory(target: str) -> dict:
+    """Memory in use, in GB of 10**9 bytes.
 
     Args:
         target: of `configure`.
 
     Returns:
-        Keyword arguments.
+        dict with `memory_gb` of this process and, on a GPU or Ascend, `device_memory_gb`: the most
+        that MindSpore has had there. Without `memory_gb` where the system does not tell.
     """
-    if target != "Ascend":
+    used = {}
+    statm = Path("/proc/self/statm")
+    if statm.is_file():
+        resident_pages = int(statm.read_text().split()[1])
+        used["memory_gb"] = round(resident_pages * os.sysconf("SC_PAGE_SIZE") / 1e9, 3)
+    if target != "CPU":
+        import mindspore as ms
+
+        used["device_memory_gb"] = round(ms.runtime.max_memory_allocated() / 1e9, 3)
+    return used
+
+
+def model_arguments(
+    target: str,
+    amp: str | None = None,
+    *,
+    loss_scale: float = 2.0**16,
+    loss_scale_factor: int = 2,
+    loss_scale_window: int = 2000,
+) -> dict:
+    """What `mindspore.train.Model` is given beside network, loss and optimizer.
+
+    With O2 the matrix products run in float16 and BatchNorm in float32, and the loss is scaled by a
+    factor that adapts: gradients below 6e-8 would be 0 in float16. On Ascend the loss is scaled
+    with O0 too, as in the tutorial.
+
+    Args:
+        target: of `configure`.
+        amp: of `AMP_LEVELS`; None for O2 on Ascend, else O0.
+        loss_scale: the factor to begin with.
+        loss_scale_factor: what divides it after a step whose gradient overflows, and multiplies it
+            after a window without such a step.
+        loss_scale_window: steps.
+
+    Returns:
+        Keyword arguments.
+
+    Raises:
+        InputError: O2 on a CPU.
+    """
+    if amp is None:
+        amp = "O2" if target == "Ascend" else "O0"
+    if target == "CPU" and amp != "O0":
+        raise InputError(
+            f"--amp {amp} needs a GPU or Ascend; a CPU has no float16 convolutions: leave it out"
+        )
+    if amp == "O0" and target != "Ascend":
         return {}
     from mindspore.amp import DynamicLossScaleManager
 
-    manager = DynamicLossScaleManager(init_loss_scale=2**16, scale_factor=2, scale_window=2000)
-    return {"amp_level": "O2", "loss_scale_manager": manager}
+    manager = DynamicLossScaleManager(
+        init_loss_scale=loss_scale,
+        scale_factor=loss_scale_factor,
+        scale_window=loss_scale_window,
+    )
+    return {"amp_level": amp, "loss_scale_manager": manager}

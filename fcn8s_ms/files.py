@@ -1,11 +1,20 @@
-"""Files as this package writes them: strict readable JSON, ordinary permissions."""
+"""Files as this package writes them: whole or not at all, strict JSON, ordinary permissions."""
 
 import json
 import math
 import os
 from pathlib import Path
 
-__all__ = ["give_ordinary_permissions", "write_json"]
+__all__ = [
+    "append_json_line",
+    "give_ordinary_permissions",
+    "json_text",
+    "read_json_lines",
+    "replace",
+    "unfinished",
+    "write_json",
+    "write_text",
+]
 
 
 def _strict(value):
@@ -19,10 +28,76 @@ def _strict(value):
     return str(value) if isinstance(value, os.PathLike) else value
 
 
+def json_text(value, indent: int | None = 1) -> str:
+    """Dicts, lists, numbers, text and paths as strict JSON."""
+    return json.dumps(_strict(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def unfinished(path: Path) -> Path:
+    """Where the content of a file is kept until it is complete: hidden, in the same folder."""
+    return path.with_name(f".{path.stem}.unfinished{path.suffix}")
+
+
+def replace(source: Path, target: Path) -> None:
+    """Gives a file its name once its content is on the disk; an older file of that name goes then.
+
+    After a crash or a power cut the name stands for either the old file or the new one, whole.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    with open(source, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(source, target)
+    if os.name == "posix":  # elsewhere folders cannot be opened
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_text(path, text: str) -> None:
+    """Writes a text file as `replace` does.
+
+    Raises:
+        OSError: the file cannot be written; an older one stays.
+    """
+    path = Path(path)
+    temporary = unfinished(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json(path, value) -> None:
-    """Writes dicts, lists, numbers, text and paths as a JSON file."""
-    text = json.dumps(_strict(value), indent=1, ensure_ascii=False, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    """Writes dicts, lists, numbers, text and paths as a JSON file, as `write_text` does."""
+    write_text(path, json_text(value) + "\n")
+
+
+def append_json_line(file, value) -> None:
+    """Adds a line of JSON to an open text file; it outlives this process from then on."""
+    file.write(json_text(value, indent=None) + "\n")
+    file.flush()
+
+
+def read_json_lines(path) -> list[dict]:
+    """The lines of a file of `append_json_line`, without a last one that was cut short.
+
+    Returns:
+        One dict a line; none where there is no file.
+    """
+    path = Path(path)
+    lines = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                break
+    return lines
 
 
 def give_ordinary_permissions(path) -> None:

@@ -3,10 +3,12 @@
 Defaults are the tutorial's, but the learning rate really follows its cosine, one value a step.
 """
 
-import argparse
+import contextlib
 import dataclasses
+import errno
 import logging
 import shlex
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -14,181 +16,21 @@ from pathlib import Path
 
 import numpy as np
 
-from . import device, fetch, files, sample, voc
+from . import device, fetch, interruption, sample, schedule, voc
+from .arguments import PROGRAM, Config, command, get_parser, parse
 from .errors import InputError, reported_by
+from .run_folder import Progress, RunFolder
+from .tensorboard import TensorBoard
 
 __all__ = ["Config", "get_parser", "main", "train"]
 
 logger = logging.getLogger(__name__)
 
-_PROGRAM = "python -m fcn8s_ms.train"
 _PICTURES = 6
-
-
-@dataclass(frozen=True)
-class Config:
-    """Arguments of one training; every field is a flag of `get_parser`, explained there."""
-
-    data: Path
-    val_data: Path | None
-    device: str
-    device_id: int
-    mode: str
-    epochs: int
-    batch_size: int
-    crop_size: int
-    min_scale: float
-    max_scale: float
-    base_lr: float
-    min_lr: float
-    warmup_steps: int
-    momentum: float
-    weight_decay: float
-    num_classes: int | None
-    upsample_init: str
-    pretrained: Path | None
-    seed: int
-    workers: int
-    save_every: int | None
-    keep: int
-    val_every: int
-    output: Path | None
-    sample: bool
-    download: str | None
-
-    def __post_init__(self):
-        positive = ("epochs", "batch_size", "crop_size", "base_lr", "workers", "keep", "val_every")
-        for name in (*positive, "save_every"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{_flag(name)} is {value}; it must be positive")
-        for name in ("min_lr", "warmup_steps", "momentum", "weight_decay", "seed", "device_id"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{_flag(name)} is {getattr(self, name)}; it must not be negative")
-        if self.momentum >= 1:
-            raise InputError(f"--momentum is {self.momentum}; it must be below 1")
-        if self.min_lr > self.base_lr:
-            raise InputError(f"--min-lr {self.min_lr} is above --base-lr {self.base_lr}")
-        if self.num_classes is not None and not 2 <= self.num_classes <= 255:
-            raise InputError(f"--num-classes is {self.num_classes}; choose 2…255")
-        if self.crop_size % 32:
-            raise InputError(
-                f"--crop-size {self.crop_size} is not a multiple of 32; "
-                f"take {-(-self.crop_size // 32) * 32}"
-            )
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Command line of `python -m fcn8s_ms.train`."""
-    parser = argparse.ArgumentParser(
-        prog=_PROGRAM,
-        description="Train FCN-8s on MindRecord data.",
-        epilog="Try it: python -m fcn8s_ms.train --sample",
-    )
-    add = parser.add_argument_group("data").add_argument
-    add(
-        "--data",
-        type=Path,
-        default=fetch.DATA_FILE,
-        help="MindRecord file to train on (default: %(default)s)",
-    )
-    add("--val-data", type=Path, help="MindRecord file to validate on, with whole images")
-    add("--sample", action="store_true", help="draw a small dataset, train on it with a preset")
-    add(
-        "--download",
-        nargs="?",
-        const=fetch.BASE_URL,
-        metavar="URL",
-        help="fetch the tutorial's VOC+SBD records and VGG-16 weights first (from a mirror: URL)",
-    )
-    add("--num-classes", type=int, help="number of classes, where the data do not say (21: VOC)")
-    add(
-        "--crop-size",
-        type=int,
-        default=512,
-        help="side of the training crops, in pixels (default: %(default)s)",
-    )
-    add("--min-scale", type=float, default=0.5, help="least random scale (default: %(default)s)")
-    add("--max-scale", type=float, default=2.0, help="largest random scale (default: %(default)s)")
-    add(
-        "--workers",
-        type=int,
-        default=min(4, device.available_cpus()),
-        help="threads preparing samples (default: %(default)s)",
-    )
-
-    add = parser.add_argument_group("training").add_argument
-    add("--epochs", type=int, default=1, help="passes over the data (default: %(default)s)")
-    add("--batch-size", type=int, default=4, help="images a step (default: %(default)s)")
-    add(
-        "--base-lr",
-        type=float,
-        default=0.05,
-        help="learning rate at the top of the cosine (default: %(default)s)",
-    )
-    add(
-        "--min-lr",
-        type=float,
-        default=0.0005,
-        help="learning rate at its end (default: %(default)s)",
-    )
-    add(
-        "--warmup-steps",
-        type=int,
-        default=0,
-        help="steps of linear rise to --base-lr (default: %(default)s)",
-    )
-    add(
-        "--momentum",
-        type=float,
-        default=0.9,
-        help="momentum of the optimizer (default: %(default)s)",
-    )
-    add(
-        "--weight-decay",
-        type=float,
-        default=1e-4,
-        help="L2 penalty on all weights (default: %(default)s)",
-    )
-    add("--pretrained", type=Path, help="checkpoint to start from, as far as names and shapes fit")
-    add(
-        "--upsample-init",
-        choices=("xavier_uniform", "bilinear"),
-        default="xavier_uniform",
-        help="how the transposed convolutions start: as in the tutorial's code, or the paper "
-        "(default: %(default)s)",
-    )
-    add("--seed", type=int, default=1, help="of weights, order and crops (default: %(default)s)")
-
-    device.add_arguments(parser.add_argument_group("device"))
-
-    add = parser.add_argument_group("results").add_argument
-    add("--output", type=Path, help="folder for the results (default: runs/<date-time>)")
-    add("--save-every", type=int, help="steps between checkpoints (default: one an epoch)")
-    add(
-        "--keep",
-        type=int,
-        default=5,
-        help="how many of the newest checkpoints stay (default: %(default)s)",
-    )
-    add(
-        "--val-every", type=int, default=1, help="epochs between validations (default: %(default)s)"
-    )
-    return parser
-
-
-def _parse(argv) -> Config:
-    parser = get_parser()
-    arguments = parser.parse_args(argv)
-    if arguments.sample:
-        # A flag on the command line beats the preset, which beats the defaults.
-        parser.set_defaults(**sample.PRESET)
-        arguments = parser.parse_args(argv)
-    return Config(**vars(arguments))
+_TENSORBOARD_PICTURES = 3
+_SECONDS_BETWEEN_CURVES = 60
+# Of the optimizer, but given by the arguments of the run.
+_CONSTANTS = ("learning_rate", "momentum", "weight_decay")
 
 
 def _with_downloads(config: Config) -> Config:
@@ -220,13 +62,7 @@ def _with_sample(config: Config) -> Config:
         )
         print(f"  {split}: {metadata.num_samples} images, {data[split]}")
     config = dataclasses.replace(config, data=data["train"], val_data=data["val"], sample=False)
-    defaults = get_parser()
-    flags = []
-    for name, value in dataclasses.asdict(config).items():
-        differs = value is not None and value != defaults.get_default(name)
-        if differs or name in sample.PRESET:
-            flags += [_flag(name), str(value)]
-    print(f"The preset, as a command:\n  {_PROGRAM} {shlex.join(flags)}")
+    print(f"The preset, as a command:\n  {PROGRAM} {shlex.join(command(config, sample.PRESET))}")
     if config.output is None:
         config = dataclasses.replace(config, output=_default_folder("sample-"))
     return config
@@ -234,18 +70,6 @@ def _with_sample(config: Config) -> Config:
 
 def _default_folder(prefix: str = "") -> Path:
     return Path("runs") / f"{prefix}{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _new_folder(folder: Path) -> Path:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"--output {folder.absolute()} is not empty; choose another name")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"--output {folder.absolute()} cannot be made: {error.strerror}; choose another"
-        ) from error
-    return folder
 
 
 @dataclass(frozen=True)
@@ -269,29 +93,31 @@ def _open_data(config: Config) -> _Data:
             raise
         raise InputError(
             f"{error}\nTo get data, choose one of:\n"
-            f"  {_PROGRAM} --download\n"
+            f"  {PROGRAM} --download\n"
             "      fetches the tutorial's VOC+SBD records\n"
             "  python tools/build_mindrecord.py --voc-root DIR --split train --output FILE\n"
             "      makes records of your own VOC copy; then pass --data FILE\n"
-            f"  {_PROGRAM} --sample\n"
+            f"  {PROGRAM} --sample\n"
             "      draws a small dataset and trains on it"
         ) from error
-    if num_samples < config.batch_size:
+    batch_size = config.batch_size * config.accumulate
+    if num_samples < batch_size:
+        shrunk = config.batch_size * max(num_samples // config.batch_size, 1)
+        batch_size = min(shrunk, num_samples)
         logger.warning(
             "%s has %d images: batches of %d instead of %d",
             config.data,
             num_samples,
-            num_samples,
-            config.batch_size,
+            batch_size,
+            config.batch_size * config.accumulate,
         )
-        config = dataclasses.replace(config, batch_size=num_samples)
     metadata = records.read_metadata(config.data)
     num_classes = config.num_classes or (len(metadata.classes) if metadata else voc.NUM_CLASSES)
     train_data = SegDataset(
         voc.IMAGE_MEAN,
         voc.IMAGE_STD,
         config.data,
-        batch_size=config.batch_size,
+        batch_size=batch_size,
         crop_size=config.crop_size,
         max_scale=config.max_scale,
         min_scale=config.min_scale,
@@ -308,154 +134,254 @@ def _open_data(config: Config) -> _Data:
     return _Data(train_data, val_data, *evaluation.class_names(num_classes, metadata))
 
 
-def _build_network(config: Config, num_classes: int):
+def _build_network(config: Config, num_classes: int, is_restored: bool):
+    """The network as a run begins; unless a checkpoint of the run is to follow."""
     import mindspore as ms
 
-    from . import checkpoint, model
+    from . import checkpoint, freeze, model
 
-    parameters = None if config.pretrained is None else checkpoint.read(config.pretrained)
+    pretrained = None if is_restored else config.pretrained
+    parameters = None if pretrained is None else checkpoint.read(pretrained)
     ms.set_seed(config.seed)
     network = model.FCN8s(num_classes, upsample_init=config.upsample_init)
     if parameters is not None:
         report = checkpoint.load_into(network, parameters)
         if not report.loaded:
             raise InputError(
-                f"--pretrained {config.pretrained} has no parameter of this network; is it an "
+                f"--pretrained {pretrained} has no parameter of this network; is it an "
                 "FCN-8s or VGG-16 checkpoint under FCN-8s names?"
             )
-        print(f"{config.pretrained}: {report}")
+        print(f"{pretrained}: {report}")
+    frozen = []
+    if "backbone" in config.freeze:
+        frozen += freeze.freeze_backbone(network)
+    if config.freeze_bn:
+        frozen += freeze.freeze_batch_norm(network)
+    if frozen:
+        trained = [parameter.name for parameter in network.trainable_params()]
+        print(f"{len(frozen)} parameters frozen: {', '.join(frozen)}")
+        print(f"{len(trained)} parameters trained: {', '.join(trained)}")
     return network
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What a finished training leaves for the report."""
-
-    steps: list[dict]
-    validations: list[dict]
-    best: dict | None
-    newest_checkpoint: Path
-    seconds: float
-
-
-def _fit(config: Config, target: str, network, predictor, data: _Data, folder: Path) -> _Outcome:
-    """Trains; writes log and checkpoints into the folder as it goes."""
-    from mindspore import nn
+def _model(config: Config, target: str, network, learning_rates, accumulate: int):
+    """`mindspore.train.Model` that trains the network."""
     from mindspore.train import Model
+
+    from .loss import CrossEntropyLoss
+    from .optimizer import make_optimizer
+
+    precision = device.model_arguments(
+        target,
+        config.amp,
+        loss_scale=config.loss_scale,
+        loss_scale_factor=config.loss_scale_factor,
+        loss_scale_window=config.loss_scale_window,
+    )
+    optimizer = make_optimizer(
+        config.optimizer,
+        network.trainable_params(),
+        learning_rates,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+    if accumulate == 1:
+        return Model(network, loss_fn=CrossEntropyLoss(), optimizer=optimizer, **precision)
+    from mindspore.amp import build_train_network
+
+    from .accumulation import AccumulatedStep
+
+    level = precision.pop("amp_level", "O0")
+    step = build_train_network(network, optimizer, CrossEntropyLoss(), level=level, **precision)
+    return Model(AccumulatedStep(step, accumulate))
+
+
+def _optimizer_state(model, network) -> list:
+    """The parameters beside the network's that change from step to step."""
+    own = {parameter.name for parameter in network.get_parameters()}
+    return [
+        parameter
+        for parameter in model.train_network.get_parameters()
+        if parameter.name not in (*own, *_CONSTANTS)
+        and not parameter.name.startswith("accumulated.")
+    ]
+
+
+def _learning_rates(config: Config, total_steps: int) -> list[float]:
+    warmup_steps = min(config.warmup_steps, total_steps)
+    if config.schedule == "constant":
+        return schedule.constant_lr(config.base_lr, total_steps, warmup_steps=warmup_steps)
+    limits = (config.base_lr, config.min_lr, total_steps)
+    if config.schedule == "polynomial":
+        return schedule.polynomial_lr(*limits, power=config.power, warmup_steps=warmup_steps)
+    return schedule.cosine_lr(*limits, warmup_steps=warmup_steps)
+
+
+def _fit(config: Config, target: str, network, predictor, data: _Data, folder, progress):
+    """Trains from where the run stands; writes log and checkpoints into the folder as it goes.
+
+    Returns:
+        `fcn8s_ms.recorder.Recorder` of the run.
+
+    Raises:
+        SystemExit: a signal stopped it; the status is 128 + its number.
+    """
     from tqdm import tqdm
 
     from . import callbacks, checkpoint, evaluation
-    from .loss import CrossEntropyLoss
-    from .schedule import cosine_lr
+    from .recorder import Recorder
 
-    started = time.perf_counter()
-    dataset = data.train.get_dataset()
+    start = progress.step
+    dataset = data.train.get_dataset(start + 1)
     epoch_steps = dataset.get_dataset_size()
-    total_steps = epoch_steps * config.epochs
-    learning_rates = cosine_lr(
-        config.base_lr,
-        config.min_lr,
-        total_steps,
-        warmup_steps=min(config.warmup_steps, total_steps),
-    )
-    optimizer = nn.Momentum(
-        params=network.trainable_params(),
-        learning_rate=learning_rates,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
-    model = Model(
+    total_steps = config.steps or epoch_steps * config.epochs
+    epochs = -(-total_steps // epoch_steps)
+    if start > total_steps:
+        raise InputError(
+            f"{folder.path} has done {start} steps, more than {total_steps}; give a larger "
+            "--epochs or --steps"
+        )
+    learning_rates = _learning_rates(config, total_steps)
+    accumulate = max(data.train.batch_size // config.batch_size, 1)
+    model = _model(config, target, network, learning_rates, accumulate)
+    state = _optimizer_state(model, network)
+    recorder = Recorder(
+        folder,
         network,
-        loss_fn=CrossEntropyLoss(),
-        optimizer=optimizer,
-        **device.model_arguments(target),
+        state,
+        predictor,
+        data.train,
+        data.val,
+        data.classes,
+        data.palette,
+        keep=config.keep,
+        arguments=_stored(config),
+        seconds=progress.metadata.get("seconds", 0),
+        board=TensorBoard(folder.tensorboard, start) if config.tensorboard else None,
     )
     bar = tqdm(
         total=total_steps,
+        initial=start,
         unit="step",
         dynamic_ncols=True,
         mininterval=0.5 if sys.stderr.isatty() else 20,
     )
+    request = interruption.StopRequest()
 
-    def save(name: str, **state) -> Path:
-        path = folder / name
-        colours = data.palette[: len(data.classes)].tolist()
-        checkpoint.save(network, path, {"classes": data.classes, "palette": colours, **state})
-        return path
+    def evaluate():
+        def batches(dataset, total):
+            for batch in dataset:
+                request.raise_if_asked()
+                yield batch
 
-    def on_validation(result: dict, is_best: bool) -> None:
-        bar.write(
-            f"epoch {result['epoch']}: validation mean IoU {result['mean IoU']:.4f}, "
-            f"pixel accuracy {result['pixel accuracy']:.4f}"
-        )
-        if is_best:
-            save("FCN8s-best.ckpt", **_summary(result))
+        try:
+            return evaluation.evaluate(predictor, data.val, data.classes, batches)
+        except interruption.Interrupted:
+            return None
 
-    log = callbacks.TrainingLog(folder / "log.jsonl", learning_rates, data.train.batch_size, bar)
+    log = callbacks.TrainingLog(
+        folder.log,
+        learning_rates,
+        data.train.batch_size,
+        bar,
+        steps=progress.steps,
+        memory=lambda: device.memory(target),
+        circumstances=recorder.circumstances,
+        max_overflows=config.max_overflows,
+        on_step=recorder.on_step,
+    )
     validation = callbacks.Validation(
-        lambda: evaluation.evaluate(predictor, data.val, data.classes),
+        evaluate,
         config.val_every,
-        config.epochs,
-        on_validation,
+        epoch_steps,
+        total_steps,
+        recorder.on_validation,
+        results=progress.validations,
+        patience=config.patience,
     )
-    saver = callbacks.CheckpointSaver(
-        lambda epoch, step: save(f"FCN8s-{epoch}_{step}.ckpt", epoch=epoch, step=step),
-        config.save_every or epoch_steps,
-        config.keep,
-    )
+    recorder.log, recorder.validation = log, validation
+    if progress.parameters is not None:
+        checkpoint.restore(network.get_parameters(), progress.parameters)
+        if progress.is_complete:
+            checkpoint.restore(state, progress.parameters)
+        else:
+            # The optimizer starts afresh, but at its place in the schedule.
+            checkpoint.set_value(state, "global_step", start - log.overflows)
+        progress.parameters = None  # a gigabyte
+
+    folder.write_arguments(_stored(config))
     print(
-        f"{config.epochs} epochs of {epoch_steps} steps. Results: {folder}/\n"
-        "Compiling the network for the first step …",
+        f"{total_steps} steps, {epoch_steps} an epoch"
+        f"{f'; going on after step {start}' if start else ''}. Results: {folder.path}/",
         flush=True,
     )
     try:
-        model.train(
-            config.epochs,
-            dataset,
-            callbacks=[log, saver] if data.val is None else [log, saver, validation],
-            dataset_sink_mode=False,
-        )
+        with request:
+            if data.val is not None:
+                validation.catch_up(start)
+            if start < total_steps and not validation.out_of_patience and request.signum is None:
+                print("Compiling the network for the first step …", flush=True)
+                model.train(
+                    epochs,
+                    dataset,
+                    callbacks=[
+                        callbacks.StartAt(start),
+                        log,
+                        callbacks.StopAt(total_steps, request),
+                        callbacks.CheckpointSaver(
+                            recorder.save,
+                            config.save_every or epoch_steps,
+                            lambda: request.signum is not None,
+                        ),
+                        *([] if data.val is None else [validation]),
+                        callbacks.Periodically(recorder.draw_curves, _SECONDS_BETWEEN_CURVES),
+                    ],
+                    dataset_sink_mode=False,
+                    initial_epoch=start // epoch_steps,
+                )
     except RuntimeError as error:
         raise data.train.explain(error) from error
     finally:
         log.close()
-    return _Outcome(
-        steps=log.steps,
-        validations=validation.results,
-        best=validation.best,
-        newest_checkpoint=saver.paths[-1],
-        seconds=round(time.perf_counter() - started, 1),
-    )
+        if recorder.board is not None:
+            recorder.board.close()
+    folder.prune(config.keep)
+    recorder.draw_curves()
+    if request.signum is not None:
+        recorder.write_metrics()
+        done = log.steps[-1]["step"] if log.steps else 0
+        print(
+            f"{PROGRAM}: stopped by {signal.Signals(request.signum).name} after step {done} of "
+            f"{total_steps}; go on with: {PROGRAM} --resume {shlex.quote(str(folder.path))}",
+            file=sys.stderr,
+        )
+        raise SystemExit(128 + request.signum)
+    return recorder
 
 
-def _summary(result: dict) -> dict:
-    """A validation result without its table of classes."""
-    return {name: value for name, value in result.items() if name != "per class"}
-
-
-def _metrics(outcome: _Outcome, data: _Data) -> dict:
-    """What goes into `metrics.json`: every score with its data and protocol."""
-    from .inference import PROTOCOL
-
-    metrics = {
-        "train": {
-            "data": data.train.data_file,
-            "images": data.train.num_samples,
-            "steps": len(outcome.steps),
-            "final loss": outcome.steps[-1]["loss"],
-            "seconds": outcome.seconds,
-        }
+def _stored(config: Config) -> dict:
+    """The arguments as the run's folder keeps them: paths that hold from everywhere."""
+    arguments = dataclasses.asdict(config)
+    del arguments["resume"]
+    return {
+        name: value.absolute() if isinstance(value, Path) else value
+        for name, value in arguments.items()
     }
-    if outcome.validations:
-        metrics["validation"] = {
-            "data": data.val.data_file,
-            "images": data.val.num_samples,
-            "protocol": PROTOCOL,
-            **outcome.validations[-1],
-        }
-        metrics["best"] = _summary(outcome.best)
-        metrics["history"] = [_summary(result) for result in outcome.validations]
-    return metrics
+
+
+@contextlib.contextmanager
+def _full_disk_reported(folder: RunFolder):
+    """Turns the system's errors of a full disk into a message; `checkpoint.save` has its own."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise InputError(
+            f"{folder.path.absolute()}: {error.strerror}; the checkpoints are as they were. Free "
+            f"some space and go on with: {PROGRAM} --resume {shlex.quote(str(folder.path))}"
+        ) from error
 
 
 def train(config: Config) -> dict:
@@ -468,15 +394,22 @@ def train(config: Config) -> dict:
         What is in `metrics.json`.
 
     Raises:
-        InputError: an argument, the data or a checkpoint cannot be used.
+        InputError: an argument, the data or a checkpoint cannot be used, the disk is full, or the
+            training has left the finite numbers.
+        SystemExit: a signal stopped the training; the status is 128 + its number.
     """
     started = time.perf_counter()
     import mindspore as ms
 
-    from . import evaluation, visualize
     from .inference import Predictor
 
-    target = device.configure(config.device, device_id=config.device_id, mode=config.mode)
+    target = device.configure(
+        config.device,
+        device_id=config.device_id,
+        mode=config.mode,
+        conv_algo=config.conv_algo,
+        allow_tf32=config.allow_tf32,
+    )
     print(f"{target}, MindSpore {ms.__version__}, {config.mode} mode", flush=True)
     if config.download is not None:
         config = _with_downloads(config)
@@ -484,33 +417,54 @@ def train(config: Config) -> dict:
         config = _with_sample(config)
     data = _open_data(config)
     print(f"{data.train.num_samples} images, {len(data.classes)} classes: {data.train.data_file}")
-    network = _build_network(config, len(data.classes))
+    folder, progress = None, Progress()
+    if config.resume is not None:
+        folder = RunFolder.open(config.resume)
+        progress = _progress(folder, data)
+    network = _build_network(config, len(data.classes), progress.parameters is not None)
     predictor = Predictor(network)
+    if folder is None:
+        folder = RunFolder.create(config.output or _default_folder())
+    try:
+        with _full_disk_reported(folder):
+            recorder = _fit(config, target, network, predictor, data, folder, progress)
+            return _report(recorder, data, folder, predictor, time.perf_counter() - started)
+    finally:
+        folder.release()
 
-    folder = _new_folder(config.output or _default_folder())
-    files.write_json(folder / "arguments.json", dataclasses.asdict(config))
-    outcome = _fit(config, target, network, predictor, data, folder)
+
+def _progress(folder: RunFolder, data: _Data) -> Progress:
+    progress = Progress.read(folder)
+    images = progress.metadata.get("images", data.train.num_samples)
+    if images != data.train.num_samples:
+        raise InputError(
+            f"{data.train.data_file} has {data.train.num_samples} images, the data of the run in "
+            f"{folder.path} had {images}; give the right --data"
+        )
+    return progress
+
+
+def _report(recorder, data: _Data, folder: RunFolder, predictor, seconds: float) -> dict:
+    """Writes the last pictures and scores, and says where they are and what to do with them."""
+    from . import evaluation, visualize
 
     shown = data.val or data.train
-    metrics = _metrics(outcome, data)
-    visualize.curves(folder / "curves.png", outcome.steps, outcome.validations)
+    steps = recorder.log.steps
     visualize.prediction_grid(
-        folder / "predictions.png",
+        folder.predictions,
         evaluation.samples(predictor, shown.data_file, _PICTURES),
         data.classes,
         data.palette,
-        f"{shown.data_file.name} after {len(outcome.steps)} steps",
+        f"{shown.data_file.name} after {steps[-1]['step'] if steps else 0} steps",
     )
-    metrics["seconds"] = round(time.perf_counter() - started, 1)
-    files.write_json(folder / "metrics.json", metrics)
-
-    if outcome.validations:
+    metrics = recorder.write_metrics(seconds=round(seconds, 1))
+    if "validation" in metrics:
         print(evaluation.table(metrics["validation"]))
         print(f"Protocol: {metrics['validation']['protocol']}.")
-    checkpoint = outcome.newest_checkpoint
+    checkpoint = folder.best if "validation" in metrics else folder.all_weights()[-1]
     print(
-        f"Done in {metrics['seconds']:.0f} s. Look at {folder / 'predictions.png'} and "
-        f"{folder / 'curves.png'}. Next:\n"
+        f"Done in {metrics['seconds']:.0f} s. Look at {folder.predictions} and {folder.curves}. "
+        f"Next:\n"
         f"  python -m fcn8s_ms.eval --checkpoint {checkpoint} --data {shown.data_file}\n"
         f"  python -m fcn8s_ms.predict --checkpoint {checkpoint} IMAGE --output predictions"
     )
@@ -520,8 +474,12 @@ def train(config: Config) -> dict:
 def main(argv=None) -> None:
     """Command line; `argv` without the program's name."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    with reported_by(_PROGRAM):
-        train(_parse(argv))
+    with reported_by(PROGRAM):
+        try:
+            train(parse(argv))
+        except KeyboardInterrupt:  # before the first step or after the last
+            print(f"{PROGRAM}: stopped by SIGINT", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
+import hashlib
+import json
 import os
+import resource
 import stat
 
 import mindspore as ms
@@ -34,7 +37,9 @@ def test_round_trip_finds_widths_and_classes_by_itself(saved):
     assert list(found) == list(expected)
     for name, value in found.items():
         assert np.array_equal(value, expected[name])
-    assert checkpoint.read_metadata(path) == {"classes": list("abcde"), "step": 7}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = {"classes": list("abcde"), "step": 7, "sha256": digest}
+    assert checkpoint.read_metadata(path) == expected
 
 
 def test_only_checkpoint_and_json_are_left_with_ordinary_permissions(saved):
@@ -43,6 +48,179 @@ def test_only_checkpoint_and_json_are_left_with_ordinary_permissions(saved):
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_killed_save_leaves_one_pair_or_the_other(saved, monkeypatch, moment):
+    """Ends a save before or after each of its renames: JSON, checkpoint, JSON."""
+    network, path = saved
+    older = values(network)
+    moments = iter(range(6))
+    replace = os.replace
+
+    def killed_replace(source, target):
+        if next(moments) == moment:
+            raise Killed
+        replace(source, target)
+        if next(moments) == moment:
+            raise Killed
+
+    network.score_fr.weight.set_data(Tensor(np.ones(network.score_fr.weight.shape, np.float32)))
+    monkeypatch.setattr(os, "replace", killed_replace)
+    with pytest.raises(Killed):
+        checkpoint.save(network, path, {"step": 8})
+    monkeypatch.undo()
+
+    step = checkpoint.read_metadata(path)["step"]
+    assert step == (7 if moment < 3 else 8)
+    expected = older if step == 7 else values(network)
+    found = checkpoint.read(path)
+    assert np.array_equal(found["score_fr.weight"].asnumpy(), expected["score_fr.weight"])
+    # The next save finds its way from there.
+    checkpoint.save(network, path, {"step": 9})
+    assert set(checkpoint.read_metadata(path)) == {"step", "sha256"}
+    checkpoint.read(path)
+
+
+def test_first_save_killed_leaves_no_checkpoint_without_its_json(tmp_path, monkeypatch):
+    path = tmp_path / "FCN8s.ckpt"
+    replace = os.replace
+
+    def killed_replace(source, target):
+        if str(target).endswith(".ckpt"):
+            raise Killed
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed_replace)
+    with pytest.raises(Killed):
+        checkpoint.save(FCN8s(5, **TINY), path, {})
+    assert not path.exists()
+
+
+def test_content_is_on_the_disk_before_the_name(saved, monkeypatch):
+    network, path = saved
+    synced, fsync, replace = set(), os.fsync, os.replace
+
+    def recorded_fsync(descriptor):
+        fsync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    def checked_replace(source, target):
+        assert os.stat(source).st_ino in synced, f"{target} was named before its content was safe"
+        replace(source, target)
+        synced.discard(os.stat(path.parent).st_ino)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "replace", checked_replace)
+    checkpoint.save(network, path, {})
+    assert os.stat(path.parent).st_ino in synced  # the name too
+
+
+def test_state_is_saved_beside_the_weights_and_restored(tmp_path):
+    network, other = FCN8s(5, **TINY), FCN8s(5, **TINY)
+    moment = Parameter(Tensor(np.arange(3, dtype=np.float32)), name="moments.x")
+    step = Parameter(Tensor(np.array([4], np.int32)), name="global_step")
+    path = tmp_path / "last.ckpt"
+    checkpoint.save(network, path, {}, state=[moment, step])
+    stored = checkpoint.read(path)
+    found = [
+        Parameter(Tensor(np.zeros(3, np.float32)), name="moments.x"),
+        Parameter(Tensor(np.array([0], np.int32)), name="global_step"),
+    ]
+    checkpoint.restore([*other.get_parameters(), *found], stored)
+    for name, value in values(other).items():
+        assert np.array_equal(value, values(network)[name])
+    assert found[0].asnumpy().tolist() == [0, 1, 2] and found[1].asnumpy().tolist() == [4]
+    # And it is a checkpoint like any other.
+    assert checkpoint.load_network(path).n_class == 5
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [({}, "w is missing"), ({"w": np.zeros(2, np.float32)}, r"w has shape \(2,\).*shape \(3,\)")],
+)
+def test_restoring_is_strict(stored, message):
+    parameters = [
+        Parameter(Tensor(np.ones(3, np.float32)), name="v"),
+        Parameter(Tensor(np.ones(3, np.float32)), name="w"),
+    ]
+    stored = {"v": np.zeros(3, np.float32), **stored}
+    stored = {name: Parameter(Tensor(value), name=name) for name, value in stored.items()}
+    with pytest.raises(InputError, match=message):
+        checkpoint.restore(parameters, stored)
+    assert parameters[0].asnumpy().tolist() == [1, 1, 1]
+
+
+def test_non_finite_parameters_are_named():
+    def parameter(name, value):
+        return Parameter(Tensor(np.array([0, value], np.float32)), name=name)
+
+    parameters = [
+        parameter("fine", 1e38),
+        parameter("nan", float("nan")),
+        parameter("infinite", -float("inf")),
+    ]
+    assert checkpoint.non_finite(parameters) == ["nan", "infinite"]
+
+
+def test_flipped_bit_is_found(saved):
+    _, path = saved
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="FCN8s.ckpt is damaged: its checksum is not the one in"):
+        checkpoint.load_network(path)
+
+
+def test_damaged_file_can_be_replaced(saved):
+    network, path = saved
+    path.write_bytes(b"garbage")
+    metadata = checkpoint.metadata_file(path)
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "previous": None}))
+    checkpoint.save(network, path, {"step": 8})
+    assert checkpoint.load_network(path).n_class == 5
+
+
+def test_whole_file_that_cannot_be_loaded_is_not_called_damaged(saved, monkeypatch):
+    def refuse(name):
+        raise ValueError("Checkpoint protobuf content is larger than available memory\nmore")
+
+    monkeypatch.setattr(ms, "load_checkpoint", refuse)
+    message = "is whole, but MindSpore cannot load it: Checkpoint protobuf content is larger than"
+    with pytest.raises(InputError, match=message):
+        checkpoint.read(saved[1])
+
+
+def test_memory_is_freed_for_a_large_file(saved, monkeypatch):
+    """What the system keeps of files counts as used; it lets go of that when it must."""
+    taken = []
+    monkeypatch.setattr(os, "sysconf", lambda name: 1)
+    monkeypatch.setattr(np, "ones", lambda size, dtype: taken.append(size))
+    checkpoint._make_room(1000)
+    assert taken == [1500]
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 << 20)
+    checkpoint._make_room(1000)
+    assert taken == [1500]
+
+
+def test_file_larger_than_the_disk(saved):
+    """A real write that fails half-way, as on a full disk."""
+    network, path = saved
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(InputError, match="FCN8s.ckpt cannot be written: File too large; the"):
+            checkpoint.save(network, path, {"step": 8})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before and checkpoint.read_metadata(path)["step"] == 7
+    assert sorted(os.listdir(path.parent)) == ["FCN8s.ckpt", "FCN8s.ckpt.json"]
+    checkpoint.read(path)
 
 
 def test_failed_save_keeps_the_older_file(saved, monkeypatch):
@@ -55,7 +233,7 @@ def test_failed_save_keeps_the_older_file(saved, monkeypatch):
         raise RuntimeError("Failed to save the checkpoint file: no space left")
 
     monkeypatch.setattr(ms, "save_checkpoint", full)
-    with pytest.raises(InputError, match="FCN8s.ckpt cannot be written: .*free some space"):
+    with pytest.raises(InputError, match="FCN8s.ckpt cannot be written: .*Free some space"):
         checkpoint.save(network, path, {})
     assert path.read_bytes() == before
     assert sorted(os.listdir(path.parent)) == ["FCN8s.ckpt", "FCN8s.ckpt.json"]
@@ -78,7 +256,15 @@ def test_other_class_count_drops_what_does_not_fit(saved):
     after = values(network)
     for name in report.dropped:
         assert np.array_equal(after[name], before[name])
-    assert "75 parameters loaded; 6 dropped (score_fr.weight" in str(report)
+    assert str(report) == f"75 parameters loaded; 6 dropped ({', '.join(report.dropped)})"
+
+
+def test_report_names_what_is_missing_and_cuts_what_is_unused_short():
+    names = tuple("abcdefgh")
+    report = checkpoint.LoadReport(loaded=(), dropped=(), missing=names, unused=names)
+    assert str(report) == (
+        "0 parameters loaded; 8 missing (a, b, c, d, e, f, g, h); 8 unused (a, b, c, d, e, f, …)"
+    )
 
 
 def test_moments_are_never_weights(tmp_path):

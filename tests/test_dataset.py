@@ -92,13 +92,41 @@ def test_a_sample_is_cropped_anew_in_every_epoch_and_for_every_seed(record):
 
 def test_resumed_pipeline_goes_on_where_it_stopped(record):
     reference = batches(make(record).get_dataset(), epochs=3)
-    resumed = make(record).get_dataset()
-    resumed.set_init_step(3)  # one epoch of 2 steps, and one more step
+    resumed = make(record).get_dataset(first_step=4)  # after one epoch of 2 steps, and one step
     iterator = resumed.create_dict_iterator(num_epochs=3, output_numpy=True)
     found = [batch for batch in iterator]
     assert np.array_equal(found[0]["data"], reference[1][1]["data"])
     found = [batch for batch in iterator]
     assert np.array_equal(found[0]["data"], reference[2][0]["data"])
+
+
+def test_epochs_that_are_over_are_not_prepared_again(record, monkeypatch):
+    data = make(record)
+    prepared = []
+    augment = data._augment
+    monkeypatch.setattr(data, "_augment", lambda *args: prepared.append(1) or augment(*args))
+    iterator = data.get_dataset(first_step=42).create_dict_iterator(num_epochs=21)
+    batches_left = len(list(iterator))
+    assert batches_left == 1
+    assert len(prepared) <= 5  # of the epoch with the 42nd step, not of twenty more
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 6])
+def test_names_of_a_batch(record, step):
+    data = make(record)
+    epoch = (step + 1) // 2
+    found = batches(data.get_dataset(), epochs=3)[epoch - 1][(step - 1) % 2]
+    images = {name: image for name, image, _ in records.read_samples(record, 9)}
+    labels = {name: label for name, _, label in records.read_samples(record, 9)}
+    for number, name in enumerate(data.batch_names(step)):
+        image, _ = plain_steps(
+            transforms.decode_image(images[name]),
+            transforms.decode_label(labels[name]),
+            data._generator(epoch, name),
+            64,
+        )
+        assert np.array_equal(found["data"][number], image)
+    assert number == 1
 
 
 def test_crops_are_the_images_own(record):

@@ -100,21 +100,122 @@ def test_configuring_warns_of_nothing(tmp_path):
     assert "[WARNING]" not in done.stderr
 
 
-def test_ascend_trains_in_half_precision_with_a_scaled_loss(monkeypatch):
+@pytest.fixture
+def scalings(monkeypatch):
+    """Records the loss scale managers that are made."""
     made = []
     monkeypatch.setattr(
         "mindspore.amp.DynamicLossScaleManager", lambda **kwargs: made.append(kwargs) or "manager"
     )
+    return made
+
+
+def test_ascend_trains_in_half_precision_with_a_scaled_loss(scalings):
     assert device.model_arguments("Ascend") == {
         "amp_level": "O2",
         "loss_scale_manager": "manager",
     }
-    assert made == [{"init_loss_scale": 65536, "scale_factor": 2, "scale_window": 2000}]
+    assert scalings == [{"init_loss_scale": 65536, "scale_factor": 2, "scale_window": 2000}]
+
+
+def test_tutorials_precision_on_ascend(scalings):
+    """Single precision with a scaled loss; its 4 and 3000 as they were meant."""
+    found = device.model_arguments(
+        "Ascend", "O0", loss_scale=1024, loss_scale_factor=4, loss_scale_window=3000
+    )
+    assert found == {"amp_level": "O0", "loss_scale_manager": "manager"}
+    assert scalings == [{"init_loss_scale": 1024, "scale_factor": 4, "scale_window": 3000}]
+
+
+def test_gpu_trains_in_half_precision_on_request(scalings):
+    found = device.model_arguments("GPU", "O2")
+    assert found == {"amp_level": "O2", "loss_scale_manager": "manager"}
+    assert len(scalings) == 1
 
 
 @pytest.mark.parametrize("target", ["CPU", "GPU"])
-def test_cpu_and_gpu_train_in_single_precision(target):
-    assert device.model_arguments(target) == {}
+@pytest.mark.parametrize("amp", [None, "O0"])
+def test_cpu_and_gpu_train_in_single_precision(target, amp):
+    assert device.model_arguments(target, amp) == {}
+
+
+def test_half_precision_on_a_cpu():
+    with pytest.raises(InputError, match="--amp O2 needs a GPU or Ascend"):
+        device.model_arguments("CPU", "O2")
+
+
+def test_manager_takes_the_arguments_as_they_are_meant():
+    manager = device.model_arguments("GPU", "O2", loss_scale=64, loss_scale_factor=4)
+    cell = manager["loss_scale_manager"].get_update_cell()
+    assert cell.get_loss_scale() == 64
+    assert (cell.scale_factor.asnumpy(), cell.scale_window) == (4, 2000)
+
+
+@pytest.fixture
+def cudnn(monkeypatch):
+    """Records what is asked of MindSpore's interface to cuDNN."""
+    from mindspore.device_context.gpu import op_precision, op_tuning
+
+    calls = {}
+    for module, name in (
+        (op_tuning, "conv_fprop_algo"),
+        (op_tuning, "conv_dgrad_algo"),
+        (op_tuning, "conv_wgrad_algo"),
+        (op_precision, "conv_allow_tf32"),
+    ):
+        monkeypatch.setattr(module, name, lambda value, name=name: calls.update({name: value}))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("asked", "algorithms"),
+    [
+        ("least-memory", ("implicit_gemm", "algo_1", "algo_1")),
+        ("performance", ("performance",) * 3),
+        ("normal", ("normal",) * 3),
+    ],
+)
+def test_convolution_algorithms_on_a_gpu(recorded, cudnn, asked, algorithms):
+    device.configure("GPU", conv_algo=asked, allow_tf32=False)
+    assert cudnn == {
+        **dict(zip(("conv_fprop_algo", "conv_dgrad_algo", "conv_wgrad_algo"), algorithms)),
+        "conv_allow_tf32": False,
+    }
+
+
+def test_cudnn_is_left_alone_unless_asked(recorded, cudnn):
+    device.configure("GPU")
+    assert cudnn == {}
+
+
+def test_cudnn_flags_elsewhere_do_nothing_but_warn(recorded, cudnn, caplog):
+    device.configure("Ascend", conv_algo="least-memory")
+    device.configure("CPU", allow_tf32=True)
+    assert cudnn == {}
+    assert "on Ascend they do nothing" in caplog.text and "on CPU they do nothing" in caplog.text
+
+
+def test_algorithms_are_those_that_mindspore_knows():
+    """Off a GPU its functions take anything the first time, so their lists are read."""
+    import inspect
+
+    from mindspore.device_context.gpu import op_tuning
+
+    functions = (op_tuning.conv_fprop_algo, op_tuning.conv_dgrad_algo, op_tuning.conv_wgrad_algo)
+    for algorithms in device.CONV_ALGORITHMS.values():
+        for function, algorithm in zip(functions, algorithms):
+            assert f'"{algorithm}"' in inspect.getsource(function)
+
+
+def test_memory_in_use(monkeypatch):
+    import resource
+
+    used = device.memory("CPU")
+    assert set(used) == {"memory_gb"}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    assert 0.05 < used["memory_gb"] <= peak + 0.01
+    monkeypatch.setattr(ms.runtime, "max_memory_allocated", lambda: 7_000_000_000)
+    assert device.memory("GPU")["device_memory_gb"] == 7
 
 
 def test_network_asks_for_the_plain_convolution_off_cpu(monkeypatch):

@@ -13,20 +13,21 @@ LAYERS = [
     {"__init__"},
     {"errors", "files", "voc", "cpu"},
     {"transforms", "model", "folding", "loss", "confusion", "schedule", "device", "fetch"}
-    | {"visualize"},
+    | {"visualize", "optimizer", "accumulation", "freeze", "interruption", "tensorboard"},
     {"records", "sample", "checkpoint", "metrics", "callbacks"},
-    {"dataset", "inference"},
-    {"evaluation"},
+    {"dataset", "inference", "run_folder"},
+    {"evaluation", "arguments"},
+    {"recorder"},
     {"train", "eval", "predict"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 
 WITHOUT_MINDSPORE = {
     *("__init__", "errors", "files", "voc", "transforms", "confusion", "schedule"),
-    *("sample", "visualize", "fetch"),
+    *("sample", "visualize", "fetch", "interruption", "tensorboard"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
-LAZY = {"device", "records", "train", "eval", "predict"}
+LAZY = {"device", "records", "run_folder", "arguments", "train", "eval", "predict"}
 
 
 def imports(path, top_level_only=False):

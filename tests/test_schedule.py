@@ -1,6 +1,6 @@
 import pytest
 
-from fcn8s_ms.schedule import cosine_lr
+from fcn8s_ms.schedule import constant_lr, cosine_lr, polynomial_lr
 
 
 def test_cosine_by_hand():
@@ -29,3 +29,21 @@ def test_bad_ranges(arguments):
 def test_more_warm_up_than_steps():
     with pytest.raises(ValueError, match="choose 0…5"):
         cosine_lr(0.1, 0, 5, warmup_steps=6)
+
+
+def test_polynomial_by_hand():
+    # 0.9th powers of 1, 3/4, 1/2, 1/4, 0 of the range 1…3.
+    expected = [3, 1 + 2 * 0.7718895, 1 + 2 * 0.5358867, 1 + 2 * 0.2871746, 1]
+    assert polynomial_lr(3, 1, 5) == pytest.approx(expected, rel=1e-6)
+
+
+def test_polynomial_of_power_one_is_a_line_after_the_warm_up():
+    rates = polynomial_lr(0.4, 0, 7, power=1, warmup_steps=2)
+    assert rates == pytest.approx([0.2, 0.4, 0.4, 0.3, 0.2, 0.1, 0])
+
+
+def test_constant():
+    assert constant_lr(0.3, 3) == [0.3, 0.3, 0.3]
+    assert constant_lr(0.3, 4, warmup_steps=2) == pytest.approx([0.15, 0.3, 0.3, 0.3])
+    with pytest.raises(ValueError, match="at least one step"):
+        constant_lr(0.3, 0)

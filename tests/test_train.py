@@ -1,5 +1,6 @@
 """The path of a user: records, training, evaluation, prediction, with a tiny network."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -51,11 +52,14 @@ def test_run_leaves_exactly_this(run):
         "FCN8s-2_4.ckpt.json",
         "FCN8s-best.ckpt",
         "FCN8s-best.ckpt.json",
+        "FCN8s-last.ckpt",
+        "FCN8s-last.ckpt.json",
         "arguments.json",
         "curves.png",
         "log.jsonl",
         "metrics.json",
         "predictions.png",
+        "validations.jsonl",
     ]
 
 
@@ -100,6 +104,93 @@ def test_ascend_gets_loss_scaling(record, tmp_path, monkeypatch):
     (kwargs,) = caught.value.args
     assert kwargs["amp_level"] == "O2"
     assert kwargs["loss_scale_manager"].get_loss_scale() == 2**16
+
+
+def test_gpu_is_asked_for_what_the_flags_say(record, tmp_path, monkeypatch):
+    import mindspore.train
+
+    asked = {}
+
+    class Asked(Exception):
+        pass
+
+    def configure(*args, **kwargs):
+        asked.update(kwargs)
+        return "GPU"
+
+    def model(network, **kwargs):
+        raise Asked(kwargs)
+
+    monkeypatch.setattr(device, "configure", configure)
+    monkeypatch.setattr(mindspore.train, "Model", model)
+    flags = ["--amp", "O2", "--loss-scale", "1024", "--conv-algo", "least-memory"]
+    with pytest.raises(Asked) as caught:
+        train.main(arguments(record, tmp_path / "run", *flags, "--no-allow-tf32"))
+    (kwargs,) = caught.value.args
+    assert kwargs["loss_scale_manager"].get_loss_scale() == 1024
+    assert (asked["conv_algo"], asked["allow_tf32"]) == ("least-memory", False)
+
+
+def test_accumulated_gradient_is_that_of_the_batches(record, tmp_path):
+    """Two batches of two against one of four, with BatchNorms that do not look at the batch."""
+    same = ["--freeze-bn", "--steps", "3", "--min-scale", "1", "--max-scale", "1"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train.main(arguments(record, whole, *same, "--batch-size", "4"))
+    train.main(arguments(record, parts, *same, "--batch-size", "2", "--accumulate", "2"))
+    # Not equal: a batch's loss is the mean over its own labelled pixels.
+    assert losses(parts) == pytest.approx(losses(whole), rel=5e-3)
+    lines = [json.loads(line) for line in (parts / "log.jsonl").read_text().splitlines()]
+    assert len(lines) == 3
+
+
+def test_log_and_checkpoint_tell_what_happened(run):
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert set(lines[0]) == {"step", "epoch", "loss", "lr", "images_per_second", "memory_gb"}
+    metadata = checkpoint.read_metadata(run / "FCN8s-2_4.ckpt")
+    assert (metadata["epoch"], metadata["step"], metadata["images"]) == (2, 4, 5)
+    assert metadata["loss"] == lines[-1]["loss"]
+    validations = [json.loads(row) for row in (run / "validations.jsonl").read_text().splitlines()]
+    # That of the step itself comes after it has been saved.
+    assert metadata["metric"]["step"] == 2
+    assert metadata["metric"]["mean IoU"] == validations[0]["mean IoU"]
+    assert metadata["arguments"]["batch_size"] == 2
+    assert metadata["sha256"] == hashlib.sha256((run / "FCN8s-2_4.ckpt").read_bytes()).hexdigest()
+    # Only the last has the optimizer's state.
+    assert not [name for name in checkpoint.read(run / "FCN8s-2_4.ckpt") if "moments" in name]
+    assert "moments.conv1.0.weight" in checkpoint.read(run / "FCN8s-last.ckpt")
+
+
+def test_moments_are_not_taken_for_weights(run, record, tmp_path, capsys):
+    last = run / "FCN8s-last.ckpt"
+    given = ["--pretrained", str(last), "--steps", "1", "--base-lr", "1e-12", "--min-lr", "0"]
+    train.main(arguments(record, tmp_path / "run", *given))
+    printed = capsys.readouterr().out
+    assert "81 parameters loaded; " in printed and " unused (" in printed
+    before, after = checkpoint.read(last), checkpoint.read(tmp_path / "run" / "FCN8s-1_1.ckpt")
+    for name in ("conv1.0.weight", "upscore8.weight"):
+        assert np.allclose(after[name].asnumpy(), before[name].asnumpy())
+
+
+def test_early_stop(record, tmp_path, monkeypatch):
+    from fcn8s_ms import evaluation
+
+    scores = iter([0.2, 0.5, 0.4, 0.3, 0.9])
+    evaluate = evaluation.evaluate
+    monkeypatch.setattr(
+        evaluation, "evaluate", lambda *args: {**evaluate(*args), "mean IoU": next(scores)}
+    )
+    given = ["--val-data", str(record), "--epochs", "5", "--patience", "2", "--save-every", "100"]
+    train.main(arguments(record, tmp_path / "run", *given))
+    assert len(losses(tmp_path / "run")) == 8
+    assert checkpoint.read_metadata(tmp_path / "run" / "FCN8s-best.ckpt")["epoch"] == 2
+    assert checkpoint.read_metadata(tmp_path / "run" / "FCN8s-last.ckpt")["step"] == 8
+
+
+def test_frozen_parameters_are_listed(record, tmp_path, capsys):
+    train.main(arguments(record, tmp_path / "run", "--steps", "1", "--freeze", "backbone"))
+    printed = capsys.readouterr().out
+    assert "39 parameters frozen: conv1." in printed
+    assert "12 parameters trained: conv6.0.weight" in printed
 
 
 def test_metrics_name_data_and_protocol(run, record):
@@ -314,7 +405,7 @@ def test_broken_record(record, tmp_path, capsys):
 
 def test_output_that_is_not_empty(record, run, capsys):
     error = error_of(train.main, arguments(record, run), capsys)
-    assert f"--output {run} is not empty; choose another name" in error
+    assert f"--output {run} is not empty; go on with that run by --resume {run}" in error
 
 
 def test_eval_of_data_with_other_classes(run, record, tmp_path, capsys):

@@ -113,51 +113,10 @@ def train_plain(options):
 def _torch_network():
     """The same network in PyTorch, eager."""
     import torch
-    from torch import nn
-
-    def stage(in_channels, out_channels, depth, kernel_size=3):
-        layers = []
-        for _ in range(depth):
-            layers += [
-                nn.Conv2d(
-                    in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False
-                ),
-                nn.BatchNorm2d(out_channels),
-                nn.ReLU(inplace=True),
-            ]
-            in_channels = out_channels
-        return nn.Sequential(*layers)
-
-    def upscore(stride):
-        classes = voc.NUM_CLASSES
-        return nn.ConvTranspose2d(classes, classes, 2 * stride, stride, stride // 2, bias=False)
-
-    class FCN8s(nn.Module):
-        def __init__(self):
-            super().__init__()
-            widths, depths = (3, 64, 128, 256, 512, 512), (2, 2, 3, 3, 3)
-            self.stages = nn.ModuleList(
-                stage(widths[i], widths[i + 1], depth) for i, depth in enumerate(depths)
-            )
-            self.pool = nn.MaxPool2d(2)
-            self.conv6 = stage(512, 4096, 1, kernel_size=7)
-            self.conv7 = stage(4096, 4096, 1, kernel_size=1)
-            self.score_fr, self.score_pool4, self.score_pool3 = (
-                nn.Conv2d(channels, voc.NUM_CLASSES, 1, bias=False) for channels in (4096, 512, 256)
-            )
-            self.upscore2, self.upscore_pool4, self.upscore8 = upscore(2), upscore(2), upscore(8)
-
-        def forward(self, x):
-            pools = []
-            for layers in self.stages:
-                x = self.pool(layers(x))
-                pools.append(x)
-            x = self.upscore2(self.score_fr(self.conv7(self.conv6(x))))
-            x = self.upscore_pool4(x + self.score_pool4(pools[3]))
-            return self.upscore8(x + self.score_pool3(pools[2]))
+    from torch_fcn8s import FCN8s
 
     torch.manual_seed(0)
-    return FCN8s()
+    return FCN8s(voc.NUM_CLASSES)
 
 
 def train_torch(options):

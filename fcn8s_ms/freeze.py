@@ -1,0 +1,47 @@
+"""Parts of a network that training leaves as they are."""
+
+from mindspore import nn
+
+__all__ = ["freeze_backbone", "freeze_batch_norm"]
+
+_BACKBONE = ("conv1", "conv2", "conv3", "conv4", "conv5")
+
+
+def freeze_batch_norm(network) -> list[str]:
+    """Makes every BatchNorm of a network normalise with its stored statistics, and keep them.
+
+    Gamma and beta stay too. Call it before the network is compiled.
+
+    Args:
+        network: Cell.
+
+    Returns:
+        Names of the parameters that had a gradient before.
+    """
+    frozen = []
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, nn.BatchNorm2d):
+            cell.use_batch_statistics = False
+            frozen += _without_gradient(cell)
+    return frozen
+
+
+def freeze_backbone(network) -> list[str]:
+    """Keeps conv1…conv5 of an `FCN8s`, with the statistics of their BatchNorms.
+
+    Returns:
+        Names of the parameters that had a gradient before.
+    """
+    frozen = []
+    for name in _BACKBONE:
+        stage = getattr(network, name)
+        frozen += freeze_batch_norm(stage) + _without_gradient(stage)
+    return frozen
+
+
+def _without_gradient(cell) -> list[str]:
+    names = []
+    for parameter in cell.trainable_params():
+        parameter.requires_grad = False
+        names.append(parameter.name)
+    return names

@@ -1,0 +1,236 @@
+"""The folder of one training: its files, and what a resumed training finds in it."""
+
+import contextlib
+import json
+import logging
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import files
+from .errors import InputError
+
+__all__ = ["Progress", "RunFolder"]
+
+logger = logging.getLogger(__name__)
+
+_CHECKPOINT = re.compile(r"FCN8s-(\d+)_(\d+)\.ckpt")
+
+
+class RunFolder:
+    """Names of a run's files, and the order in which they come and go.
+
+    Attributes:
+        path: the folder.
+        arguments: JSON with every argument of the run.
+        log: a line of JSON for each step.
+        validations: a line of JSON for each validation.
+        last: checkpoint to go on from; the only one with the optimizer's state.
+        best: weights of the best validation.
+        curves, predictions: pictures.
+        metrics: the scores.
+        tensorboard: folder of TensorBoard's files.
+
+    Use `create` for a new run and `open` for one to go on with. Either holds the folder against a
+    second training in it for as long as this process lives.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.arguments = self.path / "arguments.json"
+        self.log = self.path / "log.jsonl"
+        self.validations = self.path / "validations.jsonl"
+        self.last = self.path / "FCN8s-last.ckpt"
+        self.best = self.path / "FCN8s-best.ckpt"
+        self.curves = self.path / "curves.png"
+        self.predictions = self.path / "predictions.png"
+        self.metrics = self.path / "metrics.json"
+        self.tensorboard = self.path / "tensorboard"
+        self._lock = None
+
+    @classmethod
+    def create(cls, path) -> "RunFolder":
+        """Makes a new folder.
+
+        Raises:
+            InputError: it exists and is not empty, or it cannot be made.
+        """
+        folder = cls(path)
+        path = folder.path
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            hint = (
+                f"go on with that run by --resume {path}, or choose another name"
+                if folder.arguments.is_file()
+                else "choose another name"
+            )
+            raise InputError(f"--output {path.absolute()} is not empty; {hint}")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"--output {path.absolute()} cannot be made: {error.strerror}; choose another"
+            ) from error
+        folder._hold()
+        return folder
+
+    @classmethod
+    def open(cls, path) -> "RunFolder":
+        """Opens the folder of an earlier run and removes what a killed process left unfinished.
+
+        Raises:
+            InputError: it is no folder of a run, or another process trains in it.
+        """
+        folder = cls(path)
+        folder.read_arguments()
+        folder._hold()
+        for leftover in folder.path.glob(".*.unfinished*"):
+            leftover.unlink()
+        return folder
+
+    def read_arguments(self) -> dict:
+        """What `write_arguments` wrote.
+
+        Raises:
+            InputError: there is nothing of the kind.
+        """
+        try:
+            return json.loads(self.arguments.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"--resume {self.path.absolute()} is no folder of a run: it has no readable "
+                f"{self.arguments.name}; give the folder that the training wrote to"
+            ) from error
+
+    def write_arguments(self, arguments: dict) -> None:
+        """Keeps the arguments of the run for `--resume`."""
+        files.write_json(self.arguments, arguments)
+
+    def _hold(self):
+        with contextlib.suppress(ImportError):  # Windows has no flock
+            import fcntl
+
+            self._lock = os.open(self.path, os.O_RDONLY)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                self.release()
+                raise InputError(
+                    f"{self.path.absolute()} is in use by another training; wait for its end, or "
+                    "stop it"
+                ) from error
+
+    def release(self) -> None:
+        """Lets others train in the folder; the end of the process does it too."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def weights(self, epoch: int, step: int) -> Path:
+        """Name of the checkpoint of a step."""
+        return self.path / f"FCN8s-{epoch}_{step}.ckpt"
+
+    def all_weights(self) -> list[Path]:
+        """The checkpoints of steps, the newest last."""
+        found = {}
+        for path in self.path.iterdir():
+            if match := _CHECKPOINT.fullmatch(path.name):
+                found[int(match[2])] = path
+        return [found[step] for step in sorted(found)]
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint of any kind but the best."""
+        weights = self.all_weights()
+        if self.last.is_file():
+            return self.last
+        return weights[-1] if weights else None
+
+    def prune(self, keep: int) -> None:
+        """Removes the oldest checkpoints of steps until `keep` are left."""
+        for path in self.all_weights()[:-keep]:
+            path.unlink()
+        for path in self.path.glob("FCN8s-*.ckpt.json"):
+            if not path.with_suffix("").is_file():
+                path.unlink()
+
+
+@dataclass
+class Progress:
+    """Where a run stands; without arguments, at its beginning.
+
+    Attributes:
+        step: number of finished steps.
+        parameters: of the network and the optimizer by name; None without a checkpoint.
+        is_complete: whether the optimizer's are among them.
+        metadata: the JSON beside the checkpoint.
+        steps: lines of the log up to there.
+        validations: results up to there.
+    """
+
+    step: int = 0
+    parameters: dict | None = None
+    is_complete: bool = True
+    metadata: dict = field(default_factory=dict)
+    steps: list[dict] = field(default_factory=list)
+    validations: list[dict] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> "Progress":
+        """Takes the newest intact checkpoint of a folder, and cuts the logs off after its step.
+
+        Checkpoints that are damaged are passed over with a warning.
+
+        Raises:
+            InputError: there are checkpoints, and none is intact.
+        """
+        progress = cls()
+        candidates = [folder.last, *reversed(folder.all_weights())]
+        candidates = [path for path in candidates if path.is_file()]
+        for path in candidates:
+            if progress._take(path):
+                progress.is_complete = path == folder.last
+                break
+        if candidates and progress.parameters is None:
+            raise InputError(
+                f"none of the checkpoints in {folder.path.absolute()} can be used; start again "
+                "with another --output"
+            )
+        if not candidates:
+            logger.warning("%s has no checkpoint yet: starting at its beginning", folder.path)
+        elif not progress.is_complete:
+            logger.warning(
+                "going on from %s, which is without the optimizer's state: that starts afresh",
+                path,
+            )
+        progress.steps = _cut_off(folder.log, progress.step)
+        progress.validations = _cut_off(folder.validations, progress.step)
+        return progress
+
+    def _take(self, path: Path) -> bool:
+        from . import checkpoint
+
+        try:
+            parameters, metadata = checkpoint.read(path), checkpoint.read_metadata(path)
+        except InputError as error:
+            logger.warning("%s; looking for another one", error)
+            return False
+        if "step" not in metadata:
+            logger.warning("%s has no JSON that tells its step; looking for another one", path)
+            return False
+        self.step, self.parameters, self.metadata = metadata["step"], parameters, metadata
+        return True
+
+
+def _cut_off(path: Path, step: int) -> list[dict]:
+    """Removes the lines of later steps, which are to come again; returns the others."""
+    lines = [line for line in files.read_json_lines(path) if line["step"] <= step]
+    if path.is_file():
+        files.write_text(path, "".join(files.json_text(line, None) + "\n" for line in lines))
+    return [_with_nan(line) for line in lines]
+
+
+def _with_nan(value):
+    """The value with NaN again where JSON has null."""
+    if isinstance(value, dict):
+        return {name: _with_nan(item) for name, item in value.items()}
+    return float("nan") if value is None else value
