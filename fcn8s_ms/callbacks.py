@@ -275,10 +275,10 @@ class CheckpointSaver(Callback):
     Args:
         save: called with epoch, step, and whether an interruption is all that it is for.
         every_steps: steps between two checkpoints.
-        interrupted: called without arguments; tells whether the training stops to go on later.
+        interrupted: called with step; tells whether the training stops there to go on later.
     """
 
-    def __init__(self, save, every_steps: int, interrupted=lambda: False):
+    def __init__(self, save, every_steps: int, interrupted=lambda step: False):
         super().__init__()
         self.save = save
         self.every_steps = every_steps
@@ -287,7 +287,7 @@ class CheckpointSaver(Callback):
 
     def _save(self, context, is_due: bool):
         if self._saved_step != context.cur_step_num:
-            interrupted = not is_due and self.interrupted()
+            interrupted = not is_due and self.interrupted(context.cur_step_num)
             self.save(context.cur_epoch_num, context.cur_step_num, interrupted)
             self._saved_step = context.cur_step_num
 

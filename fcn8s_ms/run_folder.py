@@ -15,6 +15,7 @@ __all__ = ["Progress", "RunFolder"]
 
 logger = logging.getLogger(__name__)
 
+_UNFINISHED = ".*.unfinished*"
 _CHECKPOINT = re.compile(r"FCN8s-(\d+)_(\d+)\.ckpt")
 
 
@@ -58,7 +59,7 @@ class RunFolder:
         """
         folder = cls(path)
         path = folder.path
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or folder._files()):
             hint = (
                 f"go on with that run by --resume {path}, or choose another name"
                 if folder.arguments.is_file()
@@ -74,6 +75,10 @@ class RunFolder:
         folder._hold()
         return folder
 
+    def _files(self) -> list[Path]:
+        """What is in the folder, but for what a killed process left unfinished."""
+        return [path for path in self.path.iterdir() if not path.match(_UNFINISHED)]
+
     @classmethod
     def open(cls, path) -> "RunFolder":
         """Opens the folder of an earlier run and removes what a killed process left unfinished.
@@ -84,7 +89,7 @@ class RunFolder:
         folder = cls(path)
         folder.read_arguments()
         folder._hold()
-        for leftover in folder.path.glob(".*.unfinished*"):
+        for leftover in folder.path.glob(_UNFINISHED):
             leftover.unlink()
         return folder
 

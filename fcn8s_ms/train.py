@@ -332,7 +332,7 @@ def _fit(config: Config, target: str, network, predictor, data: _Data, folder, p
                         callbacks.CheckpointSaver(
                             recorder.save,
                             config.save_every or epoch_steps,
-                            lambda: request.signum is not None,
+                            lambda step: request.signum is not None and step < total_steps,
                         ),
                         *([] if data.val is None else [validation]),
                         callbacks.Periodically(recorder.draw_curves, _SECONDS_BETWEEN_CURVES),
@@ -461,7 +461,8 @@ def _report(recorder, data: _Data, folder: RunFolder, predictor, seconds: float)
     if "validation" in metrics:
         print(evaluation.table(metrics["validation"]))
         print(f"Protocol: {metrics['validation']['protocol']}.")
-    checkpoint = folder.best if "validation" in metrics else folder.all_weights()[-1]
+    weights = [folder.last, *folder.all_weights()][-1]
+    checkpoint = folder.best if "validation" in metrics else weights
     print(
         f"Done in {metrics['seconds']:.0f} s. Look at {folder.predictions} and {folder.curves}. "
         f"Next:\n"

@@ -155,7 +155,7 @@ def test_last_step_is_not_saved_twice():
 
 def test_stopped_training_is_saved_before_what_follows_the_step():
     saved = []
-    callback = saver(saved, 10, interrupted=lambda: True)
+    callback = saver(saved, 10, interrupted=lambda step: step < 5)
     run = Run()
     run.context.cur_step_num = run.context.cur_epoch_num = 1
     run.request_stop()

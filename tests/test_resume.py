@@ -83,7 +83,9 @@ def reference(record, tmp_path_factory):
     return output
 
 
-def test_stopped_twice_is_as_never_stopped(record, reference, tmp_path, stop_at, capsys):
+def test_stopped_and_stopped_again_is_as_never_stopped(
+    record, reference, tmp_path, stop_at, capsys
+):
     run = tmp_path / "run"
     stop_at(3)  # in the middle of an epoch, between two checkpoints
     interrupted(arguments(record, run, "--val-data", str(record), *LENGTH))
@@ -93,6 +95,8 @@ def test_stopped_twice_is_as_never_stopped(record, reference, tmp_path, stop_at,
     stop_at(1, signal.SIGINT)  # the last of an epoch: its validation is for the next process
     interrupted(["--resume", str(run)], 130)
     assert [row["step"] for row in lines(run / "validations.jsonl")] == [2]
+    stop_at(2)  # the last of all: only what comes after it is left
+    interrupted(["--resume", str(run)])
     train.main(["--resume", str(run)])
     assert_same(run, reference)
 
@@ -201,7 +205,10 @@ def test_loss_that_is_not_finite(record, tmp_path, capsys):
     (step,) = [row["step"] for row in lines(run / "log.jsonl")][-1:]
     assert f"at step {step + 1} with learning rate " in error
     assert "The images of its batch: '" in error
-    assert f"The newest checkpoint from before is {run / 'FCN8s-last.ckpt'}" in error
+    assert (
+        f"The newest checkpoint from before is {run / f'FCN8s-{(step + 1) // 2}_{step}.ckpt'}"
+        in error
+    )
     assert checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"] == step
     for value in state(run).values():
         assert np.isfinite(value).all()

@@ -106,6 +106,14 @@ def test_leftovers_of_a_killed_process_go(folder):
     assert not list(folder.path.glob(".*"))
 
 
+def test_folder_of_a_process_killed_at_its_beginning_can_be_taken(tmp_path):
+    (tmp_path / ".arguments.unfinished.json").write_text("{")
+    RunFolder.create(tmp_path).release()
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(InputError, match="is not empty; choose another name"):
+        RunFolder.create(tmp_path)
+
+
 def _try_to_open(path, answers):
     try:
         RunFolder.open(path)
