@@ -7,8 +7,9 @@ FCN-8s tutorial, so its published checkpoints load by name.
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
-from mindspore.ops.operations._grad_ops import Conv2DBackpropFilter
+from mindspore import Tensor, nn
+
+from .cpu import CpuConv2d, CpuMaxPool2d, CpuStage, MatMulConv2d
 
 __all__ = ["FCN8s", "STRIDE", "bilinear_kernel"]
 
@@ -18,75 +19,6 @@ STRIDE = 32
 VGG16_DEPTHS = (2, 2, 3, 3, 3)
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
 FC_WIDTH = 4096
-
-
-class _SameConv2d(nn.Cell):
-    """3x3 'same' convolution of an input and a weight, with gradients that are cheap on a CPU.
-
-    The gradient for the input is a convolution itself: of the output's gradient with the kernel
-    turned by 180 degrees and its channels swapped. oneDNN computes that block by block, while its
-    own kernel for this gradient unfolds a whole image first (conv1_2 at 512x512: 604 MB, kept for
-    good, and two to three times as long).
-    """
-
-    def __init__(self, in_channels, out_channels):
-        super().__init__()
-        self.conv = ops.Conv2D(out_channel=out_channels, kernel_size=3, pad_mode="same")
-        self.input_grad = ops.Conv2D(out_channel=in_channels, kernel_size=3, pad_mode="same")
-        self.weight_grad = Conv2DBackpropFilter(
-            out_channel=out_channels, kernel_size=3, pad_mode="same"
-        )
-        self.matmul = ops.MatMul()
-        self.reverse = Tensor(np.eye(9, dtype=np.float32)[::-1].copy())
-
-    def construct(self, x, weight):
-        return self.conv(x, weight)
-
-    def bprop(self, x, weight, out, dout):
-        o, i = weight.shape[:2]
-        # The 9 numbers of every kernel in reverse order: a tenth of the time of `ops.flip`.
-        turned = self.matmul(ops.reshape(weight, (o * i, 9)), self.reverse)
-        turned = ops.transpose(ops.reshape(turned, (o, i, 3, 3)), (1, 0, 2, 3))
-        return self.input_grad(dout, turned), self.weight_grad(dout, x, weight.shape)
-
-
-class _CpuConv2d(nn.Conv2d):
-    """`nn.Conv2d`, 3x3, stride 1, 'same', computed by `_SameConv2d`."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.same_conv = _SameConv2d(self.in_channels, self.out_channels)
-
-    def construct(self, x):
-        return self.same_conv(x, self.weight)
-
-
-class _MatMulConv2d(nn.Conv2d):
-    """The stride-1 'same' convolution of `nn.Conv2d`, in training computed as one matrix product.
-
-    On a CPU, oneDNN computes a convolution's weight gradient with its reference kernel, some
-    hundred times slower, once the weight times the number of threads outgrows its scratch memory.
-    conv6 (4096x512x7x7, 411 MB) does; conv7 does not, but keeps 537 MB of it. The matrix product of
-    the flattened weight and the unfolded patches needs none. The parameter stays one tensor
-    (out_channels, in_channels, k, k).
-    """
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.matmul = ops.MatMul()
-
-    def construct(self, x):
-        if not self.training:
-            return self.conv2d(x, self.weight)
-        n, c, h, w = x.shape
-        k = self.kernel_size[0]
-        patches = ops.unfold(x, k, padding=k // 2)  # n, c*k*k, h*w
-        # Images side by side, and one after the other again, by splitting and joining:
-        # transposing would keep 8 bytes of indices a number.
-        patches = ops.reshape(ops.concat(ops.split(patches, 1), 2), (c * k * k, n * h * w))
-        weight = ops.reshape(self.weight, (self.out_channels, c * k * k))
-        y = self.matmul(weight, patches)  # out_channels, n*h*w
-        return ops.reshape(ops.concat(ops.split(y, h * w, 1)), (n, self.out_channels, h, w))
 
 
 def bilinear_kernel(channels: int, kernel_size: int) -> np.ndarray:
@@ -111,10 +43,14 @@ def bilinear_kernel(channels: int, kernel_size: int) -> np.ndarray:
     return weight
 
 
+def _on_cpu():
+    return ms.get_context("device_target") == "CPU"
+
+
 def _conv_bn_relu(in_channels, out_channels, kernel_size):
     conv_class = nn.Conv2d
-    if ms.get_context("device_target") == "CPU":
-        conv_class = _CpuConv2d if kernel_size == 3 else _MatMulConv2d
+    if _on_cpu():
+        conv_class = CpuConv2d if kernel_size == 3 else MatMulConv2d
     return [
         conv_class(
             in_channels=in_channels,
@@ -135,11 +71,11 @@ def _stage(in_channels, out_channels, depth):
     for _ in range(depth):
         layers += _conv_bn_relu(in_channels, out_channels, kernel_size=3)
         in_channels = out_channels
-    return nn.SequentialCell(layers)
-
-
-def _pool():
-    return nn.MaxPool2d(kernel_size=2, stride=2, pad_mode="valid")
+    pool_class, stage_class = (
+        (CpuMaxPool2d, CpuStage) if _on_cpu() else (nn.MaxPool2d, nn.SequentialCell)
+    )
+    layers.append(pool_class(kernel_size=2, stride=2, pad_mode="valid"))
+    return stage_class(layers)
 
 
 def _score(in_channels, n_class):
@@ -214,16 +150,11 @@ class FCN8s(nn.Cell):
             )
         self.n_class = n_class
 
-        self.conv1 = _stage(3, widths[0], VGG16_DEPTHS[0])
-        self.pool1 = _pool()  # 1/2
-        self.conv2 = _stage(widths[0], widths[1], VGG16_DEPTHS[1])
-        self.pool2 = _pool()  # 1/4
-        self.conv3 = _stage(widths[1], widths[2], VGG16_DEPTHS[2])
-        self.pool3 = _pool()  # 1/8
-        self.conv4 = _stage(widths[2], widths[3], VGG16_DEPTHS[3])
-        self.pool4 = _pool()  # 1/16
-        self.conv5 = _stage(widths[3], widths[4], VGG16_DEPTHS[4])
-        self.pool5 = _pool()  # 1/32
+        self.conv1 = _stage(3, widths[0], VGG16_DEPTHS[0])  # 1/2
+        self.conv2 = _stage(widths[0], widths[1], VGG16_DEPTHS[1])  # 1/4
+        self.conv3 = _stage(widths[1], widths[2], VGG16_DEPTHS[2])  # 1/8
+        self.conv4 = _stage(widths[2], widths[3], VGG16_DEPTHS[3])  # 1/16
+        self.conv5 = _stage(widths[3], widths[4], VGG16_DEPTHS[4])  # 1/32
         self.conv6 = nn.SequentialCell(_conv_bn_relu(widths[4], fc_width, kernel_size=7))
         self.conv7 = nn.SequentialCell(_conv_bn_relu(fc_width, fc_width, kernel_size=1))
 
@@ -241,11 +172,11 @@ class FCN8s(nn.Cell):
                 f"input of height {height} and width {width}: both must be multiples of 32; "
                 "pad the image with fcn8s_ms.transforms.pad_to_multiple and crop the logits back"
             )
-        pool1 = self.pool1(self.conv1(x))  # 1/2
-        pool2 = self.pool2(self.conv2(pool1))  # 1/4
-        pool3 = self.pool3(self.conv3(pool2))  # 1/8
-        pool4 = self.pool4(self.conv4(pool3))  # 1/16
-        pool5 = self.pool5(self.conv5(pool4))  # 1/32
+        pool1 = self.conv1(x)  # 1/2
+        pool2 = self.conv2(pool1)  # 1/4
+        pool3 = self.conv3(pool2)  # 1/8
+        pool4 = self.conv4(pool3)  # 1/16
+        pool5 = self.conv5(pool4)  # 1/32
         conv7 = self.conv7(self.conv6(pool5))  # 1/32
 
         fused = self.upscore2(self.score_fr(conv7))  # 1/16

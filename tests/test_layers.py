@@ -11,7 +11,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 
 LAYERS = [
     {"__init__"},
-    {"errors", "files", "voc"},
+    {"errors", "files", "voc", "cpu"},
     {"transforms", "model", "loss", "confusion", "schedule", "device", "fetch", "visualize"},
     {"records", "sample", "checkpoint", "metrics", "callbacks"},
     {"dataset", "inference"},
