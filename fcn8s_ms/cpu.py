@@ -149,9 +149,10 @@ class CpuMaxPool2d(nn.MaxPool2d):
 
 
 class CpuStage(nn.SequentialCell):
-    """Convolution, (BatchNorm, ReLU, convolution)…, BatchNorm, ReLU, pooling, one after the other.
+    """Convolution, then (BatchNorm, ReLU, convolution or at last pooling) any number of times.
 
     In training it keeps one tensor a layer for the gradients, the convolution's output, not two.
+    A BatchNorm that does not use the statistics of the batch is computed as by `nn.SequentialCell`.
     """
 
     def __init__(self, layers):

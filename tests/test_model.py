@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from fcn8s_ms.cpu import CpuConv2d, MatMulConv2d
+from fcn8s_ms.cpu import CpuConv2d, CpuStage, MatMulConv2d
 from fcn8s_ms.model import FCN8s, bilinear_kernel
 
 from .conftest import TINY, clean_environment
@@ -126,6 +126,54 @@ def test_cpu_convolutions_equal_convolution(layer_class, kernel_size, training, 
             assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
     finally:
         ms.set_context(mode=ms.GRAPH_MODE)
+
+
+def _freeze(network, how):
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, nn.BatchNorm2d):
+            if how == "eval":
+                cell.set_train(False)
+            elif how == "flag":
+                cell.use_batch_statistics = False
+
+
+@pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE])
+@pytest.mark.parametrize("frozen", [None, "eval", "flag"])
+def test_cpu_stages_equal_plain_layers(frozen, mode, monkeypatch):
+    """Logits, gradients and moving statistics of the network with and without the CPU's layers."""
+    rng = np.random.RandomState(0)
+    x, scale = (Tensor(rng.standard_normal((2, 3, 32, 64)).astype(np.float32)) for _ in range(2))
+
+    def result(on_cpu):
+        monkeypatch.setattr("fcn8s_ms.model._on_cpu", lambda: on_cpu)
+        network = FCN8s(3, **TINY)
+        fill(network)
+        network.set_train()
+        _freeze(network, frozen)
+        assert isinstance(network.conv1, CpuStage) == on_cpu
+
+        def weighted(x):
+            return (network(x) * scale).sum()
+
+        parameters = network.trainable_params()
+        step = ms.value_and_grad(weighted, 0, parameters)
+        for _ in range(3):
+            value, (dx, gradients) = step(x)
+        found = {"value": value, "x": dx}
+        found.update({f"d {p.name}": grad for p, grad in zip(parameters, gradients)})
+        moving = {name: p for name, p in network.parameters_dict().items() if "moving_" in name}
+        found.update(moving)
+        return {name: value.asnumpy() for name, value in found.items()}
+
+    ms.set_context(mode=mode)
+    try:
+        own, plain = result(True), result(False)
+    finally:
+        ms.set_context(mode=ms.GRAPH_MODE)
+    assert list(own) == list(plain)
+    for name, expected in plain.items():
+        difference = np.abs(own[name] - expected).max()
+        assert difference <= 1e-4 * np.abs(expected).max(), name
 
 
 @pytest.mark.parametrize("stride", [2, 8])
