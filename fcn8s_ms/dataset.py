@@ -51,7 +51,8 @@ class SegDataset:
         ignore_label: label of pixels that do not count.
         num_classes: number of classes; a label outside is an error.
         num_readers: workers that read the file.
-        num_parallel_calls: workers (threads) that prepare samples.
+        num_parallel_calls: workers that prepare samples, in training a batch each. They are
+            threads: OpenCV computes outside Python's lock, and processes would copy every batch.
         training: random crops, shuffled, of full batches only; else evaluation.
         seed: of order and crops; None takes a fresh one.
         num_shards: number of parts the samples are dealt to, one for each device; None for all.

@@ -183,7 +183,7 @@ def infer_torch(options):
     return round_
 
 
-def _drawn_pairs(count: int, png_parameters=()):
+def _drawn_pairs(count: int):
     """JPEGs and label PNGs of VOC's size, as bytes."""
     import cv2
 
@@ -199,7 +199,9 @@ def _drawn_pairs(count: int, png_parameters=()):
             interpolation=cv2.INTER_NEAREST,
         )
         jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-        pairs.append((jpeg.tobytes(), cv2.imencode(".png", label, png_parameters)[1].tobytes()))
+        # Decodes in 0.14 ms as VOC's own masks do; without a level it would be 0.5 ms.
+        png = cv2.imencode(".png", label, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        pairs.append((jpeg.tobytes(), png.tobytes()))
     return pairs
 
 
@@ -315,8 +317,7 @@ def pipeline_torch(options):
 
     class Crops(torch.utils.data.Dataset):
         def __init__(self):
-            # The bytes that a record holds.
-            self.pairs = _drawn_pairs(_PIPELINE_IMAGES, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            self.pairs = _drawn_pairs(_PIPELINE_IMAGES)
 
         def __len__(self):
             return len(self.pairs)
