@@ -51,6 +51,7 @@ class Config:
     warmup_steps: int
     momentum: float
     weight_decay: float
+    class_weights: str
     clip_norm: float | None
     patience: int | None
     pretrained: Path | None
@@ -201,6 +202,13 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--clip-norm", type=float, help="largest norm of the gradient of all weights together")
     add("--patience", type=int, help="stop after so many validations without a better mean IoU")
+    add(
+        "--class-weights",
+        default="none",
+        metavar="none|auto|FILE",
+        help="weights of the classes in the loss: none, auto (median frequency balancing, from the "
+        "pixel counts beside the data), or a JSON file with one for every class (default: none)",
+    )
     add("--pretrained", type=Path, help="checkpoint to start from, as far as names and shapes fit")
     add(
         "--freeze",

@@ -10,7 +10,7 @@ import numpy as np
 from . import transforms
 from .device import available_cpus
 from .errors import InputError
-from .records import open_record
+from .records import check_sample, open_record
 from .voc import IGNORE_LABEL, NUM_CLASSES
 
 __all__ = ["SegDataset"]
@@ -138,7 +138,7 @@ class SegDataset:
         Raises:
             InputError: image or label cannot be decoded, or the label has ids that are no class.
         """
-        image, label = self._decode(image, label, "sample")
+        image, label = self._decode(image, label)
         return self._augment(image, label, np.random if rng is None else rng)
 
     def get_dataset(self, first_step: int = 1):
@@ -169,6 +169,32 @@ class SegDataset:
         if self.num_shards is None:
             return {}
         return {"num_shards": self.num_shards, "shard_id": self.shard_id}
+
+    def crops(self, count: int) -> list:
+        """The first samples that the network would get, in true colours.
+
+        Args:
+            count: how many, at most.
+
+        Returns:
+            List of (image, label): uint8 (crop_size, crop_size, 3) BGR, padded in the mean colour,
+            and uint8 (crop_size, crop_size).
+
+        Raises:
+            InputError: a sample cannot be used.
+        """
+        found = []
+        try:
+            batches = self.get_dataset().create_tuple_iterator(num_epochs=1, output_numpy=True)
+            for images, labels in batches:
+                for image, label in zip(images, labels):
+                    image = transforms.denormalize(image, self.image_mean, self.image_std)
+                    found.append((image, label.astype(np.uint8)))
+                if len(found) >= count:
+                    break
+        except RuntimeError as error:
+            raise self.explain(error) from error
+        return found[:count]
 
     def explain(self, error: RuntimeError) -> Exception:
         """What to raise for an error of the pipeline: the fault behind it if there is one.
@@ -285,7 +311,9 @@ class SegDataset:
         # Of NumPy's bit generators one that starts in 10 us; the Mersenne twister takes 100 us.
         return np.random.RandomState(np.random.PCG64([self.seed, epoch, key]))
 
-    def _decode(self, image, label, name: str):
+    def _decode(self, image, label, name: str | None = None):
+        check_sample(self.data_file, name, image, label)
+        name = name or "sample"
         image = transforms.decode_image(image, f"{self.data_file}: image of {name!r}")
         label = transforms.decode_label(label, f"{self.data_file}: label of {name!r}")
         if image.shape[:2] != label.shape:

@@ -3,7 +3,9 @@
 import contextlib
 import sys
 
-__all__ = ["InputError", "reported_by"]
+__all__ = ["InputError", "listing", "reported_by"]
+
+_MAX_LISTED = 20
 
 
 class InputError(ValueError):
@@ -12,6 +14,13 @@ class InputError(ValueError):
     The command-line entry points print it and exit with status 2; any other exception is a fault of
     the program and keeps its traceback.
     """
+
+
+def listing(items, limit: int = _MAX_LISTED) -> str:
+    """Items parted by commas, as a message shows them: the first ones and how many more."""
+    items = [str(item) for item in items]
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(items[:limit]) + more
 
 
 @contextlib.contextmanager

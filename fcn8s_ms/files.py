@@ -1,20 +1,62 @@
-"""Files as this package writes them: whole or not at all, strict JSON, ordinary permissions."""
+"""Files: read with an error that names them, written whole or not at all, as strict JSON."""
 
 import json
 import math
 import os
 from pathlib import Path
 
+from .errors import InputError
+
 __all__ = [
     "append_json_line",
     "give_ordinary_permissions",
     "json_text",
+    "read_bytes",
+    "read_json",
     "read_json_lines",
+    "read_text",
     "replace",
     "unfinished",
     "write_json",
     "write_text",
 ]
+
+
+def read_bytes(path, remedy: str = "check the path") -> bytes:
+    """Content of a file.
+
+    Args:
+        path: the file.
+        remedy: what the error tells the user to do.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
+    """
+    path = Path(path)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path.absolute()} is missing; {remedy}") from None
+    except OSError as error:
+        raise InputError(
+            f"{path.absolute()} cannot be read ({error.strerror}); {remedy}"
+        ) from error
+
+
+def read_text(path) -> str:
+    """Text of a UTF-8 file, with or without a byte order mark; raises as `read_bytes`."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{Path(path).absolute()} is no UTF-8 text; save it as UTF-8") from error
+
+
+def read_json(path):
+    """Content of a JSON file; InputError as `read_bytes`, and where it is no JSON."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{Path(path).absolute()} is no JSON ({error}); mend it") from error
 
 
 def _strict(value):

@@ -1,12 +1,67 @@
-"""Cross-entropy over labelled pixels."""
+"""Cross-entropy over labelled pixels, and weights against rare classes going under."""
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from . import files
+from .errors import InputError
 from .voc import IGNORE_LABEL
 
-__all__ = ["CrossEntropyLoss"]
+__all__ = ["CrossEntropyLoss", "median_frequency_weights", "read_class_weights"]
+
+
+def median_frequency_weights(pixel_counts, present_pixels) -> np.ndarray:
+    """Weights that make up for rare classes: median(f) / f of every class.
+
+    f is the share of the class in the labelled pixels of those images that hold it.
+
+    Args:
+        pixel_counts: labelled pixels of every class.
+        present_pixels: labelled pixels of all classes in the images that hold the class.
+
+    Returns:
+        float32 array (C,); 1 for a class that does not occur.
+
+    Source: Eigen and Fergus (arXiv 1411.4734); SegNet (arXiv 1511.00561) trains on CamVid so.
+    """
+    pixels = np.asarray(pixel_counts, np.float64)
+    occurs = pixels > 0
+    weights = np.ones(len(pixels))
+    if occurs.any():
+        frequency = pixels[occurs] / np.asarray(present_pixels, np.float64)[occurs]
+        weights[occurs] = np.median(frequency) / frequency
+    return weights.astype(np.float32)
+
+
+def read_class_weights(path, classes) -> np.ndarray:
+    """Weights of a JSON file: a list in the order of the classes, or an object by their names.
+
+    Args:
+        path: the file.
+        classes: class names.
+
+    Returns:
+        float32 array (C,).
+
+    Raises:
+        InputError: the file is missing, or has not one weight of 0 or more for every class.
+    """
+    found = files.read_json(path)
+    if isinstance(found, dict):
+        if set(found) != set(classes):
+            odd = ", ".join(sorted(set(found) ^ set(classes)))
+            raise InputError(f"{path} and the data have different classes: {odd}")
+        found = [found[name] for name in classes]
+    numbers = isinstance(found, list) and all(type(value) in (int, float) for value in found)
+    if not numbers or len(found) != len(classes):
+        raise InputError(
+            f"{path} needs a list of {len(classes)} numbers, or an object by class name"
+        )
+    weights = np.asarray(found, np.float32)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise InputError(f"{path}: weights must be finite, 0 or more, and not all 0")
+    return weights
 
 
 class CrossEntropyLoss(nn.Cell):

@@ -1,63 +1,48 @@
-"""MindRecord files: from images and masks, through checks, to records; and what a record holds.
+"""MindRecord files: found, checked, read, surveyed.
 
-A record file has the columns of the published one: `file_name` (string), `data` (bytes of the image
-file as it is) and `label` (bytes of a single-channel PNG whose pixels are class ids, 255 = ignore).
-Beside `NAME` lie MindRecord's index `NAME.db` and `NAME.json` with the class names, the pixels of
-every class, and where the data came from. The published file has no JSON and works without.
+A record file has the columns of the published one: `file_name` (string), `data` (bytes of an image
+file) and `label` (bytes of a single-channel PNG whose pixels are class ids, 255 = ignore). Beside
+`NAME` lie MindRecord's index `NAME.db` and `NAME.json` with the class names, the pixels of every
+class, and where the data came from. The published file has no JSON and works without.
 """
 
 import contextlib
-import io
-import json
 import os
-import shutil
-import struct
 import tempfile
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from . import __version__, files, transforms, voc
+from . import files, png, transforms
 from .device import available_cpus
 from .errors import InputError
 
 __all__ = [
     "COLUMNS",
     "Metadata",
-    "Pair",
-    "build_records",
-    "find_voc_folder",
+    "Survey",
+    "check_sample",
+    "columns",
+    "index_checksum",
+    "index_file",
+    "map_ahead",
+    "metadata_file",
     "open_record",
-    "read_samples",
+    "quiet_stderr",
     "read_metadata",
-    "read_mask",
-    "voc_pairs",
+    "read_samples",
+    "record_files",
+    "rows",
+    "survey",
 ]
 
 COLUMNS = ("data", "label", "file_name")
 
-_MAX_FAULTS_SHOWN = 20
-_ROWS_PER_WRITE = 32
-
-_ORIENTATION = 0x0112  # Exif
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_GRAY, _PNG_PALETTE = 0, 3
-_FLOAT32_EXACT = 2**24  # OpenCV's histograms are float32
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image file and the mask file that belongs to it."""
-
-    name: str
-    image: Path
-    mask: Path
+_HEAD_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -74,6 +59,10 @@ class Metadata:
         list_name: list of images that was converted, for instance "train".
         files: names of the record files (several if sharded).
         version: of this package when the record was built.
+        image_counts: images that hold the class, for every class.
+        present_pixels: labelled pixels of all classes in those images, for every class.
+        file_sizes: bytes of the record files.
+        index_checksums: `index_checksum` of the record files.
     """
 
     classes: tuple[str, ...]
@@ -85,224 +74,10 @@ class Metadata:
     list_name: str
     files: tuple[str, ...]
     version: str
-
-
-# --- sources ---------------------------------------------------------------------------------
-
-
-def find_voc_folder(root) -> Path:
-    """The folder that holds JPEGImages, SegmentationClass and ImageSets.
-
-    Args:
-        root: that folder (VOC2012), VOCdevkit above it, or the folder above that.
-
-    Raises:
-        InputError: none of them is a VOC folder.
-    """
-    root = Path(root)
-    for folder in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
-        if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
-            return folder
-    raise InputError(
-        f"{root.absolute()} is no VOC folder: give the folder that holds VOCdevkit, or VOC2012 "
-        "itself with JPEGImages, SegmentationClass and ImageSets/Segmentation in it"
-    )
-
-
-def voc_pairs(root, split: str) -> list[Pair]:
-    """Images and masks of one list of a VOC folder.
-
-    Args:
-        root: as for `find_voc_folder`.
-        split: name of a list in ImageSets/Segmentation: 'train', 'val', 'trainval'.
-
-    Returns:
-        One `Pair` a line of the list, in its order. The files are not opened.
-
-    Raises:
-        InputError: the folder or the list is missing, the list is empty or repeats an id.
-    """
-    folder = find_voc_folder(root)
-    list_file = folder / "ImageSets" / "Segmentation" / f"{split}.txt"
-    if not list_file.is_file():
-        found = ", ".join(sorted(path.stem for path in list_file.parent.glob("*.txt")))
-        raise InputError(f"{list_file.absolute()} is missing; lists there: {found or 'none'}")
-    names = [line.strip() for line in list_file.read_text(encoding="utf-8-sig").splitlines()]
-    names = [name for name in names if name]
-    if not names:
-        raise InputError(f"{list_file.absolute()} is empty; it needs one image id a line")
-    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
-    if repeated:
-        raise InputError(
-            f"{list_file.absolute()} names {_listing(repeated)} more than once; remove the repeats"
-        )
-    return [
-        Pair(
-            name,
-            folder / "JPEGImages" / f"{name}.jpg",
-            folder / "SegmentationClass" / f"{name}.png",
-        )
-        for name in names
-    ]
-
-
-# --- one sample --------------------------------------------------------------------------------
-
-
-def _listing(items, limit: int = _MAX_FAULTS_SHOWN) -> str:
-    items = [str(item) for item in items]
-    more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + more
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path.absolute()} is missing") from None
-    except OSError as error:
-        raise InputError(f"{path.absolute()} cannot be read: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _decoding(encoded: bytes, path: Path):
-    """Turns what Pillow raises for a damaged file into an error that names it."""
-    try:
-        yield
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error) as error:
-        raise InputError(
-            f"{path.absolute()} cannot be decoded ({len(encoded)} bytes): fetch the file again"
-        ) from error
-
-
-def _check_image(encoded: bytes, path: Path) -> tuple[int, int]:
-    """Width and height of an image, upright as OpenCV decodes it for training.
-
-    Decodes with Pillow, which unlike OpenCV refuses a file that is cut short. A JPEG is decoded at
-    an eighth of its size and in gray: that goes through every byte of it at half the cost.
-    """
-    with _decoding(encoded, path):
-        image = Image.open(io.BytesIO(encoded))
-        width, height = image.size
-        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        image.draft("L", (max(width // 8, 1), max(height // 8, 1)))
-        image.load()
-    return (height, width) if turned else (width, height)
-
-
-def _png_chunks(encoded: bytes):
-    """Type and whole bytes of a PNG's chunks; ValueError on a wrong checksum."""
-    position = len(_PNG_SIGNATURE)
-    while position < len(encoded):
-        (length,) = struct.unpack_from(">I", encoded, position)
-        end = position + length + 12
-        (checksum,) = struct.unpack_from(">I", encoded, end - 4)
-        if zlib.crc32(encoded[position + 4 : end - 4]) != checksum:
-            raise ValueError("a chunk's checksum is wrong")
-        kind = encoded[position + 4 : position + 8]
-        yield kind, encoded[position:end]
-        if kind == b"IEND":
-            return
-        position = end
-
-
-def _gray_png(encoded: bytes) -> bytes | None:
-    """A PNG of palette indices or gray values, 8 bits each, as a gray one of the same values.
-
-    The compressed pixels stay as they are: the header alone says how to read them. None for a file
-    of another kind.
-    """
-    if not encoded.startswith(_PNG_SIGNATURE):
-        return None
-    chunks = dict.fromkeys((b"IHDR", b"IDAT", b"IEND"), b"")
-    for kind, chunk in _png_chunks(encoded):
-        if kind in chunks:
-            chunks[kind] += chunk
-    header = bytearray(chunks[b"IHDR"][4:-4])  # type, width, height, depth, colour type, …
-    if len(header) != 17 or not chunks[b"IDAT"]:
-        raise ValueError("a chunk is missing")
-    if header[12] != 8 or header[13] not in (_PNG_GRAY, _PNG_PALETTE):
-        return None
-    header[13] = _PNG_GRAY
-    chunks[b"IHDR"] = struct.pack(">I17sI", 13, bytes(header), zlib.crc32(header))
-    return _PNG_SIGNATURE + b"".join(chunks.values())
-
-
-def _read_label(path: Path) -> tuple[np.ndarray, bytes]:
-    """Class ids of a mask file, and the PNG of them that goes into the record."""
-    encoded = _read_bytes(path)
-    with _decoding(encoded, path):
-        png = _gray_png(encoded)
-        if png is not None:
-            return transforms.decode_label(png, str(path)), png
-        mask = Image.open(io.BytesIO(encoded))
-        mask.load()
-    if mask.mode not in ("P", "L"):
-        raise InputError(
-            f"{path.absolute()} is a {mask.mode} image; a mask is a palette or 8-bit gray image of "
-            "class ids"
-        )
-    ids = np.asarray(mask)
-    # Without a level OpenCV writes differences of neighbours, which take twice as long to decode.
-    return ids, cv2.imencode(".png", ids, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
-
-
-def read_mask(path) -> np.ndarray:
-    """Class ids of a mask file.
-
-    Args:
-        path: palette PNG (the ids are the palette indices) or 8-bit gray image (its values).
-
-    Returns:
-        uint8 array (H, W).
-
-    Raises:
-        InputError: missing, undecodable, or neither palette nor 8-bit gray.
-    """
-    return _read_label(Path(path))[0]
-
-
-def _count_values(mask: np.ndarray) -> np.ndarray:
-    """Pixels of every value: (256,). Unlike `np.bincount`, OpenCV lets other threads run."""
-    if mask.size > _FLOAT32_EXACT:
-        return np.bincount(mask.ravel(), minlength=256)
-    return cv2.calcHist([mask], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
-
-
-def _check_ids(mask: np.ndarray, path: Path, num_classes: int, ignore_label: int) -> np.ndarray:
-    """Pixels of every label value (256,); raises on ids that are no class."""
-    counts = _count_values(mask)
-    foreign = [
-        int(label)
-        for label in np.flatnonzero(counts)
-        if label >= num_classes and label != ignore_label
-    ]
-    if foreign:
-        raise InputError(
-            f"{path.absolute()} holds label {_listing(foreign, 8)}; classes are "
-            f"0…{num_classes - 1}, and {ignore_label} is ignored"
-        )
-    return counts
-
-
-def _convert(pair: Pair, num_classes: int, ignore_label: int):
-    """Row of one pair and its pixel counts; or the InputError that says what is wrong with it."""
-    try:
-        data = _read_bytes(pair.image)
-        width, height = _check_image(data, pair.image)
-        ids, label = _read_label(pair.mask)
-        counts = _check_ids(ids, pair.mask, num_classes, ignore_label)
-        if (height, width) != ids.shape:
-            raise InputError(
-                f"{pair.mask.absolute()} is {ids.shape[1]}x{ids.shape[0]}, its image "
-                f"{pair.image.absolute()} {width}x{height}; both must have one size"
-            )
-    except InputError as error:
-        return error, None
-    return {"file_name": pair.name, "data": data, "label": label}, counts
-
-
-# --- writing -----------------------------------------------------------------------------------
+    image_counts: tuple[int, ...] = ()
+    present_pixels: tuple[int, ...] = ()
+    file_sizes: tuple[int, ...] = ()
+    index_checksums: tuple[int, ...] = ()
 
 
 def record_files(path, num_shards: int) -> list[Path]:
@@ -314,158 +89,26 @@ def record_files(path, num_shards: int) -> list[Path]:
     return [path.with_name(f"{path.name}{shard:0{digits}d}") for shard in range(num_shards)]
 
 
-def _index(path: Path) -> Path:
+def index_file(path: Path) -> Path:
+    """MindRecord's index of a record file."""
     return path.with_name(path.name + ".db")
 
 
-def _metadata_file(path: Path) -> Path:
+def index_checksum(path: Path) -> int:
+    """Checksum of what MindRecord finds its rows by: the head of a record file, and its index.
+
+    MindSpore trusts both, and some damage to them ends the process.
+    """
+    with open(path, "rb") as file:
+        return zlib.crc32(index_file(path).read_bytes(), zlib.crc32(file.read(_HEAD_BYTES)))
+
+
+def metadata_file(path: Path) -> Path:
+    """The JSON of a record."""
     return path.with_name(path.name + ".json")
 
 
-def _existing_output(path: Path, num_shards: int) -> list[Path]:
-    """What an earlier build left under this name, and what this one would write over."""
-    names = set(record_files(path, num_shards))
-    metadata = read_metadata(path)
-    if metadata is not None:
-        names.update(path.with_name(name) for name in metadata.files)
-    records = sorted(names)  # first: they are what an error names
-    candidates = [*records, *map(_index, records), _metadata_file(path)]
-    return [candidate for candidate in candidates if candidate.exists()]
-
-
-def build_records(
-    pairs,
-    output,
-    *,
-    classes=voc.CLASSES,
-    palette=None,
-    ignore_label: int = voc.IGNORE_LABEL,
-    num_shards: int = 1,
-    overwrite: bool = False,
-    source: str = "",
-    list_name: str = "",
-    progress=None,
-) -> Metadata:
-    """Checks images and masks and writes them as MindRecord.
-
-    The files are built in a folder beside the target and moved into place when all is well; after
-    an error nothing is left and an older record is untouched.
-
-    Args:
-        pairs: sequence of `Pair`.
-        output: path of the record file.
-        classes: class names.
-        palette: RGB of every class, VOC's without.
-        ignore_label: label value that is no class.
-        num_shards: number of files to spread the rows over.
-        overwrite: replace an existing record.
-        source: where the images came from, for the metadata.
-        list_name: which list they are, for the metadata.
-        progress: called with an iterable and its length; returns the iterable to go through
-            (`tqdm` fits).
-
-    Returns:
-        The metadata that was written beside the record.
-
-    Raises:
-        InputError: a file is missing, undecodable, of the wrong size or with foreign labels (all
-            such files are named, up to a readable number); there are fewer images than shards; the
-            output exists or cannot be written.
-    """
-    output = Path(output).absolute()
-    pairs = list(pairs)
-    if num_shards < 1 or num_shards > max(len(pairs), 1):
-        raise InputError(f"{num_shards} shards for {len(pairs)} images; choose 1…{len(pairs)}")
-    if not pairs:
-        raise InputError("no images to convert; the list is empty")
-    existing = _existing_output(output, num_shards)
-    if existing and not overwrite:
-        raise InputError(f"{existing[0]} exists; choose another name or pass --overwrite")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except OSError as error:
-        raise InputError(
-            f"{output.parent} cannot be written to: {error.strerror}; choose another --output"
-        ) from error
-    try:
-        counts = _write_rows(
-            pairs, building / output.name, len(classes), ignore_label, num_shards, progress
-        )
-        if palette is None:
-            palette = voc.palette()[: len(classes)]
-        metadata = Metadata(
-            classes=tuple(classes),
-            palette=tuple(tuple(int(value) for value in colour) for colour in palette),
-            ignore_label=ignore_label,
-            pixel_counts=tuple(int(count) for count in counts[: len(classes)]),
-            num_samples=len(pairs),
-            source=str(source),
-            list_name=list_name,
-            files=tuple(file.name for file in record_files(output, num_shards)),
-            version=__version__,
-        )
-        files.write_json(_metadata_file(building / output.name), asdict(metadata))
-        built = sorted(building.iterdir())
-        for path in built:
-            files.give_ordinary_permissions(path)
-            os.replace(path, output.parent / path.name)
-        for path in set(existing) - {output.parent / path.name for path in built}:
-            path.unlink()  # an older record had more shards
-    except OSError as error:
-        raise InputError(
-            f"{output} cannot be written: {error.strerror}; free some space or choose another "
-            "--output"
-        ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return metadata
-
-
-def _write_rows(pairs, path, num_classes, ignore_label, num_shards, progress) -> np.ndarray:
-    """Writes the record below the building folder; returns the pixels of every label value."""
-    from mindspore.mindrecord import FileWriter
-
-    writer = FileWriter(str(path), shard_num=num_shards)
-    writer.add_schema(
-        {"file_name": {"type": "string"}, "data": {"type": "bytes"}, "label": {"type": "bytes"}},
-        "semantic segmentation: image file and label PNG",
-    )
-    total = np.zeros(256, np.int64)
-    faults, rows = [], []
-    # Decoding leaves the interpreter lock, so threads use all CPUs.
-    with ThreadPoolExecutor(available_cpus()) as pool:
-        results = _map_ahead(
-            pool, lambda pair: _convert(pair, num_classes, ignore_label), pairs, 4 * _ROWS_PER_WRITE
-        )
-        for row, counts in progress(results, len(pairs)) if progress else results:
-            if counts is None:
-                faults.append(row)
-                rows = []
-            elif not faults:
-                total += counts
-                rows.append(row)
-                if len(rows) == _ROWS_PER_WRITE:
-                    writer.write_raw_data(rows)
-                    rows = []
-    if faults:
-        summary = f"{len(faults)} of {len(pairs)} images cannot be used, nothing was written:\n  "
-        shown = [str(fault) for fault in faults[:_MAX_FAULTS_SHOWN]]
-        if len(faults) > len(shown):
-            shown.append(f"… and {len(faults) - len(shown)} more")
-        raise InputError(summary + "\n  ".join(shown))
-    if rows:
-        writer.write_raw_data(rows)
-    writer.commit()
-
-    written = _count_rows(record_files(path, num_shards)[0])
-    if written != len(pairs):
-        # MindRecord drops rows it holds invalid and only warns.
-        raise RuntimeError(f"{path} holds {written} rows after writing {len(pairs)}")
-    return total
-
-
-def _map_ahead(pool, function, items, ahead: int):
+def map_ahead(pool, function, items, ahead: int):
     """`pool.map` that runs at most `ahead` items before the consumer, so memory stays bounded."""
     waiting = []
     for item in items:
@@ -476,21 +119,34 @@ def _map_ahead(pool, function, items, ahead: int):
         yield waiting.pop(0).result()
 
 
-# --- reading -----------------------------------------------------------------------------------
-
-
 def _count_rows(path: Path) -> int:
     import mindspore.dataset as ds
 
     return ds.MindDataset(str(path)).get_dataset_size()
 
 
-def _rows(path: Path, count: int):
-    """The first rows of a record file, as dicts of arrays."""
+def rows(path: Path, count: int | None = None):
+    """The first rows of a record file, or all, in order, as dicts of arrays."""
     import mindspore.dataset as ds
 
-    dataset = ds.MindDataset(str(path), columns_list=list(COLUMNS), shuffle=False).take(count)
+    dataset = ds.MindDataset(str(path), columns_list=list(COLUMNS), shuffle=False)
+    if count is not None:
+        dataset = dataset.take(count)
     return dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
+
+
+def columns(path) -> dict[str, str]:
+    """Names and types of a record file's columns.
+
+    Raises:
+        RuntimeError: it is no record file.
+    """
+    from mindspore.mindrecord import FileReader
+
+    reader = FileReader(str(_first_file(path)))
+    schema = reader.schema()
+    reader.close()
+    return {name: field["type"] for name, field in sorted(schema.items())}
 
 
 def _first_file(path) -> Path:
@@ -512,18 +168,26 @@ def read_metadata(path) -> Metadata | None:
         InputError: the JSON is no metadata.
     """
     path = Path(path).absolute()
-    candidates = [_metadata_file(path), _metadata_file(path.with_name(path.name.rstrip("0")))]
-    file = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if file is None:
-        return None
+    # A shard's lie under the name that the shards have in common.
+    for name in (path.name, path.name.rstrip("0123456789")):
+        file = metadata_file(path.with_name(name)) if name else None
+        if file is not None and file.is_file():
+            metadata = _parse_metadata(file)
+            if path.name in (name, *metadata.files):
+                return metadata
+    return None
+
+
+def _parse_metadata(file: Path) -> Metadata:
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-        fields["classes"] = tuple(fields["classes"])
-        fields["palette"] = tuple(tuple(colour) for colour in fields["palette"])
-        fields["pixel_counts"] = tuple(fields["pixel_counts"])
-        fields["files"] = tuple(fields["files"])
-        return Metadata(**fields)
-    except (ValueError, KeyError, TypeError) as error:
+        content = files.read_json(file)
+        found = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content.items()
+        }
+        found["palette"] = tuple(tuple(colour) for colour in found["palette"])
+        return Metadata(**found)
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(
             f"{file} is not this package's metadata ({error}); build the record again or move the "
             "file away"
@@ -531,7 +195,7 @@ def read_metadata(path) -> Metadata | None:
 
 
 @contextlib.contextmanager
-def _quiet_stderr():
+def quiet_stderr():
     """Keeps MindSpore's own error lines off the terminal while a fault is turned into ours."""
     with tempfile.TemporaryFile() as sink:
         saved = os.dup(2)
@@ -541,6 +205,35 @@ def _quiet_stderr():
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def _check_files(path: Path, metadata: Metadata | None) -> None:
+    """Raises if files of a record are missing, or not of the size that the metadata tell."""
+    names = [path.name] if metadata is None else metadata.files
+    for name in names:
+        for file in (path.with_name(name), index_file(path.with_name(name))):
+            if not file.is_file():
+                raise InputError(
+                    f"{file} is missing: MindRecord needs it beside {names[0]}; copy all files of "
+                    "the record, or build it again"
+                )
+    if metadata is None:
+        return
+    for name, size in zip(names, metadata.file_sizes):
+        file = path.with_name(name)
+        found = file.stat().st_size
+        if found != size:
+            raise InputError(
+                f"{file} has {found:,} bytes instead of {size:,}: it is cut short or of another "
+                "build than its .json; copy all files of the record, or build it again"
+            )
+    for name, checksum in zip(names, metadata.index_checksums):
+        file = path.with_name(name)
+        if index_checksum(file) != checksum:
+            raise InputError(
+                f"{file} or {index_file(file).name} is damaged or of another build than the .json; "
+                "copy all files of the record, or build it again"
+            )
 
 
 def open_record(path) -> tuple[Path, int]:
@@ -553,30 +246,78 @@ def open_record(path) -> tuple[Path, int]:
         Absolute path of the file to read from, and the number of rows.
 
     Raises:
-        InputError: the file, its index or a column is missing, or it is no MindRecord.
+        InputError: the file, its index or a column is missing, it is no MindRecord, or not of the
+            size or number of rows that its metadata tell.
     """
     file = _first_file(path)
-    if not _index(file).is_file():
-        raise InputError(
-            f"{_index(file)} is missing: MindRecord needs it beside {file.name}; copy both, or "
-            "build the record again"
-        )
+    metadata = read_metadata(path)
+    _check_files(file, metadata)
     try:
-        with _quiet_stderr():
-            rows = _count_rows(file)
-            next(iter(_rows(file, 1)), None)  # the count alone looks at no column
+        with quiet_stderr():
+            num_rows = _count_rows(file)
+            next(iter(rows(file, 1)), None)  # the count alone looks at no column
     except RuntimeError as error:
+        found = None
+        with contextlib.suppress(RuntimeError), quiet_stderr():
+            found = columns(file)
+        if found is not None and not set(COLUMNS) <= set(found):
+            raise InputError(
+                f"{file} has the columns {', '.join(found)}; needed are {', '.join(COLUMNS)}: "
+                "build it with tools/build_mindrecord.py"
+            ) from error
         raise InputError(
             f"{file} cannot be read as a MindRecord with the columns {', '.join(COLUMNS)}: it is "
             "damaged, renamed or of another kind; build or download it again"
         ) from error
-    if rows < 1:
+    if num_rows < 1:
         raise InputError(f"{file} has no rows; build it again")
-    return file, rows
+    if metadata is not None and metadata.num_samples != num_rows:
+        raise InputError(
+            f"{file} has {num_rows} rows instead of {metadata.num_samples}: it is damaged; build "
+            "or copy it again"
+        )
+    return file, num_rows
 
 
-def read_samples(path, count: int):
-    """The first rows of a record file.
+def check_sample(path, name: str | None, image, label) -> bool:
+    """Compares a sample's checksums, which MindSpore does not.
+
+    Args:
+        path: of the record, for the error.
+        name: of the sample; None leaves it unchecked.
+        image: bytes of the image file, or an array that holds them.
+        label: bytes of the label's PNG, or an array that holds them.
+
+    Returns:
+        Whether the image has a checksum: it has if this package built the record. The label always
+        has.
+
+    Raises:
+        InputError: a checksum differs.
+    """
+    try:
+        label, image = np.frombuffer(label, np.uint8), np.frombuffer(image, np.uint8)
+        return png.check_sample(label.tobytes(), image, name)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: a sample is damaged ({name or 'without a name'}: {error}); copy or build the "
+            "record again"
+        ) from error
+
+
+def _samples(file: Path, count: int | None = None):
+    """As `read_samples`, but unchecked, and of a file that was opened before."""
+    try:
+        for row in rows(file, count):
+            yield str(row["file_name"]), row["data"].tobytes(), row["label"].tobytes()
+    except RuntimeError as error:
+        raise InputError(
+            f"{file} cannot be read to its end: it is damaged; build or download it again"
+        ) from error
+
+
+def read_samples(path, count: int | None = None):
+    """The first rows of a record file, or all of them.
 
     Args:
         path: as for `open_record`.
@@ -584,7 +325,64 @@ def read_samples(path, count: int):
 
     Yields:
         (file name, bytes of the image file, bytes of the label PNG).
+
+    Raises:
+        InputError: a sample is damaged, or as `open_record`.
     """
     file, _ = open_record(path)
-    for row in _rows(file, count):
-        yield str(row["file_name"]), row["data"].tobytes(), row["label"].tobytes()
+    for name, image, label in _samples(file, count):
+        check_sample(file, name, image, label)
+        yield name, image, label
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What goes through a whole record file finds.
+
+    Attributes:
+        num_samples: images.
+        num_sealed: images with a checksum, all of which agree.
+        sizes: how many images there are of every (height, width).
+        pixel_counts: pixels of every label value, int64 (256,).
+        image_counts: images that hold the label value, int64 (256,).
+    """
+
+    num_samples: int
+    num_sealed: int
+    sizes: Counter
+    pixel_counts: np.ndarray
+    image_counts: np.ndarray
+
+
+def survey(path, progress=None) -> Survey:
+    """Goes through all samples of a record file and checks them.
+
+    Args:
+        path: as for `open_record`.
+        progress: as for `build_records`.
+
+    Raises:
+        InputError: a sample is damaged or cannot be decoded.
+    """
+    file, num_samples = open_record(path)
+    sizes, num_sealed = Counter(), 0
+    pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
+
+    def look(sample):
+        name, image, label = sample
+        is_sealed = check_sample(file, name, image, label)
+        label = transforms.decode_label(label, f"{file}: label of {name!r}")
+        if not is_sealed:
+            image = transforms.decode_image(image, f"{file}: image of {name!r}")
+            if image.shape[:2] != label.shape:
+                raise InputError(f"{file}: image and label of {name!r} differ in size")
+        return is_sealed, label.shape, np.bincount(label.ravel(), minlength=256)
+
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        results = map_ahead(pool, look, _samples(file), 16 * available_cpus())
+        for is_sealed, shape, counts in progress(results, num_samples) if progress else results:
+            num_sealed += is_sealed
+            sizes[shape] += 1
+            pixels += counts
+            images += counts > 0
+    return Survey(num_samples, num_sealed, sizes, pixels, images)

@@ -44,7 +44,7 @@ def _with_downloads(config: Config) -> Config:
 
 def _with_sample(config: Config) -> Config:
     """Draws the sample, converts it, and says which command trains on it."""
-    from . import records
+    from . import build, sources
 
     folder = sample.FOLDER
     print(f"Drawing the sample into {folder} …", flush=True)
@@ -52,8 +52,8 @@ def _with_sample(config: Config) -> Config:
     data = {}
     for split in ("train", "val"):
         data[split] = folder / f"{split}.mindrecord"
-        metadata = records.build_records(
-            records.voc_pairs(folder, split),
+        metadata = build.build_records(
+            sources.voc_pairs(folder, split),
             data[split],
             classes=sample.CLASSES,
             overwrite=True,
@@ -80,6 +80,7 @@ class _Data:
     val: "SegDataset | None"  # noqa: F821
     classes: tuple[str, ...]
     palette: np.ndarray
+    class_weights: np.ndarray | None
 
 
 def _open_data(config: Config) -> _Data:
@@ -128,10 +129,37 @@ def _open_data(config: Config) -> _Data:
     )
     val_data = None
     if config.val_data is not None:
+        others = records.read_metadata(config.val_data)
+        if metadata is not None and others is not None and others.classes != metadata.classes:
+            raise InputError(
+                f"{config.data} and {config.val_data} have different classes; build both with the "
+                "same --classes"
+            )
         val_data = evaluation.whole_images(
             config.val_data, num_classes, config.workers, config.batch_size
         )
-    return _Data(train_data, val_data, *evaluation.class_names(num_classes, metadata))
+    names, palette = evaluation.class_names(num_classes, metadata)
+    weights = _class_weights(config, names, metadata)
+    if weights is not None:
+        shown = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights))
+        print(f"Class weights: {shown}")
+    return _Data(train_data, val_data, names, palette, weights)
+
+
+def _class_weights(config: Config, classes, metadata) -> np.ndarray | None:
+    """Weights of the classes in the loss, None for equal ones."""
+    from . import loss
+
+    if config.class_weights == "none":
+        return None
+    if config.class_weights != "auto":
+        return loss.read_class_weights(config.class_weights, classes)
+    if metadata is None or len(metadata.present_pixels) != len(classes):
+        raise InputError(
+            f"--class-weights auto needs counts of {len(classes)} classes in {config.data}.json, "
+            "which tools/build_mindrecord.py writes; build the data with it, or give a file"
+        )
+    return loss.median_frequency_weights(metadata.pixel_counts, metadata.present_pixels)
 
 
 def _build_network(config: Config, num_classes: int, is_restored: bool):
@@ -164,7 +192,7 @@ def _build_network(config: Config, num_classes: int, is_restored: bool):
     return network
 
 
-def _model(config: Config, target: str, network, learning_rates, accumulate: int):
+def _model(config: Config, target: str, network, learning_rates, accumulate: int, class_weights):
     """`mindspore.train.Model` that trains the network."""
     from mindspore.train import Model
 
@@ -186,14 +214,15 @@ def _model(config: Config, target: str, network, learning_rates, accumulate: int
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
     )
+    loss = CrossEntropyLoss(class_weights=class_weights)
     if accumulate == 1:
-        return Model(network, loss_fn=CrossEntropyLoss(), optimizer=optimizer, **precision)
+        return Model(network, loss_fn=loss, optimizer=optimizer, **precision)
     from mindspore.amp import build_train_network
 
     from .accumulation import AccumulatedStep
 
     level = precision.pop("amp_level", "O0")
-    step = build_train_network(network, optimizer, CrossEntropyLoss(), level=level, **precision)
+    step = build_train_network(network, optimizer, loss, level=level, **precision)
     return Model(AccumulatedStep(step, accumulate))
 
 
@@ -244,7 +273,7 @@ def _fit(config: Config, target: str, network, predictor, data: _Data, folder, p
         )
     learning_rates = _learning_rates(config, total_steps)
     accumulate = max(data.train.batch_size // config.batch_size, 1)
-    model = _model(config, target, network, learning_rates, accumulate)
+    model = _model(config, target, network, learning_rates, accumulate, data.class_weights)
     state = _optimizer_state(model, network)
     recorder = Recorder(
         folder,

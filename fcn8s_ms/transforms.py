@@ -18,6 +18,7 @@ __all__ = [
     "augment",
     "decode_image",
     "decode_label",
+    "denormalize",
     "normalization_table",
     "normalize",
     "pad_to_multiple",
@@ -91,6 +92,23 @@ def _pad_around(crop: np.ndarray, rows: int, columns: slice, value) -> np.ndarra
     crop[..., :rows, : columns.start] = value
     crop[..., :rows, columns.stop :] = value
     return crop[..., :rows, columns]
+
+
+def denormalize(image: np.ndarray, mean, std) -> np.ndarray:
+    """The image that was normalised: undoes `normalize` exactly.
+
+    Args:
+        image: float32 (3, H, W).
+        mean: of the channels, as for `normalization_table`.
+        std: of the channels.
+
+    Returns:
+        uint8 array (H, W, 3), BGR. Padding (0) has the mean colour.
+    """
+    mean = np.asarray(mean, np.float32).reshape(-1, 1, 1)
+    std = np.asarray(std, np.float32).reshape(-1, 1, 1)
+    values = np.round(image * std + mean).astype(np.uint8)
+    return np.ascontiguousarray(values.transpose(1, 2, 0))
 
 
 def augment(

@@ -11,7 +11,15 @@ from PIL import Image
 
 from .voc import IGNORE_LABEL
 
-__all__ = ["curves", "draw_legend", "overlay", "prediction_grid", "write_mask", "write_picture"]
+__all__ = [
+    "curves",
+    "draw_legend",
+    "overlay",
+    "prediction_grid",
+    "sample_grid",
+    "write_mask",
+    "write_picture",
+]
 
 
 def write_mask(path, ids: np.ndarray, palette: np.ndarray) -> None:
@@ -131,20 +139,47 @@ def prediction_grid(path, samples, classes, palette: np.ndarray, title: str = ""
         palette: uint8 (256, 3), RGB.
         title: above the grid.
     """
+    _grid(path, samples, ("image", "truth", "prediction"), classes, palette, title)
+
+
+def sample_grid(path, samples, classes, palette: np.ndarray, title: str = "") -> None:
+    """Writes images with their labels beside them, and a legend of the classes that occur.
+
+    Args:
+        path: PNG file to write.
+        samples: sequence of (image, label): uint8 (H, W, 3) BGR, uint8 (H, W).
+        classes: class names.
+        palette: uint8 (256, 3), RGB.
+        title: above the grid.
+    """
+    across = 1 if len(samples) < 2 else 2 if len(samples) < 9 else 4
+    rows = [
+        [cell for sample in samples[first : first + across] for cell in sample]
+        for first in range(0, len(samples), across)
+    ]
+    _grid(path, rows, ("image", "label") * across, classes, palette, title)
+
+
+def _grid(path, rows, headings, classes, palette, title) -> None:
+    """Writes rows of images (H, W, 3) and labels (H, W); the last row may be shorter."""
     from matplotlib.patches import Patch
 
-    figure = _figure(9, 2.6 * len(samples) + 1.2, dpi=110)
-    axes = figure.subplots(len(samples), 3, squeeze=False)
+    figure = _figure(3 * len(headings), 2.6 * len(rows) + 1.2, dpi=110)
+    axes = figure.subplots(len(rows), len(headings), squeeze=False)
     colours = palette.copy()
     colours[IGNORE_LABEL] = (224, 224, 192)  # VOC's tone for borders
     present = set()
-    for row, (image, truth, prediction) in zip(axes, samples):
-        present.update(np.unique(truth), np.unique(prediction))
-        pictures = (cv2.cvtColor(image, cv2.COLOR_BGR2RGB), colours[truth], colours[prediction])
-        for axis, picture in zip(row, pictures):
-            axis.imshow(picture, interpolation="nearest")
-            axis.set_axis_off()
-    for axis, heading in zip(axes[0], ("image", "truth", "prediction")):
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axes_row, row in zip(axes, rows):
+        for axis, cell in zip(axes_row, row):
+            if cell.ndim == 2:
+                present.update(np.unique(cell))
+                cell = colours[cell]
+            else:
+                cell = cv2.cvtColor(cell, cv2.COLOR_BGR2RGB)
+            axis.imshow(cell, interpolation="nearest")
+    for axis, heading in zip(axes[0], headings):
         axis.set_title(heading)
     patches = [
         Patch(facecolor=colours[label] / 255, edgecolor="gray", label=name)

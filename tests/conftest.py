@@ -7,8 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import scipy.io
+import scipy.sparse
 
-from fcn8s_ms import device, records, visualize, voc
+from fcn8s_ms import build, convert, device, sources, visualize, voc
 
 TINY = {"widths": (4, 4, 8, 8, 8), "fc_width": 16}
 
@@ -33,6 +35,10 @@ def tiny_network(monkeypatch):
 
 def write_mask(path, ids):
     visualize.write_mask(path, ids, voc.palette())
+
+
+def read_mask(path):
+    return convert.Converter(voc.CLASSES).read_mask(path)
 
 
 def draw_pair(name, height, width):
@@ -63,6 +69,37 @@ def write_voc(root, sizes=SIZES, val=2):
     return folder
 
 
+def write_sbd(root, lists):
+    """Writes a folder of SBD with its MATLAB structures; returns the path of `dataset`.
+
+    `lists` has the one-letter ids of the lists 'train' and 'val'.
+    """
+    sizes = {name: (height, width) for name, height, width in SIZES}
+    folder = root / "benchmark_RELEASE" / "dataset"
+    for name in ("img", "cls"):
+        (folder / name).mkdir(parents=True)
+    for split, names in lists.items():
+        (folder / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+        for name in names:
+            image, label = draw_pair(name, *sizes.get(name, (50, 60)))
+            label[label == 255] = 0  # SBD has no borders
+            (folder / "img" / f"{name}.jpg").write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
+            write_mat(folder / "cls" / f"{name}.mat", label)
+    return folder
+
+
+def write_mat(path, label):
+    """GTcls as in SBD: borders of the 20 classes, the classes there are, and the labels."""
+    fields = [("Boundaries", object), ("Segmentation", object), ("CategoriesPresent", object)]
+    structure = np.zeros((1, 1), fields)
+    boundaries = np.empty((20, 1), object)
+    for number in range(20):
+        boundaries[number, 0] = scipy.sparse.csc_matrix(label == number + 1)
+    present = np.unique(label[label > 0])[:, np.newaxis]
+    structure[0, 0] = (boundaries, label, present)
+    scipy.io.savemat(path, {"GTcls": structure}, do_compression=True)
+
+
 @pytest.fixture
 def voc_folder(tmp_path):
     return write_voc(tmp_path / "voc")
@@ -73,7 +110,25 @@ def record(tmp_path_factory):
     """Record of all images of the small VOC folder; not to be changed."""
     root = tmp_path_factory.mktemp("records")
     path = root / "all.mindrecord"
-    records.build_records(records.voc_pairs(write_voc(root / "voc"), "trainval"), path)
+    build.build_records(sources.voc_pairs(write_voc(root / "voc"), "trainval"), path)
+    return path
+
+
+def write_plain_record(path, sizes=SIZES):
+    """A record such as the published one: MindRecord's columns and nothing else."""
+    from mindspore.mindrecord import FileWriter
+
+    writer = FileWriter(str(path))
+    kinds = {"file_name": "string", "data": "bytes", "label": "bytes"}
+    writer.add_schema({name: {"type": kind} for name, kind in kinds.items()})
+    rows = []
+    for name, height, width in sizes:
+        image, label = draw_pair(name, height, width)
+        data = cv2.imencode(".jpg", image)[1].tobytes()
+        png = cv2.imencode(".png", label)[1].tobytes()
+        rows.append({"file_name": name, "data": data, "label": png})
+    writer.write_raw_data(rows)
+    writer.commit()
     return path
 
 

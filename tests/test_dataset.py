@@ -4,11 +4,11 @@ import shutil
 import numpy as np
 import pytest
 
-from fcn8s_ms import dataset, records, transforms, voc
+from fcn8s_ms import build, dataset, records, sources, transforms, voc
 from fcn8s_ms.dataset import SegDataset
 from fcn8s_ms.errors import InputError
 
-from .conftest import SIZES, draw_pair, write_voc
+from .conftest import SIZES, draw_pair, write_plain_record, write_voc
 from .test_transforms import plain_steps
 
 
@@ -243,7 +243,7 @@ def test_label_outside_the_classes_is_explained(record):
 def test_flipped_bytes_are_explained(tmp_path):
     folder = write_voc(tmp_path / "voc")
     path = tmp_path / "r.mindrecord"
-    records.build_records(records.voc_pairs(folder, "trainval"), path)
+    build.build_records(sources.voc_pairs(folder, "trainval"), path)
     content = bytearray(path.read_bytes())
     start = content.index(b"\xff\xd8\xff\xe0")  # where the first JPEG begins
     content[start : start + 4] = b"\0\0\0\0"
@@ -251,8 +251,8 @@ def test_flipped_bytes_are_explained(tmp_path):
     data = make(path)
     with pytest.raises(RuntimeError) as caught:
         batches(data.get_dataset())
-    assert "r.mindrecord: image of" in str(data.explain(caught.value))
-    assert "cannot be decoded" in str(data.explain(caught.value))
+    assert "r.mindrecord: a sample is damaged" in str(data.explain(caught.value))
+    assert "copy or build the record again" in str(data.explain(caught.value))
 
 
 def test_errors_of_other_kinds_stay_what_they_are(record):
@@ -271,6 +271,50 @@ def test_every_epoch_and_seed_has_an_order_of_its_own(record):
             found.append(tuple(heights))
     assert len({order[0] for order in found}) > 2
     assert len(set(found)) > 4
+
+
+def test_crops_to_look_at_are_those_of_the_network(record):
+    """In true colours: normalised again they are the very numbers of the first epoch."""
+    (epoch,) = batches(make(record).get_dataset())
+    data = make(record)
+    crops = data.crops(3)
+    assert len(crops) == 3 and len(data.crops(99)) == 4
+    images = np.concatenate([batch["data"] for batch in epoch])
+    labels = np.concatenate([batch["label"] for batch in epoch])
+    for (image, label), expected, expected_label in zip(crops, images, labels):
+        assert image.shape == (64, 64, 3) and image.dtype == label.dtype == np.uint8
+        assert (label == expected_label).all()
+        again = transforms.normalize(image, data._table)
+        inside = (expected != 0).any(axis=0)  # padding has the mean colour, which is no integer
+        assert (again[:, inside] == expected[:, inside]).all()
+        assert (np.abs(again[:, ~inside]) < 0.01).all()
+
+
+def test_a_flipped_byte_is_never_trained_on(record, tmp_path):
+    """Also where the image still decodes."""
+    for suffix in ("", ".db", ".json"):
+        shutil.copy(f"{record}{suffix}", tmp_path / f"{record.name}{suffix}")
+    path = tmp_path / record.name
+    content = bytearray(path.read_bytes())
+    _, image, label = next(records.read_samples(record))
+    position = content.index(image) + len(image) // 2
+    content[position] ^= 1
+    path.write_bytes(content)
+    for training in (True, False):
+        data = make(path, training=training)
+        with pytest.raises(RuntimeError) as caught:
+            batches(data.get_dataset())
+        assert "all.mindrecord: a sample is damaged" in str(data.explain(caught.value))
+    damaged = bytes(content[position - len(image) // 2 :][: len(image)])
+    assert transforms.decode_image(damaged).shape == transforms.decode_image(image).shape
+    with pytest.raises(InputError, match="a sample is damaged"):
+        data.preprocess_dataset(damaged, label)
+
+
+def test_records_of_others_have_no_checksums_and_work(tmp_path):
+    path = write_plain_record(tmp_path / "r.mindrecord")
+    (epoch,) = batches(make(path).get_dataset())
+    assert len(epoch) == 2
 
 
 def test_record_may_move_with_its_index(record, tmp_path):

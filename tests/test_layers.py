@@ -11,11 +11,12 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 
 LAYERS = [
     {"__init__"},
-    {"errors", "files", "voc", "cpu"},
-    {"transforms", "model", "folding", "loss", "confusion", "schedule", "device", "fetch"}
-    | {"visualize", "optimizer", "accumulation", "freeze", "interruption", "tensorboard"},
-    {"records", "sample", "checkpoint", "metrics", "callbacks"},
-    {"dataset", "inference", "run_folder"},
+    {"errors", "voc", "cpu", "png"},
+    {"files", "transforms", "model", "folding", "confusion", "schedule", "device", "fetch"}
+    | {"optimizer", "accumulation", "freeze", "interruption", "tensorboard"},
+    {"labelme", "loss", "visualize"},
+    {"sources", "convert", "records", "sample", "checkpoint", "metrics", "callbacks"},
+    {"build", "dataset", "inference", "run_folder"},
     {"evaluation", "arguments"},
     {"recorder"},
     {"train", "eval", "predict"},
@@ -23,11 +24,12 @@ LAYERS = [
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 
 WITHOUT_MINDSPORE = {
-    *("__init__", "errors", "files", "voc", "transforms", "confusion", "schedule"),
-    *("sample", "visualize", "fetch", "interruption", "tensorboard"),
+    *("__init__", "errors", "files", "voc", "png", "transforms", "confusion", "schedule"),
+    *("labelme", "sources", "convert", "sample", "visualize", "fetch", "interruption"),
+    "tensorboard",
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
-LAZY = {"device", "records", "run_folder", "arguments", "train", "eval", "predict"}
+LAZY = {"build", "device", "records", "run_folder", "arguments", "train", "eval", "predict"}
 
 
 def imports(path, top_level_only=False):

@@ -1,9 +1,12 @@
+import json
+
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
-from fcn8s_ms.loss import CrossEntropyLoss
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.loss import CrossEntropyLoss, median_frequency_weights, read_class_weights
 
 
 def expected_loss(logits, label, weights=None):
@@ -39,6 +42,68 @@ def test_class_weights(batch):
     weights = [0.5, 1.0, 2.0, 4.0]
     found = CrossEntropyLoss(class_weights=weights)(Tensor(logits), Tensor(label))
     assert float(found.asnumpy()) == pytest.approx(expected_loss(logits, label, weights), rel=1e-5)
+
+
+def test_class_weights_agree_with_mindspores_own_loss(batch):
+    logits, label = batch
+    weights = np.array([0.5, 1.0, 0.0, 4.0], np.float32)
+    reference = nn.CrossEntropyLoss(weight=Tensor(weights), ignore_index=255)
+    ours = CrossEntropyLoss(class_weights=weights)
+    target = Tensor(label)
+
+    def value_and_gradient(loss_function):
+        def loss(logits):
+            return loss_function(logits, target)
+
+        value, gradient = ms.value_and_grad(loss)(Tensor(logits))
+        return float(value.asnumpy()), gradient.asnumpy()
+
+    values, gradients = zip(*map(value_and_gradient, (ours, reference)))
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    assert np.abs(gradients[0] - gradients[1]).max() < 1e-6
+    assert not gradients[0].transpose(0, 2, 3, 1)[(label == 255) | (label == 2)].any()
+
+
+def test_pixels_of_weight_0_alone_have_loss_0(batch):
+    logits, label = batch
+    loss_function = CrossEntropyLoss(class_weights=[0, 1, 1, 1])
+    found = loss_function(Tensor(logits), Tensor(np.where(label == 255, 255, 0).astype(np.int32)))
+    assert float(found.asnumpy()) == 0
+
+
+def test_median_frequency_weights():
+    """Class 0: half of all pixels. Class 1: a quarter of the half it is in. Class 2: none."""
+    found = median_frequency_weights([500, 125, 0, 100], [1000, 500, 0, 1000])
+    # Frequencies 0.5, 0.25 and 0.1 with the median 0.25.
+    assert found.dtype == np.float32
+    assert found == pytest.approx([0.5, 1.0, 1.0, 2.5])
+    assert median_frequency_weights([0, 0], [0, 0]).tolist() == [1, 1]
+
+
+def test_class_weights_of_a_file(tmp_path):
+    path = tmp_path / "w.json"
+    for content in ([1, 2.5], {"sky": 2.5, "road": 1}):
+        path.write_text(json.dumps(content))
+        assert read_class_weights(path, ("road", "sky")).tolist() == [1, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1, 2, 3]", "w.json needs a list of 2 numbers"),
+        ('[1, "2"]', "w.json needs a list of 2 numbers"),
+        ("[1, -2]", "weights must be finite, 0 or more"),
+        ("[0, 0]", "not all 0"),
+        ("[1, NaN]", "weights must be finite"),
+        ('{"road": 1, "moon": 1}', "different classes: moon, sky"),
+        ("3", "w.json needs a list"),
+        ("", "w.json is no JSON"),
+    ],
+)
+def test_bad_class_weights_files(tmp_path, content, message):
+    (tmp_path / "w.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_class_weights(tmp_path / "w.json", ("road", "sky"))
 
 
 def test_another_ignore_label(batch):

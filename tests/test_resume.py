@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from fcn8s_ms import checkpoint, device, records, train
+from fcn8s_ms import build, checkpoint, device, sources, train
 
 from .test_train import arguments, error_of, losses
 
@@ -250,7 +250,7 @@ def test_the_same_flags_again_are_no_change(record, reference):
 
 def test_data_of_another_size(record, reference, tmp_path, capsys):
     other = tmp_path / "other.mindrecord"
-    records.build_records(records.voc_pairs(record.parent / "voc", "train"), other)
+    build.build_records(sources.voc_pairs(record.parent / "voc", "train"), other)
     given = ["--resume", str(reference), "--data", str(other)]
     error = error_of(train.main, given, capsys)
     assert f"{other} has 3 images, the data of the run in {reference} had 5" in error

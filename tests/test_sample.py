@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import records, sample, train
+from fcn8s_ms import sample, sources, train
 from fcn8s_ms.errors import InputError
+
+from .conftest import read_mask
 
 
 def content(folder):
@@ -20,8 +22,8 @@ def drawn(tmp_path_factory):
 
 
 def masks(root):
-    folder = records.find_voc_folder(root)
-    return [records.read_mask(path) for path in sorted((folder / "SegmentationClass").iterdir())]
+    folder = sources.find_voc_folder(root)
+    return [read_mask(path) for path in sorted((folder / "SegmentationClass").iterdir())]
 
 
 def test_same_seed_draws_the_same_files(drawn, tmp_path):
@@ -32,10 +34,10 @@ def test_same_seed_draws_the_same_files(drawn, tmp_path):
 
 
 def test_layout_is_vocs(drawn):
-    train_pairs = records.voc_pairs(drawn, "train")
-    val_pairs = records.voc_pairs(drawn, "val")
+    train_pairs = sources.voc_pairs(drawn, "train")
+    val_pairs = sources.voc_pairs(drawn, "val")
     assert (len(train_pairs), len(val_pairs)) == (12, 6)
-    assert records.voc_pairs(drawn, "trainval") == train_pairs + val_pairs
+    assert sources.voc_pairs(drawn, "trainval") == train_pairs + val_pairs
     for pair in train_pairs + val_pairs:
         assert Image.open(pair.image).format == "JPEG"
         assert Image.open(pair.mask).mode == "P"
@@ -66,7 +68,7 @@ def test_sizes_vary_and_need_padding(drawn):
 
 
 def test_validation_pictures_are_others(drawn):
-    pictures = [pair.image.read_bytes() for pair in records.voc_pairs(drawn, "trainval")]
+    pictures = [pair.image.read_bytes() for pair in sources.voc_pairs(drawn, "trainval")]
     assert len(set(pictures)) == len(pictures)
 
 

@@ -5,13 +5,25 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import checkpoint, device, eval, fetch, predict, records, train, visualize, voc
+from fcn8s_ms import (
+    build,
+    checkpoint,
+    device,
+    eval,
+    fetch,
+    predict,
+    sources,
+    train,
+    visualize,
+    voc,
+)
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.model import FCN8s
 
@@ -319,8 +331,8 @@ def test_pretrained_weights_are_used_and_reported(run, record, tmp_path, capsys)
 def test_download_then_train(record, tmp_path, monkeypatch, capsys):
     # Records cannot be renamed, so these are built under the published name.
     built = tmp_path / "mindname.mindrecord"
-    pairs = records.voc_pairs(record.parent / "voc", "trainval")
-    records.build_records(pairs, built)
+    pairs = sources.voc_pairs(record.parent / "voc", "trainval")
+    build.build_records(pairs, built)
     checkpoint.save(FCN8s(21, **TINY), tmp_path / "weights.ckpt", {})
     server = Server()
     server.files["dataset_fcn8s.tar"] = archive(
@@ -410,8 +422,8 @@ def test_output_that_is_not_empty(record, run, capsys):
 
 def test_eval_of_data_with_other_classes(run, record, tmp_path, capsys):
     other = tmp_path / "other.mindrecord"
-    pairs = records.voc_pairs(record.parent / "voc", "val")
-    records.build_records(pairs, other, classes=[f"c{i}" for i in range(30)])
+    pairs = sources.voc_pairs(record.parent / "voc", "val")
+    build.build_records(pairs, other, classes=[f"c{i}" for i in range(30)])
     given = ["--checkpoint", run / "FCN8s-2_4.ckpt", "--data", other, "--device", "CPU"]
     assert "they do not belong together" in error_of(eval.main, given, capsys)
 
@@ -458,3 +470,90 @@ def test_pictures_are_of_the_samples(run):
     colour = visualize.overlay(image, np.zeros(image.shape[:2], np.uint8), voc.palette())
     distance = np.abs(picture[:, : picture.shape[1] // 3, np.newaxis] - colour[5, 5]).sum(axis=-1)
     assert distance.min() < 40
+
+
+# --- other classes than VOC's ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory):
+    """A record of three classes, of which two occur."""
+    root = tmp_path_factory.mktemp("street")
+    pairs = []
+    for name in ("a", "b"):
+        image, label = draw_pair("a", 64, 64)
+        pair = sources.Pair(name, root / f"{name}.jpg", root / f"{name}.png")
+        Image.fromarray(image).save(pair.image)
+        Image.fromarray(np.where(label == 255, 255, label > 0).astype(np.uint8)).save(pair.mask)
+        pairs.append(pair)
+    build.build_records(pairs, root / "street", classes=("road", "house", "sky"))
+    return root / "street"
+
+
+class Asked(Exception):
+    pass
+
+
+def weights_in_the_loss(monkeypatch, then_stop=True):
+    """What the loss is given, as a list to look at later."""
+    from fcn8s_ms import loss
+
+    given = []
+
+    class Recorded(loss.CrossEntropyLoss):
+        def __init__(self, ignore_label=255, class_weights=None):
+            given.append(class_weights)
+            if then_stop:
+                raise Asked
+            super().__init__(ignore_label, class_weights)
+
+    monkeypatch.setattr(loss, "CrossEntropyLoss", Recorded)
+    return given
+
+
+def test_classes_come_from_the_data(street, tmp_path, monkeypatch, capsys):
+    given = weights_in_the_loss(monkeypatch, then_stop=False)
+    output = tmp_path / "run"
+    train.main(arguments(street, output, "--val-data", str(street), "--class-weights", "auto"))
+    out = capsys.readouterr().out
+    assert "2 images, 3 classes" in out and "house" in out
+    metadata = checkpoint.read_metadata(output / "FCN8s-1_1.ckpt")
+    assert metadata["classes"] == ["road", "house", "sky"]
+    # In every image both classes: the weights are median / share, of shares that sum to 1.
+    label = draw_pair("a", 64, 64)[1]
+    house = (label[label != 255] > 0).mean()
+    assert given[0] == pytest.approx([0.5 / (1 - house), 0.5 / house, 1])
+    assert f"road {given[0][0]:.3g}, house {given[0][1]:.3g}, sky 1" in out
+
+
+def test_weights_of_a_file(street, tmp_path, monkeypatch):
+    given = weights_in_the_loss(monkeypatch)
+    (tmp_path / "w.json").write_text('{"sky": 3, "road": 1, "house": 2}')
+    with pytest.raises(Asked):
+        train.main(arguments(street, tmp_path / "run", "--class-weights", str(tmp_path / "w.json")))
+    assert given[0].tolist() == [1, 2, 3]
+
+
+def test_no_weights_without_being_asked(street, tmp_path, monkeypatch):
+    given = weights_in_the_loss(monkeypatch)
+    with pytest.raises(Asked):
+        train.main(arguments(street, tmp_path / "run"))
+    assert given == [None]
+
+
+def test_weights_that_cannot_be_had(street, record, tmp_path, capsys):
+    for suffix in ("", ".db"):
+        (tmp_path / f"street{suffix}").write_bytes(Path(f"{street}{suffix}").read_bytes())
+    output = tmp_path / "run"
+    cases = [
+        (tmp_path / "street", "auto", "needs counts of 21 classes in"),
+        (street, tmp_path / "none.json", "none.json is missing"),
+    ]
+    for data, weights, message in cases:
+        with pytest.raises(SystemExit):
+            train.main(arguments(data, output, "--class-weights", str(weights)))
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        train.main(arguments(street, output, "--val-data", str(record)))
+    assert "have different classes; build both with the same --classes" in capsys.readouterr().err
+    assert not output.exists()

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fcn8s_ms import records, transforms, voc
+from fcn8s_ms import sources, transforms, voc
 from fcn8s_ms.errors import InputError
 
-from .conftest import draw_pair
+from .conftest import draw_pair, read_mask
 
 TABLE = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
 GOLDEN = Path(__file__).parent / "golden" / "preprocess.json"
@@ -48,6 +48,17 @@ def augment(image, label, rng, crop, out=None):
         ignore_label=255,
         out=out,
     )
+
+
+def test_denormalising_gives_the_very_pixels_back():
+    values = np.arange(256, dtype=np.uint8)
+    image = np.dstack(
+        [values.reshape(16, 16), values[::-1].reshape(16, 16), np.roll(values, 9).reshape(16, 16)]
+    )
+    table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
+    normalized = transforms.normalize(image, table)
+    found = transforms.denormalize(normalized, voc.IMAGE_MEAN, voc.IMAGE_STD)
+    assert found.dtype == np.uint8 and (found == image).all()
 
 
 @pytest.mark.parametrize("crop", [32, 96, 160])
@@ -93,10 +104,10 @@ def test_both_ways_of_mirroring_and_padding_occur_above():
     ids=lambda case: str((case["image_id"], case["crop_size"], case["seed"])),
 )
 def test_golden_hashes(case):
-    folder = records.find_voc_folder(os.environ["FCN8S_MS_VOC_ROOT"])
+    folder = sources.find_voc_folder(os.environ["FCN8S_MS_VOC_ROOT"])
     path = folder / "JPEGImages" / f"{case['image_id']}.jpg"
     image = transforms.decode_image(path.read_bytes())
-    label = records.read_mask(folder / "SegmentationClass" / f"{case['image_id']}.png")
+    label = read_mask(folder / "SegmentationClass" / f"{case['image_id']}.png")
     np.random.seed(case["seed"])
     found = augment(image, label, np.random, case["crop_size"])
     plain = plain_steps(image, label, np.random.RandomState(case["seed"]), case["crop_size"])

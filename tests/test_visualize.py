@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import records, visualize, voc
+from fcn8s_ms import visualize, voc
+
+from .conftest import read_mask
 
 PALETTE = voc.palette()
 
@@ -14,7 +16,7 @@ def test_mask_is_a_palette_png_of_class_ids(tmp_path):
     assert mask.mode == "P"
     assert (np.asarray(mask) == ids).all()
     assert mask.convert("RGB").getpixel((1, 0)) == (192, 128, 128)
-    assert (records.read_mask(tmp_path / "m.png") == ids).all()
+    assert (read_mask(tmp_path / "m.png") == ids).all()
 
 
 def test_mask_of_another_type():
@@ -64,6 +66,20 @@ def test_grid_shows_image_truth_and_prediction(tmp_path):
     thirds = np.split(picture[:, : picture.shape[1] // 3 * 3], 3, axis=1)
     for third, colour in zip(thirds, ((0, 0, 255), (192, 128, 128), (128, 128, 128))):
         assert (third == colour).all(axis=2).mean() > 0.2
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_grid_shows_images_beside_their_labels(tmp_path, count):
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[:, :] = (255, 0, 0)  # blue, in BGR
+    label = np.full((60, 60), 15, np.uint8)
+    label[:20] = 255
+    samples = [(image, label)] * count
+    visualize.sample_grid(tmp_path / "grid.png", samples, voc.CLASSES, PALETTE, "title")
+    picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    blue, person = ((picture == colour).all(axis=2) for colour in ((0, 0, 255), (192, 128, 128)))
+    assert 1.2 < blue.sum() / person.sum() < 1.6  # persons cover two thirds
+    assert blue.mean() > 0.1
 
 
 def test_curves(tmp_path):

@@ -237,15 +237,15 @@ _PIPELINE_IMAGES = 512
 
 
 def _record(folder: Path) -> Path:
-    from fcn8s_ms import records
+    from fcn8s_ms import build, sources
 
     pairs = []
     for number, (image, label) in enumerate(_drawn_pairs(_PIPELINE_IMAGES)):
-        pair = records.Pair(str(number), folder / f"{number}.jpg", folder / f"{number}.png")
+        pair = sources.Pair(str(number), folder / f"{number}.jpg", folder / f"{number}.png")
         pair.image.write_bytes(image)
         pair.mask.write_bytes(label)
         pairs.append(pair)
-    records.build_records(pairs, folder / "pipeline.mindrecord")
+    build.build_records(pairs, folder / "pipeline.mindrecord")
     return folder / "pipeline.mindrecord"
 
 
@@ -399,25 +399,25 @@ def metrics_plain(options):
 
 def records_ours(options):
     """Building a record from images and masks of VOC's size."""
-    from fcn8s_ms import records
+    from fcn8s_ms import build
 
     folder = tempfile.TemporaryDirectory()
     pairs = _written_pairs(Path(folder.name))
 
     def round_():
         output = Path(folder.name) / "r.mindrecord"
-        return records.build_records(pairs, output, overwrite=True).num_samples
+        return build.build_records(pairs, output, overwrite=True).num_samples
 
     return round_
 
 
 def _written_pairs(folder: Path, count: int = 200):
-    from fcn8s_ms import records
+    from fcn8s_ms import sources
 
     drawn = _drawn_pairs(20)
     pairs = []
     for number in range(count):
-        pair = records.Pair(str(number), folder / f"{number}.jpg", folder / f"{number}.png")
+        pair = sources.Pair(str(number), folder / f"{number}.jpg", folder / f"{number}.png")
         image, label = drawn[number % len(drawn)]
         pair.image.write_bytes(image)
         pair.mask.write_bytes(label)

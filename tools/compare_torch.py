@@ -52,12 +52,12 @@ def _train_torch(folder: Path) -> None:
 
 
 def _sample_record(folder: Path) -> Path:
-    from fcn8s_ms import records, sample
+    from fcn8s_ms import build, sample, sources
 
     drawn = folder / "sample"
     sample.write_sample(drawn)
     record = folder / "train.mindrecord"
-    records.build_records(records.voc_pairs(drawn, "train"), record, classes=sample.CLASSES)
+    build.build_records(sources.voc_pairs(drawn, "train"), record, classes=sample.CLASSES)
     return record
 
 

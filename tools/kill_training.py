@@ -35,15 +35,15 @@ def _train(arguments) -> None:
 
 
 def _records(folder: Path) -> dict:
-    from fcn8s_ms import records
+    from fcn8s_ms import build, sources
 
     drawn = folder / "sample"
     sample.write_sample(drawn)
     built = {}
     for split in ("train", "val"):
         built[split] = folder / f"{split}.mindrecord"
-        pairs = records.voc_pairs(drawn, split)
-        records.build_records(pairs, built[split], classes=sample.CLASSES, overwrite=True)
+        pairs = sources.voc_pairs(drawn, split)
+        build.build_records(pairs, built[split], classes=sample.CLASSES, overwrite=True)
     return built
 
 

@@ -1,0 +1,261 @@
+"""Every fault that data bring: one line that names file and remedy, status 2, nothing written."""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn8s_ms import records, train, voc
+
+from .conftest import draw_pair, load_tool, write_mask
+
+
+@pytest.fixture(scope="module")
+def tool():
+    return load_tool("build_mindrecord")
+
+
+def message_of(main, arguments, capfd):
+    """The one line that a failing program says."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    assert caught.value.code == 2
+    said = capfd.readouterr().err.replace("\r", "\n")
+    lines = [line for line in said.splitlines() if line.strip() and "image/s" not in line]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+# --- images, masks, lists ------------------------------------------------------------------------
+
+
+def cut(path, count):
+    path.write_bytes(path.read_bytes()[:-count])
+
+
+def repaint(mask, change):
+    label = np.array(Image.open(mask))
+    change(label)
+    write_mask(mask, label)
+
+
+def put(label, value):
+    label[0, 0] = value
+
+
+def only_0_and_255(folder):
+    for mask in (folder / "SegmentationClass").iterdir():
+        write_mask(mask, np.where(np.array(Image.open(mask)) > 0, 255, 0).astype(np.uint8))
+
+
+def labels_of(mask):
+    return np.array(Image.open(mask))
+
+
+def replace_list(folder, content):
+    (folder / "ImageSets" / "Segmentation" / "trainval.txt").write_bytes(content)
+
+
+# Fault, what makes it out of image, mask and VOC folder, and what the message says.
+BAD_SOURCES = [
+    ("truncated JPEG", lambda i, m, f: cut(i, 300), "b.jpg cannot be decoded .* fetch the file"),
+    ("truncated PNG", lambda i, m, f: cut(m, 20), "b.png cannot be decoded .* fetch the file"),
+    ("zero-byte image", lambda i, m, f: i.write_bytes(b""), r"b.jpg .*\(0 bytes\): fetch the file"),
+    ("zero-byte mask", lambda i, m, f: m.write_bytes(b""), r"b.png .*\(0 bytes\): fetch the file"),
+    (
+        "text as image",
+        lambda i, m, f: i.write_text("some text"),
+        "b.jpg cannot be decoded .* fetch",
+    ),
+    (
+        "mask of another size",
+        lambda i, m, f: write_mask(m, labels_of(m)[:-1]),
+        "b.png is 70x89, its image .*b.jpg 70x90; give both one size",
+    ),
+    (
+        "id that is no class",
+        lambda i, m, f: repaint(m, lambda label: put(label, 21)),
+        "b.png holds label 21; classes are 0…20, and 255 is ignored: mend the mask, or",
+    ),
+    (
+        "RGB mask for ids",
+        lambda i, m, f: Image.fromarray(voc.palette()[labels_of(m)]).save(m),
+        "b.png is an image of mode RGB; a mask holds class ids .* file of --classes gives",
+    ),
+    (
+        "masks of 0 and 255",
+        lambda i, m, f: only_0_and_255(f),
+        'a.png and all other masks hold nothing but 0 and 255.* --label-map of {"255": 1}',
+    ),
+    (
+        "16-bit mask",
+        lambda i, m, f: cv2.imwrite(str(m), labels_of(m).astype(np.uint16)),
+        "b.png is an image of mode I.*; a mask is an 8-bit gray or palette image",
+    ),
+    ("missing image", lambda i, m, f: i.unlink(), "b.jpg is missing; put it there or take it off"),
+    ("missing mask", lambda i, m, f: m.unlink(), "b.png is missing; put it there or take its"),
+    (
+        "duplicate ids",
+        lambda i, m, f: replace_list(f, b"a\nb\r\na \n"),
+        "trainval.txt names a more than once; remove the repeats",
+    ),
+    ("empty list", lambda i, m, f: replace_list(f, b"\r\n \n"), "trainval.txt is empty; it needs"),
+    (
+        "list that is no text",
+        lambda i, m, f: replace_list(f, "größe".encode("utf-16")),
+        "trainval.txt is no UTF-8 text; save it as UTF-8",
+    ),
+    (
+        "image that is a folder",
+        lambda i, m, f: (i.unlink(), i.mkdir()),
+        r"b.jpg cannot be read \(Is a directory\); put it there",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [pytest.param(fault, message, id=name) for name, fault, message in BAD_SOURCES],
+)
+def test_bad_sources(tool, voc_folder, tmp_path, capfd, fault, message):
+    image = voc_folder / "JPEGImages" / "b.jpg"
+    fault(image, voc_folder / "SegmentationClass" / "b.png", voc_folder)
+    output = tmp_path / "out" / "r.mindrecord"
+    arguments = ["--voc-root", voc_folder, "--split", "trainval", "--output", output]
+    said = message_of(tool.main, arguments, capfd)
+    assert said.startswith("python tools/build_mindrecord.py: error: ")
+    assert re.search(message, said), said
+    assert not output.parent.exists() or not list(output.parent.iterdir())
+
+
+# --- outputs -----------------------------------------------------------------------------------
+
+
+def test_existing_output(tool, voc_folder, tmp_path, capfd):
+    arguments = ["--voc-root", voc_folder, "--output", tmp_path / "r"]
+    tool.main([str(argument) for argument in arguments])
+    before = {path: path.read_bytes() for path in tmp_path.glob("r*")}
+    capfd.readouterr()
+    said = message_of(tool.main, arguments, capfd)
+    assert f"{tmp_path}/r exists; choose another name or pass --overwrite" in said
+    assert {path: path.read_bytes() for path in tmp_path.glob("r*")} == before
+
+
+@contextlib.contextmanager
+def ordinary_user():
+    """Root may write everywhere."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_read_only_folder(tool, tmp_path, voc_folder, capfd):
+    folder = Path(tempfile.mkdtemp())
+    data = folder / "VOC2012"  # pytest's folder is closed to others
+    shutil.copytree(voc_folder, data)
+    output = folder / "out"
+    output.mkdir(mode=0o555)
+    folder.chmod(0o755)
+    try:
+        with ordinary_user():
+            arguments = ["--voc-root", data, "--output", output / "r"]
+            said = message_of(tool.main, arguments, capfd)
+        assert f"{output} cannot be written to: Permission denied; choose another --output" in said
+        assert not list(output.iterdir())
+    finally:
+        shutil.rmtree(folder)
+
+
+# --- records -----------------------------------------------------------------------------------
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\xff\xd8\xff\xe0") + 300] ^= 1  # inside the first JPEG
+    path.write_bytes(content)
+
+
+def only_one_column(path):
+    from mindspore.mindrecord import FileWriter
+
+    for suffix in ("", ".db", ".json"):
+        Path(f"{path}{suffix}").unlink()
+    writer = FileWriter(str(path))
+    writer.add_schema({"data": {"type": "bytes"}})
+    writer.write_raw_data([{"data": b"1"}])
+    writer.commit()
+
+
+BAD_RECORDS = [
+    ("no record", lambda p: p.unlink(), "all.mindrecord is missing; build it with"),
+    (
+        "no .db",
+        lambda p: Path(f"{p}.db").unlink(),
+        "all.mindrecord.db is missing: MindRecord needs it beside all.mindrecord; copy all files",
+    ),
+    (
+        "truncated",
+        lambda p: cut(p, 100),
+        "all.mindrecord has .* bytes instead of .* copy all files",
+    ),
+    ("flipped bytes", damage, "all.mindrecord: a sample is damaged .*; copy or build the record"),
+    ("wrong columns", only_one_column, "all.mindrecord has the columns data; needed are .* build"),
+    (
+        "damaged metadata",
+        lambda p: Path(f"{p}.json").write_text("[]"),
+        "all.mindrecord.json is not this package's metadata .* build the record again or move",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [pytest.param(fault, message, id=name) for name, fault, message in BAD_RECORDS],
+)
+def test_bad_records(tool, record, tmp_path, tiny_network, capfd, fault, message):
+    """Neither looked into nor trained on."""
+    path = tmp_path / record.name
+    for suffix in ("", ".db", ".json"):
+        shutil.copy(f"{record}{suffix}", f"{path}{suffix}")
+    fault(path)
+    said = message_of(tool.main, ["--inspect", path], capfd)
+    assert re.search(message, said), said
+    arguments = ["--data", path, "--batch-size", 2, "--crop-size", 32, "--output", tmp_path / "run"]
+    with pytest.raises(SystemExit) as caught:
+        train.main([str(argument) for argument in arguments])
+    assert caught.value.code == 2
+    assert re.search(message, capfd.readouterr().err)
+    assert not list(tmp_path.glob("run/*.ckpt"))
+
+
+# --- what is no fault ----------------------------------------------------------------------------
+
+
+def test_lists_and_names_of_all_systems(tool, tmp_path, capsys):
+    images, labels = tmp_path / "Straße 1", tmp_path / "数据"
+    for folder in (images, labels):
+        folder.mkdir()
+    for name in ("größe", "b c", "d"):
+        image, label = draw_pair("a", 20, 30)
+        (images / f"{name}.jpg").write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
+        write_mask(labels / f"{name}.png", label)
+    (tmp_path / "list é.txt").write_bytes("\ufeffgröße\r\n\r\nb c  ".encode())
+    (tmp_path / "classes.txt").write_text("\n".join(voc.CLASSES))
+    output = tmp_path / "aus gabe" / "größe.mindrecord"
+    arguments = ["--images", images, "--labels", labels, "--list", tmp_path / "list é.txt"]
+    arguments += ["--classes", tmp_path / "classes.txt", "--output", output]
+    tool.main([str(argument) for argument in arguments])
+    assert [name for name, _, _ in records.read_samples(output)] == ["größe", "b c"]
+    assert records.read_metadata(output).list_name == "list é"
