@@ -224,7 +224,7 @@ def test_eval_repeats_the_validation(run, record, tmp_path, capsys, batch_size):
     output = tmp_path / "new" / "scores.json"
     eval.main(
         ["--checkpoint", str(run / "FCN8s-2_4.ckpt"), "--data", str(record), "--device", "CPU"]
-        + ["--output", str(output), "--batch-size", batch_size]
+        + ["--output", str(output), "--batch-size", batch_size, "--trimap", "0"]
     )
     found, expected = json.loads(output.read_text()), json.loads((run / "metrics.json").read_text())
     assert found["per class"] == expected["validation"]["per class"]
