@@ -254,7 +254,7 @@ def evaluate(config: Config) -> dict:
         ]
     print(report.table(result))
     print(f"\nProtocol: {report.protocol_line(result)}.")
-    print(f"{counts.num_images} images in {seconds:.1f} s.")
+    print(f"{seconds:.1f} s, {counts.num_images / seconds:.2f} images/s.")
     for path in config.output:
         report.write(path, result)
     if config.pictures is not None:

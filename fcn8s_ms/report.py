@@ -46,10 +46,11 @@ def _worst(result: dict) -> list[dict]:
 
 
 def protocol_line(result: dict) -> str:
-    """What was scored and how, in one line: data, number of images, protocol, trimap, engine."""
-    parts = [f"{result['images']} images of {result['data']}", result["protocol"]]
+    """What was scored and how, in one line: protocol, trimap, number of images, data, engine."""
+    parts = [result["protocol"]]
     if "trimap width" in result:
         parts.append(f"trimap: within {result['trimap width']} pixels of another label")
+    parts.append(f"{result['images']} images of {result['data']}")
     if "engine" in result:
         parts.append(result["engine"])
     return "; ".join(parts)
