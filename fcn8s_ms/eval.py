@@ -94,7 +94,7 @@ def evaluate(config: Config) -> dict:
     from tqdm import tqdm
 
     from . import evaluation, records
-    from .inference import PROTOCOL, Segmenter
+    from .inference import Segmenter
 
     device.configure(config.device, device_id=config.device_id, mode=config.mode)
     if config.download:
@@ -115,11 +115,11 @@ def evaluate(config: Config) -> dict:
         "checkpoint": str(config.checkpoint),
         "data": str(data.data_file),
         "images": data.num_samples,
-        "protocol": PROTOCOL,
+        "protocol": segmenter.predictor.protocol,
         **result,
     }
     print(evaluation.table(result))
-    print(f"{data.num_samples} images of {data.data_file}. Protocol: {PROTOCOL}.")
+    print(f"{data.num_samples} images of {data.data_file}. Protocol: {result['protocol']}.")
     if config.output is not None:
         config.output.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(config.output, result)

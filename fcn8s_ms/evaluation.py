@@ -65,7 +65,7 @@ def evaluate(predictor, data: SegDataset, classes, progress=None) -> dict:
         batches = progress(batches, total=-(-data.num_samples // data.batch_size))
     try:
         for batch in batches:
-            ids = predictor.class_ids(batch["data"])
+            ids = predictor.engine.class_ids(batch["data"])
             for metric in metrics.values():
                 metric.update(ids, batch["label"])
     except RuntimeError as error:

@@ -437,6 +437,7 @@ def train(config: Config) -> dict:
     started = time.perf_counter()
     import mindspore as ms
 
+    from .engine import MindSporeEngine
     from .inference import Predictor
 
     target = device.configure(
@@ -458,7 +459,7 @@ def train(config: Config) -> dict:
         folder = RunFolder.open(config.resume)
         progress = _progress(folder, data)
     network = _build_network(config, len(data.classes), progress.parameters is not None)
-    predictor = Predictor(network)
+    predictor = Predictor(MindSporeEngine(network))
     if folder is None:
         folder = RunFolder.create(config.output or _default_folder(), config.arch)
     try:

@@ -141,17 +141,17 @@ def train_torch(options):
 
 
 def infer_ours(options):
-    """Class ids of one image with this package's predictor."""
+    """Class ids of one image with this package's engine."""
+    from fcn8s_ms.engine import MindSporeEngine
     from fcn8s_ms.folding import fold_batch_norm
-    from fcn8s_ms.inference import Predictor
     from fcn8s_ms.model import FCN8s
 
     device.configure("CPU")
-    predictor = Predictor(fold_batch_norm(FCN8s(voc.NUM_CLASSES)))
+    engine = MindSporeEngine(fold_batch_norm(FCN8s(voc.NUM_CLASSES)))
     image, _ = _images(1, options.crop)
 
     def round_():
-        return len(predictor.class_ids(image))
+        return len(engine.class_ids(image))
 
     return round_
 
@@ -355,18 +355,20 @@ def metrics_ours(options):
     import mindspore as ms
     from mindspore import nn
 
-    from fcn8s_ms.inference import Predictor
+    from fcn8s_ms.engine import MindSporeEngine
     from fcn8s_ms.metrics import segmentation_metrics
 
     device.configure("CPU")
     logits, label = _logits()
     logits = ms.Tensor(logits)
-    reduce_on_device = Predictor(nn.Identity())._forward
-    reduce_on_device.set_inputs(ms.Tensor(shape=[None] * 4, dtype=ms.float32))
+    nothing = nn.Identity()
+    nothing.n_class = voc.NUM_CLASSES
+    engine = MindSporeEngine(nothing)
+    engine._class_ids.set_inputs(ms.Tensor(shape=[None] * 4, dtype=ms.float32))
     group = segmentation_metrics(voc.NUM_CLASSES)
 
     def round_():
-        ids = reduce_on_device(logits).asnumpy()
+        ids = engine.class_ids(logits)
         for metric in group.values():
             metric.update(ids, label)
         return len(ids)
