@@ -7,12 +7,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
 from . import files, transforms, voc
 from .errors import InputError
 
-__all__ = ["Predictor", "Segmenter", "read_image"]
+__all__ = ["ENGINES", "Predictor", "Segmenter", "engine_for", "read_image"]
+
+ENGINES = ("mindspore", "onnx")
+"""What can compute a network: MindSpore a checkpoint, ONNX Runtime an exported file."""
 
 _STRIDE = 32
 # Images that wait for others of their size at the same time, in batches.
@@ -316,7 +318,7 @@ class Segmenter:
         engine: as for `Predictor`.
         classes: class names; VOC's or numbers without.
         palette: RGB of every class; VOC's without.
-        options: `resize`, `scales`, `flip` and `sliding` of `Predictor`.
+        options: `mean`, `std`, `resize`, `scales`, `flip` and `sliding` of `Predictor`.
 
     Attributes:
         classes: tuple of class names; the position is the class id.
@@ -338,16 +340,30 @@ class Segmenter:
         self.predictor = Predictor(engine, **options)
 
     @classmethod
-    def from_checkpoint(cls, path, **options) -> "Segmenter":
-        """Loads a checkpoint, with the class names beside it if there are any.
+    def from_checkpoint(
+        cls, path, *, engine: str | None = None, device: str = "auto", **options
+    ) -> "Segmenter":
+        """Loads a checkpoint or an exported ONNX file, with the class names beside or inside.
 
         Args:
-            path: of the checkpoint.
+            path: of the file.
+            engine: of `ENGINES`; None for the one that reads such a file. ONNX Runtime needs no
+                MindSpore, nor anything else but NumPy and OpenCV.
+            device: 'CPU', 'GPU', 'Ascend' or 'auto', for ONNX Runtime; MindSpore's is set by
+                `fcn8s_ms.device.configure`.
             options: as for `Segmenter`.
 
         Raises:
-            InputError: the file is missing, damaged, or no FCN-8s, or an option is out of range.
+            InputError: the file is missing, damaged, of another kind or no FCN, the engine is not
+                installed, or an option is out of range.
         """
+        if engine_for(path, engine) == "onnx":
+            from .onnx_engine import OnnxEngine
+
+            network = OnnxEngine(path, device)
+            for name in ("mean", "std"):
+                options.setdefault(name, network.metadata[name])
+            return cls(network, network.metadata["classes"], network.metadata["palette"], **options)
         # MindSpore: only who needs it pays for it.
         from . import checkpoint
         from .engine import MindSporeEngine
@@ -381,12 +397,35 @@ class Segmenter:
         return self.predictor.probabilities(_bgr(image, order))
 
 
+def engine_for(path, engine: str | None = None) -> str:
+    """The engine that computes a file.
+
+    Args:
+        path: a checkpoint, or an exported file that ends in `.onnx`.
+        engine: of `ENGINES` if one is wanted.
+
+    Raises:
+        InputError: that engine does not read such files.
+    """
+    found = "onnx" if Path(path).suffix.lower() == ".onnx" else "mindspore"
+    if engine is not None and engine != found:
+        remedy = (
+            f"export it first: python -m fcn8s_ms.export --checkpoint {path} --output NAME.onnx"
+            if engine == "onnx"
+            else "it is for --engine onnx"
+        )
+        raise InputError(f"{path} cannot be computed by the engine {engine}; {remedy}")
+    return found
+
+
 def _bgr(image, order: str) -> np.ndarray:
     if order not in ("BGR", "RGB"):
         raise InputError(f"channel order {order!r} is unknown; choose 'BGR' or 'RGB'")
     if isinstance(image, (str, os.PathLike)):
         return read_image(image)
-    if isinstance(image, Image.Image):
+    if not isinstance(image, np.ndarray):
+        from PIL import ImageOps  # who has a PIL image has PIL
+
         image, order = np.asarray(ImageOps.exif_transpose(image).convert("RGB")), "RGB"
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
