@@ -8,10 +8,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from . import files, transforms, voc
+from . import files, png, transforms, voc
 from .errors import InputError
 
-__all__ = ["ENGINES", "Predictor", "Segmenter", "engine_for", "read_image"]
+__all__ = [
+    "ENGINES",
+    "Predictor",
+    "Segmenter",
+    "add_arguments",
+    "engine_for",
+    "options_of",
+    "read_image",
+]
 
 ENGINES = ("mindspore", "onnx")
 """What can compute a network: MindSpore a checkpoint, ONNX Runtime an exported file."""
@@ -19,6 +27,57 @@ ENGINES = ("mindspore", "onnx")
 _STRIDE = 32
 # Images that wait for others of their size at the same time, in batches.
 _WAITING_BATCHES = 8
+
+
+def add_arguments(parser) -> None:
+    """Adds `--engine` and the flags for the options of `Predictor` to a parser or group."""
+    add = parser.add_argument
+    add(
+        "--engine",
+        choices=ENGINES,
+        help="mindspore: computes a checkpoint; onnx: ONNX Runtime computes an exported .onnx file "
+        "(default: by the file's ending)",
+    )
+    add(
+        "--resize",
+        type=_resize_value,
+        metavar="none|N",
+        help="none: every image at its own size; N: its longer side becomes N pixels for the "
+        "network, and the result has the image's own size again (default: none)",
+    )
+    add(
+        "--scales",
+        type=_scales_value,
+        default=(1.0,),
+        metavar="S,S,…",
+        help="factors on that size, for instance 0.5,0.75,1.0,1.25,1.5; the softmax of all of them "
+        "is averaged (default: 1.0)",
+    )
+    add("--flip", action="store_true", help="average with the mirrored image, too")
+    add(
+        "--sliding",
+        nargs=2,
+        type=int,
+        metavar=("CROP", "STRIDE"),
+        help="run windows of CROP pixels every STRIDE pixels, instead of the whole image, and "
+        "average where they overlap",
+    )
+
+
+def _resize_value(text: str) -> int | None:
+    return None if text == "none" else int(text)
+
+
+def _scales_value(text: str) -> tuple[float, ...]:
+    return tuple(float(scale) for scale in text.split(",") if scale.strip())
+
+
+_resize_value.__name__, _scales_value.__name__ = "size", "list of scales"  # in argparse's errors
+
+
+def options_of(config) -> dict:
+    """The options of `Predictor` among the fields of a program's `Config`."""
+    return {name: getattr(config, name) for name in ("resize", "scales", "flip", "sliding")}
 
 
 @dataclass(frozen=True)
@@ -141,7 +200,7 @@ class Predictor:
         """
         return self._probabilities([self._job(None, image)], 1)[0]
 
-    def many(self, images, batch_size: int = 1, probabilities: bool = False):
+    def many(self, images, batch_size: int = 1, probabilities: bool = False, on_error=None):
         """Class ids or probabilities of many images, several at once where their sizes allow.
 
         Only images that are padded to one size go through the network together, so none sees more
@@ -151,6 +210,8 @@ class Predictor:
             images: iterable of (key, image); the key says which image a result belongs to.
             batch_size: largest number of images at once; with `sliding`, of windows.
             probabilities: give these and not class ids.
+            on_error: called with (keys, exception) if memory runs out or the engine fails on a
+                batch; the others follow. Without it the exception is raised.
 
         Yields:
             (key, result) in the order in which batches are complete: that of the images for a batch
@@ -161,7 +222,14 @@ class Predictor:
 
         def done(size):
             jobs = groups.pop(size)
-            return zip((job.key for job in jobs), compute(jobs, batch_size))
+            keys = [job.key for job in jobs]
+            try:
+                return zip(keys, compute(jobs, batch_size))
+            except (RuntimeError, MemoryError, cv2.error) as error:
+                if on_error is None:
+                    raise
+                on_error(keys, error)
+                return ()
 
         for key, image in images:
             job = self._job(key, image)
@@ -424,9 +492,7 @@ def _bgr(image, order: str) -> np.ndarray:
     if isinstance(image, (str, os.PathLike)):
         return read_image(image)
     if not isinstance(image, np.ndarray):
-        from PIL import ImageOps  # who has a PIL image has PIL
-
-        image, order = np.asarray(ImageOps.exif_transpose(image).convert("RGB")), "RGB"
+        image, order = _pil_pixels(image), "RGB"
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
             f"image of shape {image.shape} and type {image.dtype}; give uint8 (H, W, 3), {order}"
@@ -434,11 +500,54 @@ def _bgr(image, order: str) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1]) if order == "RGB" else image
 
 
+def _pil_pixels(image) -> np.ndarray:
+    # Pillow only for who has such an image: a machine that predicts files does without.
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        Image = None
+    if Image is None or not isinstance(image, Image.Image):
+        raise InputError(
+            f"{type(image).__name__} is no image; give a path, an array or a PIL image"
+        )
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):  # convert would clip it
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return np.asarray(image.convert("RGB"))
+
+
 def read_image(path) -> np.ndarray:
     """Reads an image file, upright as its Exif says: uint8 array (H, W, 3), BGR.
 
     Raises:
-        InputError: the file is missing or no image.
+        InputError: the file is missing, no image, or cut short.
     """
-    path = Path(path)
-    return transforms.decode_image(files.read_bytes(path), f"image {path.absolute()}")
+    path = Path(path).absolute()
+    encoded = files.read_bytes(path)
+    _check_whole(encoded, path)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InputError(f"image {path} cannot be decoded: {error.err}") from error
+    if pixels is None:
+        raise InputError(
+            f"image {path} cannot be decoded ({len(encoded):,} bytes): it is damaged or of a "
+            "format that OpenCV does not read; save it anew, as JPEG or PNG"
+        )
+    return pixels
+
+
+def _check_whole(encoded: bytes, path: Path) -> None:
+    """Refuses a file that ends early, of which OpenCV makes a picture with a gray rest."""
+    remedy = "fetch or copy it again"
+    if not encoded:
+        raise InputError(f"image {path} is empty; {remedy}")
+    # The pixels of a JPEG hold no end mark, and follow the last start-of-scan mark.
+    if encoded.startswith(b"\xff\xd8") and encoded.rfind(b"\xff\xd9") < encoded.rfind(b"\xff\xda"):
+        raise InputError(f"image {path} is cut short ({len(encoded):,} bytes); {remedy}")
+    if encoded.startswith(png.SIGNATURE):
+        try:
+            for _ in png.chunks(encoded):
+                pass
+        except ValueError as error:
+            raise InputError(f"image {path} is damaged ({error}); {remedy}") from error

@@ -483,7 +483,7 @@ def _progress(folder: RunFolder, data: _Data) -> Progress:
 
 def _report(recorder, data: _Data, folder: RunFolder, predictor, seconds: float) -> dict:
     """Writes the last pictures and scores, and says where they are and what to do with them."""
-    from . import evaluation, visualize
+    from . import evaluation, report, visualize
 
     shown = data.val or data.train
     steps = recorder.log.steps
@@ -496,7 +496,7 @@ def _report(recorder, data: _Data, folder: RunFolder, predictor, seconds: float)
     )
     metrics = recorder.write_metrics(seconds=round(seconds, 1))
     if "validation" in metrics:
-        print(evaluation.table(metrics["validation"]))
+        print(report.table(metrics["validation"]))
         print(f"Protocol: {metrics['validation']['protocol']}.")
     weights = [folder.last, *folder.all_weights()][-1]
     checkpoint = folder.best if "validation" in metrics else weights

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from fcn8s_ms import checkpoint, export, model, transforms, voc
+from fcn8s_ms import checkpoint, eval, export, model, transforms, voc
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.onnx_engine import OnnxEngine
 
 from .conftest import TINY, clean_environment, draw_pair
@@ -281,3 +282,49 @@ def test_engine_needs_no_mindspore(small, tmp_path):
     assert done.returncode == 0, done.stderr
     ids = cv2.imread(str(tmp_path / "out" / "street_mask.png"))
     assert ids.shape == (75, 50, 3)
+
+
+@pytest.fixture
+def of_voc(tmp_path):
+    """A checkpoint of the record's 21 classes, and the same exported."""
+    network = model.FCN8s(21, **TINY)
+    fill(network)
+    checkpoint.save(network, tmp_path / "network.ckpt", {})
+    return tmp_path / "network.ckpt", run(tmp_path / "network.ckpt", tmp_path / "network.onnx")
+
+
+def test_scores_are_those_of_either_engine(of_voc, record, tmp_path):
+    results = []
+    for path in of_voc:
+        output = tmp_path / f"{path.suffix[1:]}.json"
+        evaluated = ["--checkpoint", str(path), "--data", str(record), "--device", "CPU"]
+        eval.main([*evaluated, "--output", str(output), "--flip", "--scales", "0.5,1.0"])
+        results.append(json.loads(output.read_text()))
+    assert "MindSpore" in results[0]["engine"] and "ONNX Runtime" in results[1]["engine"]
+    matrices = [np.array(result["confusion matrix"]) for result in results]
+    pixels = matrices[0].sum()
+    assert matrices[1].sum() == pixels > 0
+    assert np.abs(matrices[0] - matrices[1]).sum() <= 2e-4 * pixels
+
+
+def test_engine_that_does_not_read_such_a_file(of_voc, tmp_path, capsys):
+    from fcn8s_ms import predict
+
+    network, exported = of_voc
+    picture = tmp_path / "street.png"
+    cv2.imwrite(str(picture), draw_pair("a", 40, 50)[0])
+    for path, engine, remedy in (
+        (network, "onnx", "export it first: python -m fcn8s_ms.export --checkpoint"),
+        (exported, "mindspore", "it is for --engine onnx"),
+    ):
+        arguments = ["--checkpoint", str(path), "--engine", engine, str(picture)]
+        assert remedy in error_of(lambda: predict.main(arguments), capsys)
+
+
+def test_segmenter_of_an_exported_file(of_voc):
+    picture = draw_pair("a", 75, 50)[0]
+    one, other = (Segmenter.from_checkpoint(path) for path in of_voc)
+    assert one.classes == other.classes and np.array_equal(one.palette, other.palette)
+    assert (one(picture) != other(picture)).mean() <= 1e-3
+    difference = np.abs(one.probabilities(picture) - other.probabilities(picture)).max()
+    assert difference < 1e-4

@@ -14,7 +14,8 @@ LAYERS = [
     {"errors", "voc", "cpu", "png"},
     {"files", "transforms", "model", "folding", "confusion", "schedule", "device", "fetch"}
     | {"optimizer", "accumulation", "freeze", "interruption", "tensorboard"},
-    {"labelme", "loss", "visualize", "engine", "onnx_graph", "onnx_engine", "deployment"},
+    {"labelme", "loss", "visualize", "engine", "onnx_graph", "onnx_engine", "deployment"}
+    | {"report", "pictures", "video"},
     {"sources", "convert", "records", "sample", "checkpoint", "metrics", "callbacks"},
     {"build", "dataset", "inference", "run_folder"},
     {"evaluation", "arguments"},
@@ -26,7 +27,7 @@ LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in mod
 WITHOUT_MINDSPORE = {
     *("__init__", "errors", "files", "voc", "png", "transforms", "confusion", "schedule"),
     *("labelme", "sources", "convert", "sample", "visualize", "fetch", "interruption"),
-    *("tensorboard", "inference", "onnx_engine"),
+    *("tensorboard", "inference", "report", "pictures", "video", "onnx_engine"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
 LAZY = {
