@@ -41,6 +41,7 @@ class Config:
     plain_names: bool
     opacity: float
     legend: bool
+    engine: str | None
     resize: int | None
     scales: tuple[float, ...]
     flip: bool
@@ -86,7 +87,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="picture or video file; folder (its images, also in sub-folders); pattern such as "
         "'shots/**/*.jpg'; - for a list on standard input, a path a line",
     )
-    add("--checkpoint", type=Path, required=True, help="trained FCN-8s")
+    add("--checkpoint", type=Path, required=True, help="trained FCN, or an exported .onnx file")
 
     group = parser.add_argument_group("how")
     inference.add_arguments(group)
@@ -481,9 +482,10 @@ def predict(config: Config) -> list[str]:
     )
     if not found:
         raise InputError("standard input names no picture; give a path a line")
-    device.configure(config.device, device_id=config.device_id, mode=config.mode)
+    if inference.engine_for(config.checkpoint, config.engine) == "mindspore":
+        device.configure(config.device, device_id=config.device_id, mode=config.mode)
     segmenter = inference.Segmenter.from_checkpoint(
-        config.checkpoint, **inference.options_of(config)
+        config.checkpoint, device=config.device, **inference.options_of(config)
     )
     saver = _Saver(config, segmenter)
     _check_outputs(found, saver)
