@@ -18,7 +18,7 @@ from .test_evaluation import Spread, record_data
 def weights(monkeypatch):
     """Stands for a checkpoint of VOC's classes."""
     monkeypatch.setattr(
-        Segmenter, "from_checkpoint", lambda path, **options: Segmenter(Spread(), **options)
+        Segmenter, "from_checkpoint", lambda path, device, **options: Segmenter(Spread(), **options)
     )
     return "FCN8s.ckpt"
 
