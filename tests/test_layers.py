@@ -12,7 +12,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 LAYERS = [
     {"__init__"},
     {"errors", "voc", "cpu", "png"},
-    {"files", "transforms", "model", "folding", "confusion", "schedule", "device", "fetch"}
+    {"files", "transforms", "model", "folding", "confusion", "schedule", "device", "fetch", "vgg"}
     | {"optimizer", "accumulation", "freeze", "interruption", "tensorboard"},
     {"labelme", "loss", "visualize"},
     {"sources", "convert", "records", "sample", "checkpoint", "metrics", "callbacks"},
@@ -26,7 +26,7 @@ LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in mod
 WITHOUT_MINDSPORE = {
     *("__init__", "errors", "files", "voc", "png", "transforms", "confusion", "schedule"),
     *("labelme", "sources", "convert", "sample", "visualize", "fetch", "interruption"),
-    "tensorboard",
+    *("tensorboard", "vgg"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
 LAZY = {"build", "device", "records", "run_folder", "arguments", "train", "eval", "predict"}
