@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 _MODULE_OF_NAME = {
     "CLASSES": "voc",
     "CrossEntropyLoss": "loss",
+    "FCN16s": "model",
+    "FCN32s": "model",
     "FCN8s": "model",
     "FrequencyWeightedIntersectionOverUnion": "metrics",
     "IGNORE_LABEL": "voc",

@@ -14,7 +14,9 @@ __all__ = ["PROGRAM", "Config", "command", "get_parser", "parse"]
 PROGRAM = "python -m fcn8s_ms.train"
 
 OPTIMIZERS = ("momentum", "adamw")
-FREEZABLE = ("backbone",)
+ARCHITECTURES = ("fcn32s", "fcn16s", "fcn8s")
+BACKBONES = ("vgg16", "vgg19")
+FREEZABLE = ("backbone", "upsampling")
 SCHEDULES = ("cosine", "polynomial", "constant")
 _BASE_LR = {"momentum": 0.05, "adamw": 0.001}
 
@@ -35,6 +37,8 @@ class Config:
     sample: bool
     download: str | None
     num_classes: int | None
+    arch: str
+    backbone: str
     crop_size: int
     min_scale: float
     max_scale: float
@@ -58,6 +62,7 @@ class Config:
     freeze: list[str]
     freeze_bn: bool
     upsample_init: str
+    skip_init: str
     seed: int
     device: str
     device_id: int
@@ -112,7 +117,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.train`."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Train FCN-8s on MindRecord data.",
+        description="Train FCN-8s, FCN-16s or FCN-32s on MindRecord data.",
         epilog=f"Try it: {PROGRAM} --sample",
     )
     add = parser.add_argument_group("data").add_argument
@@ -145,6 +150,48 @@ def get_parser() -> argparse.ArgumentParser:
         type=int,
         default=min(4, device.available_cpus()),
         help="threads preparing samples (default: %(default)s)",
+    )
+
+    add = parser.add_argument_group("network").add_argument
+    add(
+        "--arch",
+        choices=ARCHITECTURES,
+        default="fcn8s",
+        help="which feature maps give scores: conv7; also pool4; also pool3 (default: %(default)s)",
+    )
+    add(
+        "--backbone",
+        choices=BACKBONES,
+        default="vgg16",
+        help="16 or 19 layers, all with BatchNorm (default: %(default)s)",
+    )
+    add("--pretrained", type=Path, help="checkpoint to start from, as far as names and shapes fit")
+    add(
+        "--upsample-init",
+        choices=("xavier_uniform", "bilinear"),
+        default="xavier_uniform",
+        help="how the transposed convolutions start: as in the tutorial's code, or the paper "
+        "(default: %(default)s)",
+    )
+    add(
+        "--skip-init",
+        choices=("xavier_uniform", "zeros"),
+        default="xavier_uniform",
+        help="how the scores of pool3 and pool4 start: as in the tutorial's code, or the paper, "
+        "whose networks go on from one with a skip less (default: %(default)s)",
+    )
+    add(
+        "--freeze",
+        nargs="+",
+        choices=FREEZABLE,
+        default=[],
+        help="parts that stay as they are; backbone: conv1 to conv5, with the statistics of their "
+        "BatchNorms; upsampling: the transposed convolutions",
+    )
+    add(
+        "--freeze-bn",
+        action="store_true",
+        help="keep every BatchNorm as it is: weights, and statistics, which then normalise",
     )
 
     group = parser.add_argument_group("training")
@@ -208,27 +255,6 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="none|auto|FILE",
         help="weights of the classes in the loss: none, auto (median frequency balancing, from the "
         "pixel counts beside the data), or a JSON file with one for every class (default: none)",
-    )
-    add("--pretrained", type=Path, help="checkpoint to start from, as far as names and shapes fit")
-    add(
-        "--freeze",
-        nargs="+",
-        choices=FREEZABLE,
-        default=[],
-        help="parts that stay as they are; backbone: conv1 to conv5, with the statistics of their "
-        "BatchNorms",
-    )
-    add(
-        "--freeze-bn",
-        action="store_true",
-        help="keep every BatchNorm as it is: weights, and statistics, which then normalise",
-    )
-    add(
-        "--upsample-init",
-        choices=("xavier_uniform", "bilinear"),
-        default="xavier_uniform",
-        help="how the transposed convolutions start: as in the tutorial's code, or the paper "
-        "(default: %(default)s)",
     )
     add("--seed", type=int, default=1, help="of weights, order and crops (default: %(default)s)")
 
@@ -359,7 +385,7 @@ def _resumed(parser, given: dict) -> Config:
             raise InputError(
                 f"{_flag(name)} {value} is not the run's ({arguments[name]}) and cannot change "
                 f"within it; start another run, from its weights if you like: --pretrained "
-                f"{folder / 'FCN8s-best.ckpt'} --output NEW"
+                f"{RunFolder(folder, arguments['arch']).best} --output NEW"
             )
     if "epochs" in given:
         arguments["steps"] = None

@@ -9,9 +9,8 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from . import files
+from . import files, model
 from .errors import InputError
-from .model import FCN8s
 
 __all__ = [
     "LoadReport",
@@ -260,29 +259,48 @@ def set_value(parameters, name: str, value: float) -> None:
             parameter.set_data(ms.Tensor(np.full(parameter.shape, value), parameter.dtype))
 
 
-def load_network(path) -> FCN8s:
-    """Builds the FCN-8s that a checkpoint belongs to, of whatever widths and class count.
+def load_network(path):
+    """Builds the network that a checkpoint belongs to: its architecture, depths, widths, classes.
 
     Args:
-        path: checkpoint of an `FCN8s`.
+        path: checkpoint of an `FCN32s`, `FCN16s` or `FCN8s`.
 
     Returns:
         The network with the checkpoint's weights, in evaluation mode.
 
     Raises:
-        InputError: the file is missing, damaged, or no FCN-8s.
+        InputError: the file is missing, damaged, or of another network.
     """
     parameters = read(path)
-    try:
-        n_class = parameters["score_fr.weight"].shape[0]
-        widths = tuple(parameters[f"conv{stage}.0.weight"].shape[0] for stage in range(1, 6))
-        fc_width = parameters["conv6.0.weight"].shape[0]
-    except KeyError as error:
+    path = Path(path).absolute()
+    arch = next((arch for arch in _LAST_LAYER if _LAST_LAYER[arch] in parameters), None)
+    if arch is None:
         raise InputError(
-            f"checkpoint {Path(path).absolute()} is no FCN-8s: parameter {error} is missing"
-        ) from error
-    network = FCN8s(n_class, widths=widths, fc_width=fc_width)
+            f"checkpoint {path} is no FCN: parameter 'upscore8.weight' is missing (of FCN-16s "
+            "'upscore16.weight', of FCN-32s 'upscore32.weight')"
+        )
+    try:
+        network = model.ARCHITECTURES[arch](
+            parameters["score_fr.weight"].shape[0],
+            depths=[_depth(parameters, f"conv{stage}") for stage in range(1, 6)],
+            widths=[parameters[f"conv{stage}.0.weight"].shape[0] for stage in range(1, 6)],
+            fc_width=parameters["conv6.0.weight"].shape[0],
+        )
+    except KeyError as error:
+        raise InputError(f"checkpoint {path} is no FCN: parameter {error} is missing") from error
     report = load_into(network, parameters)
     if report.missing or report.dropped:
-        raise InputError(f"checkpoint {Path(path).absolute()} is no complete FCN-8s: {report}")
+        raise InputError(f"checkpoint {path} is incomplete: {report}")
     return network.set_train(False)
+
+
+_LAST_LAYER = {
+    "fcn8s": "upscore8.weight",
+    "fcn16s": "upscore16.weight",
+    "fcn32s": "upscore32.weight",
+}
+
+
+def _depth(parameters, stage: str) -> int:
+    """Number of convolutions of a stage: every third layer is one, after it BatchNorm and ReLU."""
+    return sum(len(p.shape) == 4 for name, p in parameters.items() if name.startswith(f"{stage}."))

@@ -2,7 +2,7 @@
 
 from mindspore import nn
 
-__all__ = ["freeze_backbone", "freeze_batch_norm"]
+__all__ = ["freeze_backbone", "freeze_batch_norm", "freeze_upsampling"]
 
 _BACKBONE = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
@@ -27,7 +27,7 @@ def freeze_batch_norm(network) -> list[str]:
 
 
 def freeze_backbone(network) -> list[str]:
-    """Keeps conv1…conv5 of an `FCN8s`, with the statistics of their BatchNorms.
+    """Keeps conv1…conv5 of an FCN, with the statistics of their BatchNorms.
 
     Returns:
         Names of the parameters that had a gradient before.
@@ -36,6 +36,22 @@ def freeze_backbone(network) -> list[str]:
     for name in _BACKBONE:
         stage = getattr(network, name)
         frozen += freeze_batch_norm(stage) + _without_gradient(stage)
+    return frozen
+
+
+def freeze_upsampling(network) -> list[str]:
+    """Keeps the transposed convolutions of an FCN.
+
+    Initialised as bilinear, they are the fixed interpolation of section 4.3 of the paper,
+    https://arxiv.org/abs/1411.4038.
+
+    Returns:
+        Names of the parameters that had a gradient before.
+    """
+    frozen = []
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, nn.Conv2dTranspose):
+            frozen += _without_gradient(cell)
     return frozen
 
 

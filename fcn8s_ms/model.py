@@ -1,8 +1,9 @@
-"""FCN-8s on a VGG-16 backbone with BatchNorm.
+"""FCN-32s, FCN-16s and FCN-8s on a VGG backbone with BatchNorm.
 
 Long, Shelhamer, Darrell: "Fully Convolutional Networks for Semantic Segmentation",
-https://arxiv.org/abs/1411.4038. Parameter names, order and shapes are those of MindSpore's
-FCN-8s tutorial, so its published checkpoints load by name.
+https://arxiv.org/abs/1411.4038. Parameter names, order and shapes of FCN-8s are those of
+MindSpore's FCN-8s tutorial, so its published checkpoints load by name; what the three share has
+the same names in all of them.
 """
 
 import mindspore as ms
@@ -11,14 +12,21 @@ from mindspore import Tensor, nn
 
 from .cpu import CpuConv2d, CpuMaxPool2d, CpuStage, MatMulConv2d
 
-__all__ = ["FCN8s", "STRIDE", "bilinear_kernel"]
+__all__ = ["ARCHITECTURES", "BACKBONES", "FCN16s", "FCN32s", "FCN8s", "STRIDE", "bilinear_kernel"]
 
 STRIDE = 32
 """Pixels of input for one cell of the deepest feature map: sides must be multiples of it."""
 
-VGG16_DEPTHS = (2, 2, 3, 3, 3)
-VGG16_WIDTHS = (64, 128, 256, 512, 512)
+BACKBONES = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+"""Convolutions in each of conv1…conv5. Source: https://arxiv.org/abs/1409.1556, table 1."""
+
+VGG_WIDTHS = (64, 128, 256, 512, 512)
 FC_WIDTH = 4096
+
+INITIALISATIONS = {
+    "upsample_init": ("xavier_uniform", "bilinear"),
+    "skip_init": ("xavier_uniform", "zeros"),
+}
 
 
 def bilinear_kernel(channels: int, kernel_size: int) -> np.ndarray:
@@ -78,7 +86,7 @@ def _stage(in_channels, out_channels, depth):
     return stage_class(layers)
 
 
-def _score(in_channels, n_class):
+def _score(in_channels, n_class, weight_init="xavier_uniform"):
     return nn.Conv2d(
         in_channels=in_channels,
         out_channels=n_class,
@@ -86,7 +94,7 @@ def _score(in_channels, n_class):
         stride=1,
         pad_mode="same",
         has_bias=False,
-        weight_init="xavier_uniform",
+        weight_init=weight_init,
     )
 
 
@@ -107,15 +115,120 @@ def _upscore(n_class, stride, upsample_init):
     )
 
 
-class FCN8s(nn.Cell):
+class _FCN(nn.Cell):
+    """What the three have in common: the backbone, and the scores of its last layer."""
+
+    def __init__(self, n_class, depths, widths, fc_width, upsample_init, skip_init):
+        super().__init__()
+        if n_class < 2:
+            raise ValueError(f"n_class is {n_class}; segmentation needs at least 2 classes")
+        for name, values in (("widths", widths), ("depths", depths)):
+            if len(values) != 5:
+                raise ValueError(
+                    f"{name} has {len(values)} values; give one for each of conv1…conv5"
+                )
+        for name, value in (("upsample_init", upsample_init), ("skip_init", skip_init)):
+            if value not in INITIALISATIONS[name]:
+                choices = " or ".join(repr(choice) for choice in INITIALISATIONS[name])
+                raise ValueError(f"{name} is {value!r}; choose {choices}")
+        self.n_class = n_class
+
+        self.conv1 = _stage(3, widths[0], depths[0])  # 1/2
+        self.conv2 = _stage(widths[0], widths[1], depths[1])  # 1/4
+        self.conv3 = _stage(widths[1], widths[2], depths[2])  # 1/8
+        self.conv4 = _stage(widths[2], widths[3], depths[3])  # 1/16
+        self.conv5 = _stage(widths[3], widths[4], depths[4])  # 1/32
+        self.conv6 = nn.SequentialCell(_conv_bn_relu(widths[4], fc_width, kernel_size=7))
+        self.conv7 = nn.SequentialCell(_conv_bn_relu(fc_width, fc_width, kernel_size=1))
+        self.score_fr = _score(fc_width, n_class)
+
+    def to_pool3(self, x):
+        height, width = x.shape[2], x.shape[3]
+        if height % STRIDE != 0 or width % STRIDE != 0:
+            raise ValueError(
+                f"input of height {height} and width {width}: both must be multiples of 32; "
+                "pad the image with fcn8s_ms.transforms.pad_to_multiple and crop the logits back"
+            )
+        pool1 = self.conv1(x)  # 1/2
+        pool2 = self.conv2(pool1)  # 1/4
+        return self.conv3(pool2)  # 1/8
+
+    def to_conv7(self, pool4):
+        pool5 = self.conv5(pool4)  # 1/32
+        return self.conv7(self.conv6(pool5))  # 1/32
+
+
+class FCN32s(_FCN):
+    """FCN-32s: class scores from conv7 (1/32) alone.
+
+    Arguments, inputs, outputs and errors as `FCN8s`; without a skip, `skip_init` has no effect.
+
+    Source: https://arxiv.org/abs/1411.4038, figure 3.
+    """
+
+    def __init__(
+        self,
+        n_class: int,
+        *,
+        depths=BACKBONES["vgg16"],
+        widths=VGG_WIDTHS,
+        fc_width: int = FC_WIDTH,
+        upsample_init: str = "xavier_uniform",
+        skip_init: str = "xavier_uniform",
+    ):
+        super().__init__(n_class, depths, widths, fc_width, upsample_init, skip_init)
+        self.upscore32 = _upscore(n_class, 32, upsample_init)  # 1/32 -> 1
+
+    def construct(self, x):
+        pool3 = self.to_pool3(x)  # 1/8
+        pool4 = self.conv4(pool3)  # 1/16
+        conv7 = self.to_conv7(pool4)  # 1/32
+        return self.upscore32(self.score_fr(conv7))
+
+
+class FCN16s(_FCN):
+    """FCN-16s: class scores from pool4 (1/16) and conv7 (1/32), added up.
+
+    Arguments, inputs, outputs and errors as `FCN8s`.
+
+    Source: https://arxiv.org/abs/1411.4038, figure 3.
+    """
+
+    def __init__(
+        self,
+        n_class: int,
+        *,
+        depths=BACKBONES["vgg16"],
+        widths=VGG_WIDTHS,
+        fc_width: int = FC_WIDTH,
+        upsample_init: str = "xavier_uniform",
+        skip_init: str = "xavier_uniform",
+    ):
+        super().__init__(n_class, depths, widths, fc_width, upsample_init, skip_init)
+        self.upscore2 = _upscore(n_class, 2, upsample_init)  # 1/32 -> 1/16
+        self.score_pool4 = _score(widths[3], n_class, skip_init)
+        self.upscore16 = _upscore(n_class, 16, upsample_init)  # 1/16 -> 1
+
+    def construct(self, x):
+        pool3 = self.to_pool3(x)  # 1/8
+        pool4 = self.conv4(pool3)  # 1/16
+        conv7 = self.to_conv7(pool4)  # 1/32
+        fused = self.upscore2(self.score_fr(conv7))  # 1/16
+        return self.upscore16(fused + self.score_pool4(pool4))
+
+
+class FCN8s(_FCN):
     """FCN-8s: class scores from pool3 (1/8), pool4 (1/16) and conv7 (1/32), added up.
 
     Args:
         n_class: number of classes.
+        depths: convolutions in each of conv1…conv5; `BACKBONES` has VGG-16's and VGG-19's.
         widths: channels of conv1…conv5.
         fc_width: channels of conv6 and conv7.
         upsample_init: `'xavier_uniform'` (the tutorial's code) or `'bilinear'` (the paper) for the
-            three transposed convolutions.
+            transposed convolutions.
+        skip_init: `'xavier_uniform'` (the tutorial's code) or `'zeros'` (the paper, where a network
+            starts from the weights of the one with a skip less) for the scores of pool3 and pool4.
 
     Inputs:
         x: float32 Tensor (N, 3, H, W), normalised BGR. H and W are multiples of 32;
@@ -127,58 +240,35 @@ class FCN8s(nn.Cell):
     Raises:
         ValueError: an argument is out of range, or H or W is not a multiple of 32.
 
-    Source: https://arxiv.org/abs/1411.4038, figure 3. The backbone is VGG-16 with BatchNorm; conv6
-    and conv7 are its fully connected layers as convolutions.
+    Source: https://arxiv.org/abs/1411.4038, figure 3. The backbone is VGG with BatchNorm; conv6 and
+    conv7 are its fully connected layers as convolutions.
     """
 
     def __init__(
         self,
         n_class: int,
         *,
-        widths=VGG16_WIDTHS,
+        depths=BACKBONES["vgg16"],
+        widths=VGG_WIDTHS,
         fc_width: int = FC_WIDTH,
         upsample_init: str = "xavier_uniform",
+        skip_init: str = "xavier_uniform",
     ):
-        super().__init__()
-        if n_class < 2:
-            raise ValueError(f"n_class is {n_class}; segmentation needs at least 2 classes")
-        if len(widths) != len(VGG16_DEPTHS):
-            raise ValueError(f"widths has {len(widths)} values; give one for each of conv1…conv5")
-        if upsample_init not in ("xavier_uniform", "bilinear"):
-            raise ValueError(
-                f"upsample_init is {upsample_init!r}; choose 'xavier_uniform' or 'bilinear'"
-            )
-        self.n_class = n_class
-
-        self.conv1 = _stage(3, widths[0], VGG16_DEPTHS[0])  # 1/2
-        self.conv2 = _stage(widths[0], widths[1], VGG16_DEPTHS[1])  # 1/4
-        self.conv3 = _stage(widths[1], widths[2], VGG16_DEPTHS[2])  # 1/8
-        self.conv4 = _stage(widths[2], widths[3], VGG16_DEPTHS[3])  # 1/16
-        self.conv5 = _stage(widths[3], widths[4], VGG16_DEPTHS[4])  # 1/32
-        self.conv6 = nn.SequentialCell(_conv_bn_relu(widths[4], fc_width, kernel_size=7))
-        self.conv7 = nn.SequentialCell(_conv_bn_relu(fc_width, fc_width, kernel_size=1))
-
-        self.score_fr = _score(fc_width, n_class)  # 1/32
+        super().__init__(n_class, depths, widths, fc_width, upsample_init, skip_init)
         self.upscore2 = _upscore(n_class, 2, upsample_init)  # 1/32 -> 1/16
-        self.score_pool4 = _score(widths[3], n_class)
+        self.score_pool4 = _score(widths[3], n_class, skip_init)
         self.upscore_pool4 = _upscore(n_class, 2, upsample_init)  # 1/16 -> 1/8
-        self.score_pool3 = _score(widths[2], n_class)
+        self.score_pool3 = _score(widths[2], n_class, skip_init)
         self.upscore8 = _upscore(n_class, 8, upsample_init)  # 1/8 -> 1
 
     def construct(self, x):
-        height, width = x.shape[2], x.shape[3]
-        if height % STRIDE != 0 or width % STRIDE != 0:
-            raise ValueError(
-                f"input of height {height} and width {width}: both must be multiples of 32; "
-                "pad the image with fcn8s_ms.transforms.pad_to_multiple and crop the logits back"
-            )
-        pool1 = self.conv1(x)  # 1/2
-        pool2 = self.conv2(pool1)  # 1/4
-        pool3 = self.conv3(pool2)  # 1/8
+        pool3 = self.to_pool3(x)  # 1/8
         pool4 = self.conv4(pool3)  # 1/16
-        pool5 = self.conv5(pool4)  # 1/32
-        conv7 = self.conv7(self.conv6(pool5))  # 1/32
-
+        conv7 = self.to_conv7(pool4)  # 1/32
         fused = self.upscore2(self.score_fr(conv7))  # 1/16
         fused = self.upscore_pool4(fused + self.score_pool4(pool4))  # 1/8
-        return self.upscore8(fused + self.score_pool3(pool3))  # 1
+        return self.upscore8(fused + self.score_pool3(pool3))
+
+
+ARCHITECTURES = {"fcn32s": FCN32s, "fcn16s": FCN16s, "fcn8s": FCN8s}
+"""The three by the names of the programs' `--arch`."""

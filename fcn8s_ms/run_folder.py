@@ -16,7 +16,6 @@ __all__ = ["Progress", "RunFolder"]
 logger = logging.getLogger(__name__)
 
 _UNFINISHED = ".*.unfinished*"
-_CHECKPOINT = re.compile(r"FCN8s-(\d+)_(\d+)\.ckpt")
 
 
 class RunFolder:
@@ -35,15 +34,20 @@ class RunFolder:
 
     Use `create` for a new run and `open` for one to go on with. Either holds the folder against a
     second training in it for as long as this process lives.
+
+    Args:
+        path: the folder.
+        arch: architecture as of `--arch`, such as 'fcn8s'; the checkpoints are named after it.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, arch: str = "fcn8s"):
         self.path = Path(path)
+        self._name = "FCN" + arch.removeprefix("fcn")
         self.arguments = self.path / "arguments.json"
         self.log = self.path / "log.jsonl"
         self.validations = self.path / "validations.jsonl"
-        self.last = self.path / "FCN8s-last.ckpt"
-        self.best = self.path / "FCN8s-best.ckpt"
+        self.last = self.path / f"{self._name}-last.ckpt"
+        self.best = self.path / f"{self._name}-best.ckpt"
         self.curves = self.path / "curves.png"
         self.predictions = self.path / "predictions.png"
         self.metrics = self.path / "metrics.json"
@@ -51,13 +55,13 @@ class RunFolder:
         self._lock = None
 
     @classmethod
-    def create(cls, path) -> "RunFolder":
-        """Makes a new folder.
+    def create(cls, path, arch: str = "fcn8s") -> "RunFolder":
+        """Makes a new folder; arguments as of the class.
 
         Raises:
             InputError: it exists and is not empty, or it cannot be made.
         """
-        folder = cls(path)
+        folder = cls(path, arch)
         path = folder.path
         if path.exists() and (not path.is_dir() or folder._files()):
             hint = (
@@ -86,8 +90,7 @@ class RunFolder:
         Raises:
             InputError: it is no folder of a run, or another process trains in it.
         """
-        folder = cls(path)
-        folder.read_arguments()
+        folder = cls(path, cls(path).read_arguments().get("arch", "fcn8s"))
         folder._hold()
         for leftover in folder.path.glob(_UNFINISHED):
             leftover.unlink()
@@ -133,13 +136,13 @@ class RunFolder:
 
     def weights(self, epoch: int, step: int) -> Path:
         """Name of the checkpoint of a step."""
-        return self.path / f"FCN8s-{epoch}_{step}.ckpt"
+        return self.path / f"{self._name}-{epoch}_{step}.ckpt"
 
     def all_weights(self) -> list[Path]:
         """The checkpoints of steps, the newest last."""
         found = {}
         for path in self.path.iterdir():
-            if match := _CHECKPOINT.fullmatch(path.name):
+            if match := re.fullmatch(rf"{self._name}-(\d+)_(\d+)\.ckpt", path.name):
                 found[int(match[2])] = path
         return [found[step] for step in sorted(found)]
 
@@ -154,7 +157,7 @@ class RunFolder:
         """Removes the oldest checkpoints of steps until `keep` are left."""
         for path in self.all_weights()[:-keep]:
             path.unlink()
-        for path in self.path.glob("FCN8s-*.ckpt.json"):
+        for path in self.path.glob(f"{self._name}-*.ckpt.json"):
             if not path.with_suffix("").is_file():
                 path.unlink()
 

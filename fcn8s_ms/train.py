@@ -1,4 +1,4 @@
-"""Trains FCN-8s: `python -m fcn8s_ms.train --help`.
+"""Trains an FCN: `python -m fcn8s_ms.train --help`.
 
 Defaults are the tutorial's, but the learning rate really follows its cosine, one value a step.
 """
@@ -171,18 +171,25 @@ def _build_network(config: Config, num_classes: int, is_restored: bool):
     pretrained = None if is_restored else config.pretrained
     parameters = None if pretrained is None else checkpoint.read(pretrained)
     ms.set_seed(config.seed)
-    network = model.FCN8s(num_classes, upsample_init=config.upsample_init)
+    network = model.ARCHITECTURES[config.arch](
+        num_classes,
+        depths=model.BACKBONES[config.backbone],
+        upsample_init=config.upsample_init,
+        skip_init=config.skip_init,
+    )
     if parameters is not None:
         report = checkpoint.load_into(network, parameters)
         if not report.loaded:
             raise InputError(
                 f"--pretrained {pretrained} has no parameter of this network; is it an "
-                "FCN-8s or VGG-16 checkpoint under FCN-8s names?"
+                "checkpoint of an FCN, or of VGG under its names?"
             )
         print(f"{pretrained}: {report}")
     frozen = []
     if "backbone" in config.freeze:
         frozen += freeze.freeze_backbone(network)
+    if "upsampling" in config.freeze:
+        frozen += freeze.freeze_upsampling(network)
     if config.freeze_bn:
         frozen += freeze.freeze_batch_norm(network)
     if frozen:
@@ -453,7 +460,7 @@ def train(config: Config) -> dict:
     network = _build_network(config, len(data.classes), progress.parameters is not None)
     predictor = Predictor(network)
     if folder is None:
-        folder = RunFolder.create(config.output or _default_folder())
+        folder = RunFolder.create(config.output or _default_folder(), config.arch)
     try:
         with _full_disk_reported(folder):
             recorder = _fit(config, target, network, predictor, data, folder, progress)

@@ -1,5 +1,6 @@
 """A small VOC folder and its records, and a network that is quick to run."""
 
+import functools
 import importlib.util
 import os
 from pathlib import Path
@@ -25,12 +26,15 @@ def _configured():
 
 @pytest.fixture
 def tiny_network(monkeypatch):
-    """Makes the entry points build a network of a few thousand parameters."""
-    import functools
+    """Makes the entry points build networks of a few thousand parameters."""
+    use_tiny_networks(monkeypatch)
 
+
+def use_tiny_networks(patch):
     from fcn8s_ms import model
 
-    monkeypatch.setattr(model, "FCN8s", functools.partial(model.FCN8s, **TINY))
+    for arch, network_class in model.ARCHITECTURES.items():
+        patch.setitem(model.ARCHITECTURES, arch, functools.partial(network_class, **TINY))
 
 
 def write_mask(path, ids):

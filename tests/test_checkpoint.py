@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
-from fcn8s_ms import checkpoint
+from fcn8s_ms import checkpoint, model
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.model import FCN8s
 
@@ -305,10 +305,23 @@ def test_missing_file(tmp_path):
         checkpoint.load_network(tmp_path / "none.ckpt")
 
 
+@pytest.mark.parametrize("arch", model.ARCHITECTURES)
+@pytest.mark.parametrize("backbone", model.BACKBONES)
+def test_network_is_built_from_the_names(tmp_path, arch, backbone):
+    network = model.ARCHITECTURES[arch](4, depths=model.BACKBONES[backbone], **TINY)
+    checkpoint.save(network, tmp_path / "one.ckpt", {})
+    loaded = checkpoint.load_network(tmp_path / "one.ckpt")
+    assert type(loaded) is type(network) and loaded.n_class == 4 and not loaded.training
+    expected = {name: value.asnumpy() for name, value in network.parameters_dict().items()}
+    found = {name: value.asnumpy() for name, value in loaded.parameters_dict().items()}
+    assert list(found) == list(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
 def test_another_networks_checkpoint(tmp_path):
     path = tmp_path / "other.ckpt"
     checkpoint.save(nn.Dense(2, 3), path, {})
-    with pytest.raises(InputError, match="is no FCN-8s: parameter 'score_fr.weight' is missing"):
+    with pytest.raises(InputError, match="is no FCN: parameter 'upscore8.weight' is missing"):
         checkpoint.load_network(path)
 
 

@@ -52,6 +52,13 @@ def test_batch_norms_stay_as_they_are_and_normalise_with_their_statistics():
     assert np.array_equal(training, network.set_train(False)(images).asnumpy())
 
 
+def test_upsampling_stays_as_it_is():
+    network = FCN8s(5, upsample_init="bilinear", **TINY)
+    frozen = freeze.freeze_upsampling(network)
+    assert frozen == ["upscore2.weight", "upscore_pool4.weight", "upscore8.weight"]
+    assert changed_by_training(network) == names(network, "") - set(frozen)
+
+
 def test_both():
     network = FCN8s(5, **TINY)
     assert len(freeze.freeze_backbone(network) + freeze.freeze_batch_norm(network)) == 39 + 4

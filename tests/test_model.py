@@ -12,7 +12,7 @@ import pytest
 from mindspore import Tensor, nn
 
 from fcn8s_ms.cpu import CpuConv2d, CpuStage, MatMulConv2d
-from fcn8s_ms.model import FCN8s, bilinear_kernel
+from fcn8s_ms.model import ARCHITECTURES, BACKBONES, FCN8s, FCN16s, FCN32s, bilinear_kernel
 
 from .conftest import TINY, clean_environment
 
@@ -176,10 +176,96 @@ def test_cpu_stages_equal_plain_layers(frozen, mode, monkeypatch):
         assert difference <= 1e-4 * np.abs(expected).max(), name
 
 
-@pytest.mark.parametrize("stride", [2, 8])
+def upsampled(x, weight, stride):
+    """Transposed convolution of (N, C, H, W) by its definition, a pixel of input at a time."""
+    side = weight.shape[2]
+    n, _, height, width = x.shape
+    out = np.zeros((n, weight.shape[1], height * stride + stride, width * stride + stride))
+    for row in range(height):
+        for column in range(width):
+            part = np.einsum("nc,cdkl->ndkl", x[:, :, row, column], weight)
+            top, left = row * stride, column * stride
+            out[:, :, top : top + side, left : left + side] += part
+    return out[:, :, stride // 2 : -(stride // 2), stride // 2 : -(stride // 2)]
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_heads_by_their_definition(arch):
+    """Scores of the fused maps, from the largest stride to the smallest, in numpy."""
+    network = ARCHITECTURES[arch](3, **TINY).set_train(False)
+    fill(network)
+    x = Tensor(np.random.RandomState(0).standard_normal((2, 3, 64, 96)).astype(np.float32))
+    pool3 = network.to_pool3(x)
+    pool4 = network.conv4(pool3)
+    features = (pool3, pool4, network.to_conv7(pool4))
+    pool3, pool4, conv7 = (feature.asnumpy() for feature in features)
+    assert (pool3.shape[2:], pool4.shape[2:], conv7.shape[2:]) == ((8, 12), (4, 6), (2, 3))
+    weights = {name: value.asnumpy() for name, value in network.parameters_dict().items()}
+
+    def score(feature, name):
+        return np.einsum("nchw,dc->ndhw", feature, weights[f"{name}.weight"][:, :, 0, 0])
+
+    def up(scores, name, stride):
+        return upsampled(scores, weights[f"{name}.weight"], stride)
+
+    deepest = score(conv7, "score_fr")
+    if arch == "fcn32s":
+        expected = up(deepest, "upscore32", 32)
+    elif arch == "fcn16s":
+        expected = up(up(deepest, "upscore2", 2) + score(pool4, "score_pool4"), "upscore16", 16)
+    else:
+        fused = up(deepest, "upscore2", 2) + score(pool4, "score_pool4")
+        fused = up(fused, "upscore_pool4", 2) + score(pool3, "score_pool3")
+        expected = up(fused, "upscore8", 8)
+    found = network(x).asnumpy()
+    assert found.shape == (2, 3, 64, 96)
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_family_shares_names_and_shapes():
+    shapes = {
+        arch: {
+            name: value.shape for name, value in network_class(3, **TINY).parameters_dict().items()
+        }
+        for arch, network_class in ARCHITECTURES.items()
+    }
+    own = {"fcn32s": {"upscore32.weight"}, "fcn16s": {"upscore16.weight"}}
+    for arch, expected in own.items():
+        assert set(shapes[arch]) - set(shapes["fcn8s"]) == expected
+        shared = set(shapes[arch]) & set(shapes["fcn8s"])
+        assert {shapes[arch][name] == shapes["fcn8s"][name] for name in shared} == {True}
+    assert set(shapes["fcn16s"]) - set(shapes["fcn32s"]) == {
+        "score_pool4.weight",
+        "upscore2.weight",
+        "upscore16.weight",
+    }
+
+
+def test_vgg19_has_sixteen_convolutions():
+    network = FCN8s(3, depths=BACKBONES["vgg19"], **TINY)
+    names = [name for name in network.parameters_dict() if name.endswith(".weight")]
+    backbone = [
+        name for name in names if name.startswith(("conv1", "conv2", "conv3", "conv4", "conv5"))
+    ]
+    assert len(backbone) == 16 and "conv5.9.weight" in backbone
+    x = Tensor(np.zeros((1, 3, 32, 64), np.float32))
+    assert network.set_train(False)(x).shape == (1, 3, 32, 64)
+
+
+def test_skips_that_start_as_zeros_change_nothing():
+    x = Tensor(np.random.RandomState(0).standard_normal((1, 3, 64, 64)).astype(np.float32))
+    network = FCN16s(3, skip_init="zeros", **TINY).set_train(False)
+    before = network(x).asnumpy()
+    conv7 = network.to_conv7(network.conv4(network.to_pool3(x)))
+    alone = network.upscore16(network.upscore2(network.score_fr(conv7))).asnumpy()
+    assert before.any() and np.array_equal(before, alone)
+
+
+@pytest.mark.parametrize("stride", [2, 8, 16, 32])
 def test_bilinear_initialisation_interpolates(stride):
-    network = FCN8s(3, upsample_init="bilinear", **TINY)
-    layer = network.upscore8 if stride == 8 else network.upscore2
+    network_class = {16: FCN16s, 32: FCN32s}.get(stride, FCN8s)
+    network = network_class(3, upsample_init="bilinear", **TINY)
+    layer = getattr(network, f"upscore{stride}")
     picture = np.random.RandomState(1).rand(10, 12).astype(np.float32)
     x = np.stack([picture, 2 * picture, -picture])[np.newaxis]
     found = layer(Tensor(x)).asnumpy()[0]
@@ -214,6 +300,8 @@ def test_side_that_is_no_multiple_of_32(mode):
     [
         ({"n_class": 1}, "at least 2 classes"),
         ({"n_class": 3, "widths": (4, 4)}, "each of conv1…conv5"),
+        ({"n_class": 3, "depths": (1, 1)}, "each of conv1…conv5"),
+        ({"n_class": 3, "skip_init": "ones"}, "choose 'xavier_uniform' or 'zeros'"),
         ({"n_class": 3, "upsample_init": "nearest"}, "choose 'xavier_uniform' or 'bilinear'"),
     ],
 )

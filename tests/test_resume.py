@@ -12,6 +12,7 @@ import pytest
 
 from fcn8s_ms import build, checkpoint, device, sources, train
 
+from .conftest import use_tiny_networks
 from .test_train import arguments, error_of, losses
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
@@ -70,15 +71,9 @@ def interrupted(given, status=143):
 
 @pytest.fixture(scope="module")
 def reference(record, tmp_path_factory):
-    import functools
-
-    from fcn8s_ms import model
-
-    from .conftest import TINY
-
     output = tmp_path_factory.mktemp("reference") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model, "FCN8s", functools.partial(model.FCN8s, **TINY))
+        use_tiny_networks(patch)
         train.main(arguments(record, output, "--val-data", str(record), *LENGTH))
     return output
 

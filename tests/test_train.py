@@ -18,6 +18,7 @@ from fcn8s_ms import (
     device,
     eval,
     fetch,
+    model,
     predict,
     sources,
     train,
@@ -27,7 +28,7 @@ from fcn8s_ms import (
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.model import FCN8s
 
-from .conftest import SIZES, TINY, draw_pair
+from .conftest import SIZES, TINY, draw_pair, use_tiny_networks
 from .test_fetch import Server, archive
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
@@ -45,13 +46,9 @@ def losses(run):
 @pytest.fixture(scope="module")
 def run(record, tmp_path_factory):
     """A finished run of two epochs of two steps, with validation."""
-    import functools
-
-    from fcn8s_ms import model
-
     output = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model, "FCN8s", functools.partial(model.FCN8s, **TINY))
+        use_tiny_networks(patch)
         train.main(arguments(record, output, "--val-data", str(record), "--epochs", "2"))
     return output
 
@@ -326,6 +323,35 @@ def test_pretrained_weights_are_used_and_reported(run, record, tmp_path, capsys)
     after = checkpoint.read(tmp_path / "run" / "FCN8s-1_2.ckpt")
     assert np.allclose(after["conv6.0.weight"].asnumpy(), before["conv6.0.weight"].asnumpy())
     assert after["score_fr.weight"].shape[0] == 30
+
+
+@pytest.mark.usefixtures("tiny_network")
+def test_a_network_goes_on_from_one_with_a_skip_less(record, tmp_path, capsys):
+    """The paper's staged training: 32s, then 16s from it, then 8s."""
+    new = {
+        "fcn32s": (),
+        "fcn16s": ("upscore2.weight", "score_pool4.weight", "upscore16.weight"),
+        "fcn8s": ("upscore_pool4.weight", "score_pool3.weight", "upscore8.weight"),
+    }
+    previous = []
+    for arch, names in new.items():
+        output = tmp_path / arch
+        stage = ["--arch", arch, "--upsample-init", "bilinear", "--skip-init", "zeros"]
+        still = ["--base-lr", "1e-12", "--min-lr", "0", "--freeze", "upsampling"]
+        train.main(arguments(record, output, "--val-data", str(record), *stage, *still, *previous))
+        printed = capsys.readouterr().out
+        if names:
+            assert f"3 missing ({', '.join(names)}); 1 unused (upscore" in printed
+        best = output / f"FCN{arch[3:]}-best.ckpt"
+        assert best.is_file() and (output / f"FCN{arch[3:]}-1_2.ckpt").is_file()
+        previous = ["--pretrained", str(best)]
+        network = checkpoint.load_network(best)
+        assert type(network) is getattr(model, f"FCN{arch[3:]}")
+        if names:
+            assert np.abs(network.score_pool4.weight.asnumpy()).max() < 1e-9
+    with pytest.raises(SystemExit):
+        train.main(["--resume", str(tmp_path / "fcn16s"), "--arch", "fcn8s"])
+    assert f"--pretrained {tmp_path / 'fcn16s' / 'FCN16s-best.ckpt'}" in capsys.readouterr().err
 
 
 def test_download_then_train(record, tmp_path, monkeypatch, capsys):
