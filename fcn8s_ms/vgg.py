@@ -160,8 +160,8 @@ def convert(arrays, *, with_fc: bool = True, preprocessing: str | None = None) -
         weight = _fully_connected(arrays, layer, source.channels_last, channels, side)
         if number == 7 and len(weight) != channels:
             raise InputError(
-                f"{layer.weight} has {len(weight)} outputs and {fc[0].weight} {channels}; conv6 and "
-                "conv7 have the same width: leave them with --without-fc"
+                f"{layer.weight} has {len(weight)} outputs and {fc[0].weight} {channels}; conv6 "
+                "and conv7 have the same width: leave them with --without-fc"
             )
         parameters.update(_renamed(f"conv{number}", 0, arrays, layer, weight))
         channels = len(weight)
@@ -380,8 +380,8 @@ def _fully_connected(arrays, layer: _Layer, channels_last, channels, side) -> np
     if not channels_last and weight.shape[1:] in ((inputs,), (channels, side, side)):
         return weight.reshape(-1, channels, side, side)
     raise InputError(
-        f"{layer.weight} has shape {weight.shape}; for conv6 and conv7 it takes the {inputs} inputs "
-        "of a network for 224x224 pixels: leave it with --without-fc"
+        f"{layer.weight} has shape {weight.shape}; for conv6 and conv7 it takes the {inputs} "
+        "inputs of a network for 224x224 pixels: leave it with --without-fc"
     )
 
 
