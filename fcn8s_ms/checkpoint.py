@@ -1,7 +1,6 @@
 """Checkpoints: saved completely or not at all, loaded by name and shape with a report."""
 
 import contextlib
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -60,14 +59,6 @@ def metadata_file(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _previous(path: Path) -> dict:
     """What the JSON says of an older file while a newer one is about to take its place."""
     if not path.exists():
@@ -109,7 +100,7 @@ def save(network, path, metadata: dict, state=()) -> None:
         except RuntimeError as error:
             raise OSError(None, str(error).splitlines()[0]) from error
         files.give_ordinary_permissions(unfinished)
-        metadata = {**metadata, "sha256": _sha256(unfinished)}
+        metadata = {**metadata, "sha256": files.sha256(unfinished)}
         files.write_json(metadata_file(path), {**metadata, **_previous(path)})
         files.replace(unfinished, path)
         files.write_json(metadata_file(path), metadata)
@@ -190,7 +181,7 @@ def _verified(path: Path) -> dict:
     previous = beside.pop("previous", None)
     if previous is None and "sha256" not in beside:
         return beside
-    digest = _sha256(path)
+    digest = files.sha256(path)
     for metadata in (beside, previous):
         if metadata is not None and metadata.get("sha256", digest) == digest:
             return metadata

@@ -1,5 +1,6 @@
 """Files: read with an error that names them, written whole or not at all, as strict JSON."""
 
+import hashlib
 import json
 import math
 import os
@@ -17,6 +18,7 @@ __all__ = [
     "read_json_lines",
     "read_text",
     "replace",
+    "sha256",
     "unfinished",
     "write_bytes",
     "write_json",
@@ -74,6 +76,19 @@ def read_json(path):
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{Path(path).absolute()} is no JSON ({error}); mend it") from error
+
+
+def sha256(path) -> str:
+    """Checksum of a file's content, in hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _strict(value):

@@ -15,6 +15,8 @@ __all__ = [
     "background",
     "comparison",
     "confusion_plot",
+    "comparison_curves",
+    "comparison_grid",
     "curves",
     "draw_legend",
     "overlay",
@@ -181,6 +183,20 @@ def prediction_grid(path, samples, classes, palette: np.ndarray, title: str = ""
     _grid(path, samples, ("image", "truth", "prediction"), classes, palette, title)
 
 
+def comparison_grid(path, rows, names, classes, palette: np.ndarray, title: str = "") -> None:
+    """Writes rows of image, truth and the predictions of several networks, with a legend.
+
+    Args:
+        path: PNG file to write.
+        rows: sequence of (image, truth, prediction, …): uint8 (H, W, 3) BGR, then uint8 (H, W).
+        names: of the networks, in the order of the predictions.
+        classes: class names.
+        palette: uint8 (256, 3), RGB.
+        title: above the grid.
+    """
+    _grid(path, rows, ("image", "truth", *names), classes, palette, title)
+
+
 def sample_grid(path, samples, classes, palette: np.ndarray, title: str = "") -> None:
     """Writes images with their labels beside them, and a legend of the classes that occur.
 
@@ -327,6 +343,43 @@ def confusion_plot(path, matrix: np.ndarray, classes, title: str = "") -> None:
     figure.savefig(path)
 
 
+def _smoothing(count: int) -> int:
+    """Steps over which a curve of so many is averaged."""
+    return max(count // 20, 1)
+
+
+def _running_mean(values, window: int) -> np.ndarray:
+    return np.convolve(values, np.ones(window) / window, mode="valid")
+
+
+def comparison_curves(path, runs) -> None:
+    """Writes loss, mean IoU and pixel accuracy of several trainings over their steps.
+
+    Args:
+        path: PNG file to write.
+        runs: name to (steps, validations), as `curves` takes them.
+    """
+    figure = _figure(13.5, 3.8, dpi=110)
+    axes = figure.subplots(1, 3)
+    for name, (steps, validations) in runs.items():
+        window = _smoothing(len(steps))
+        numbers = [step["step"] for step in steps][window - 1 :]
+        axes[0].plot(numbers, _running_mean([step["loss"] for step in steps], window), label=name)
+        points = [validation["step"] for validation in validations]
+        for axis, score in zip(axes[1:], ("mean IoU", "pixel accuracy")):
+            values = [validation[score] for validation in validations]
+            axis.plot(points, values, marker="o", label=name)
+    window = max(_smoothing(len(steps)) for steps, _ in runs.values())
+    loss = "training loss" + (f", mean of {window} steps" if window > 1 else "")
+    axes[0].set(title=loss, xlabel="step", ylabel="cross-entropy")
+    for axis, score in zip(axes[1:], ("mean IoU", "pixel accuracy")):
+        axis.set(title=f"validation: {score}", xlabel="step", ylim=(0, 1))
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    axes[0].legend(frameon=False)
+    figure.savefig(Path(path))
+
+
 def curves(path, steps, validations=()) -> None:
     """Writes loss and learning rate over the steps, and the validation scores if there are any.
 
@@ -341,9 +394,9 @@ def curves(path, steps, validations=()) -> None:
     numbers = [step["step"] for step in steps]
     losses = [step["loss"] for step in steps]
     axes[0].plot(numbers, losses, color="tab:blue", alpha=0.35, label="step")
-    window = max(len(losses) // 20, 1)
+    window = _smoothing(len(losses))
     if window > 1:
-        smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+        smooth = _running_mean(losses, window)
         axes[0].plot(numbers[window - 1 :], smooth, color="tab:blue", label=f"mean of {window}")
         axes[0].legend(frameon=False)
     axes[0].set(title="training loss", xlabel="step", ylabel="cross-entropy")

@@ -12,7 +12,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 LAYERS = [
     {"__init__"},
     {"errors", "voc", "cpu", "png"},
-    {"files", "transforms", "model", "folding", "confusion", "schedule", "device", "fetch"}
+    {"files", "transforms", "model", "folding", "confusion", "schedule", "device", "fetch", "vgg"}
     | {"optimizer", "accumulation", "freeze", "interruption", "tensorboard"},
     {"labelme", "loss", "visualize", "engine", "onnx_graph", "onnx_engine", "deployment"}
     | {"report", "pictures", "video"},
@@ -28,6 +28,7 @@ WITHOUT_MINDSPORE = {
     *("__init__", "errors", "files", "voc", "png", "transforms", "confusion", "schedule"),
     *("labelme", "sources", "convert", "sample", "visualize", "fetch", "interruption"),
     *("tensorboard", "inference", "report", "pictures", "video", "onnx_engine"),
+    *("tensorboard", "vgg"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
 LAZY = {

@@ -1,0 +1,249 @@
+"""Trains FCN-32s, FCN-16s and FCN-8s alike and shows what they learn: `python tools/compare.py`.
+
+Each is trained by the training program, in a process of its own, on the same data in the same
+order, with the same seed; on the drawn sample unless --data says otherwise. Flags that are not
+listed here go on to the training program, such as --epochs 20 --pretrained vgg16.ckpt --backbone
+vgg19 --freeze-bn.
+
+OUTPUT holds a folder for each run, curves.png (loss, mean IoU and pixel accuracy side by side),
+predictions.png (images, truth, and what each network sees), and comparison.json.
+"""
+
+import argparse
+import functools
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fcn8s_ms import arguments, device, files, sample
+from fcn8s_ms.errors import InputError, reported_by
+from fcn8s_ms.run_folder import RunFolder
+
+_PROGRAM = "python tools/compare.py"
+_NARROW = {"widths": (8, 16, 32, 32, 32), "fc_width": 64}
+_SCORES = ("mean IoU", "pixel accuracy", "mean pixel accuracy", "frequency weighted IoU")
+# The sample's preset, longer and with a validation an epoch, so that there are curves to see.
+_SAMPLE_FLAGS = {**sample.PRESET, "epochs": 6, "val_every": 1}
+# Of the training program, but decided here.
+_TAKEN = ("--sample", "--download", "--resume")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Command line of the comparison."""
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        usage="%(prog)s [options] [options of python -m fcn8s_ms.train]",
+        description=__doc__.split("\n\n", 1)[1],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, help="MindRecord file to train on (default: the drawn sample)")
+    add("--val-data", type=Path, help="MindRecord file to validate on; with --data")
+    add(
+        "--arch",
+        nargs="+",
+        choices=arguments.ARCHITECTURES,
+        default=list(arguments.ARCHITECTURES),
+        help="which to train, in which order (default: all three)",
+    )
+    add("--output", type=Path, help="folder for the results (default: runs/compare-<date-time>)")
+    add("--pictures", type=int, default=4, help="images to show (default: %(default)s)")
+    add("--narrow", action="store_true", help="networks of few channels, for a quick look")
+    return parser
+
+
+def _name(arch: str) -> str:
+    return arch.upper().replace("FCN", "FCN-").replace("S", "s")
+
+
+def _use_narrow_networks() -> None:
+    from fcn8s_ms import model
+
+    for arch, network_class in model.ARCHITECTURES.items():
+        model.ARCHITECTURES[arch] = functools.partial(network_class, **_NARROW)
+
+
+def _train(argv) -> None:
+    """A training, in the process that is started for it."""
+    from fcn8s_ms import train
+
+    if argv[0] == "--narrow":
+        _use_narrow_networks()
+        argv = argv[1:]
+    train.main(argv)
+
+
+def _draw_sample(folder: Path) -> None:
+    """Draws the sample and builds its records in the folder."""
+    from fcn8s_ms import build, sources
+
+    print(f"Drawing the sample into {folder} …", flush=True)
+    sample.write_sample(folder)
+    for split in ("train", "val"):
+        build.build_records(
+            sources.voc_pairs(folder, split),
+            folder / f"{split}.mindrecord",
+            classes=sample.CLASSES,
+            source=folder,
+            list_name=split,
+        )
+
+
+def _sample_preset(given) -> list[str]:
+    """The preset as flags; what is given on the command line comes after it and wins."""
+    flags = []
+    for name, value in _SAMPLE_FLAGS.items():
+        if name != "epochs" or "--steps" not in given:
+            flags += ["--" + name.replace("_", "-"), str(value)]
+    return flags
+
+
+def _run(arch: str, flags, narrow: bool) -> None:
+    """Trains in a process of its own: the memory of one network at a time.
+
+    Raises:
+        InputError: the training failed or was stopped.
+    """
+    command = [sys.executable, __file__, "--train", *(["--narrow"] if narrow else []), *flags]
+    process = subprocess.Popen(command)
+    # Ctrl-C reaches the training too, which saves before it ends.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        status = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if status:
+        raise InputError(f"the training of {_name(arch)} ended with status {status}; see above")
+
+
+def _result(folder: RunFolder) -> dict:
+    """Log and scores of a finished run."""
+    metrics = files.read_json(folder.metrics)
+    return {
+        "steps": files.read_json_lines(folder.log),
+        "validations": files.read_json_lines(folder.validations),
+        "metrics": metrics,
+    }
+
+
+def _predictions(folder: RunFolder, data_file, count: int) -> list:
+    from fcn8s_ms import checkpoint, evaluation
+    from fcn8s_ms.inference import Predictor
+
+    network = checkpoint.load_network(folder.best)
+    return evaluation.samples(Predictor(network), data_file, count)
+
+
+def table(results: dict) -> str:
+    """A line a network: last loss (mean of a tenth of the steps), scores of the best, seconds.
+
+    Args:
+        results: architecture to what `_result` gives.
+    """
+    lines = [f"{'':8} {'steps':>6} {'loss':>8}  " + "  ".join(_SCORES) + "  seconds"]
+    for arch, result in results.items():
+        losses = [step["loss"] for step in result["steps"]]
+        last = losses[-max(len(losses) // 10, 1) :]
+        best = result["metrics"]["best"]
+        scores = "  ".join(f"{best[score]:{len(score)}.4f}" for score in _SCORES)
+        lines.append(
+            f"{_name(arch):8} {len(losses):6} {sum(last) / len(last):8.4f}  {scores}  "
+            f"{result['metrics']['seconds']:7.0f}"
+        )
+    return "\n".join(lines)
+
+
+def compare(options, given) -> dict:
+    """Trains, and writes what the module says.
+
+    Args:
+        options: of `get_parser`.
+        given: flags for the training program.
+
+    Returns:
+        Architecture to dict of `steps`, `validations` and `metrics`, as the run left them.
+
+    Raises:
+        InputError: flags or data cannot be used, or a training failed.
+    """
+    for flag in _TAKEN:
+        if any(one == flag or one.startswith(flag + "=") for one in given):
+            raise InputError(f"{flag} is of a single training; leave it out")
+    if options.pictures < 1:
+        raise InputError(f"--pictures is {options.pictures}; it must be positive")
+    if (options.data is None) != (options.val_data is None):
+        raise InputError("--data and --val-data go together: the scores are those of --val-data")
+    output = options.output or Path("runs") / time.strftime("compare-%Y%m%d-%H%M%S")
+    if output.exists() and any(output.iterdir()):
+        raise InputError(f"{output.absolute()} exists and is not empty; choose another --output")
+
+    data, val_data = options.data, options.val_data
+    if options.data is None:
+        data, val_data = (output / "sample" / f"{split}.mindrecord" for split in ("train", "val"))
+        given = [*_sample_preset(given), *given]
+    given = ["--data", str(data), "--val-data", str(val_data), *given]
+    config = arguments.parse(given)  # a wrong flag ends it here
+    output.mkdir(parents=True, exist_ok=True)
+    if options.data is None:
+        _draw_sample(data.parent)
+
+    results = {}
+    for arch in options.arch:
+        print(f"\n{_name(arch)}", flush=True)
+        run = output / arch
+        _run(arch, [*given, "--arch", arch, "--output", str(run)], options.narrow)
+        results[arch] = _result(RunFolder(run, arch))
+    device.configure(config.device, device_id=config.device_id, mode=config.mode)
+    _show(output, results, val_data, options.pictures)
+    return results
+
+
+def _show(output: Path, results: dict, val_data: Path, pictures: int) -> None:
+    """Draws and prints what came of the runs."""
+    from fcn8s_ms import evaluation, records, visualize
+
+    names = [_name(arch) for arch in results]
+    runs = {
+        _name(arch): (result["steps"], result["validations"]) for arch, result in results.items()
+    }
+    visualize.comparison_curves(output / "curves.png", runs)
+    rows = []
+    for arch in results:
+        shown = _predictions(RunFolder(output / arch, arch), val_data, pictures)
+        rows = [
+            [*row, prediction]
+            for row, (_, _, prediction) in zip(rows or [one[:2] for one in shown], shown)
+        ]
+    first = next(iter(results.values()))["metrics"]
+    classes, palette = evaluation.class_names(
+        len(first["validation"]["per class"]), records.read_metadata(val_data)
+    )
+    title = f"{val_data.name}, the best of {first['train']['steps']} steps each"
+    visualize.comparison_grid(output / "predictions.png", rows, names, classes, palette, title)
+    files.write_json(
+        output / "comparison.json",
+        {arch: result["metrics"] for arch, result in results.items()},
+    )
+    print(f"\n{table(results)}")
+    print(
+        f"Scores of the best validation. Protocol: {first['validation']['protocol']}.\n"
+        f"Look at {output / 'curves.png'} and {output / 'predictions.png'}."
+    )
+
+
+def main(argv=None) -> None:
+    """Command line; `argv` without the program's name."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["--train"]:
+        _train(argv[1:])
+        return
+    options, given = get_parser().parse_known_args(argv)
+    with reported_by(_PROGRAM):
+        compare(options, given)
+
+
+if __name__ == "__main__":
+    main()
