@@ -130,11 +130,11 @@ def _result(folder: RunFolder) -> dict:
 
 
 def _predictions(folder: RunFolder, data_file, count: int) -> list:
-    from fcn8s_ms import checkpoint, evaluation
-    from fcn8s_ms.inference import Predictor
+    from fcn8s_ms import evaluation
+    from fcn8s_ms.inference import Segmenter
 
-    network = checkpoint.load_network(folder.best)
-    return evaluation.samples(Predictor(network), data_file, count)
+    segmenter = Segmenter.from_checkpoint(folder.best)
+    return evaluation.samples(segmenter.predictor, data_file, count)
 
 
 def table(results: dict) -> str:
