@@ -4,6 +4,7 @@ Sources are drawn at random, narrow, as plain arrays; each is written in the lay
 and its features are computed by that framework's own layers (PyTorch, MindSpore) or in numpy.
 """
 
+import functools
 import json
 import sys
 from dataclasses import dataclass
@@ -305,19 +306,23 @@ def zoo_features(network, x):
 # --- features -------------------------------------------------------------------------------------
 
 
+@functools.lru_cache
+def network_for(backbone):
+    """One network for all tests, for its first run takes long: its weights are replaced."""
+    return model.FCN8s(4, depths=model.BACKBONES[backbone], **TINY).set_train(False)
+
+
 def convert(tool, source, *flags, fc=True):
-    """The FCN-8s with the converted backbone, and its checkpoint."""
+    """An FCN-8s with the converted backbone, and its checkpoint."""
     output = source.with_name("converted.ckpt")
     tool.main([str(source), str(output), *flags])
-    network = model.FCN8s(
-        4, depths=model.BACKBONES[checkpoint.read_metadata(output)["backbone"]], **TINY
-    )
+    network = network_for(checkpoint.read_metadata(output)["backbone"])
     report = checkpoint.load_into(network, checkpoint.read(output))
     heads = {name for name in network.parameters_dict() if "score" in name}
     if not fc:
         heads |= {name for name in network.parameters_dict() if name[:5] in ("conv6", "conv7")}
     assert set(report.missing) == heads and not report.dropped and not report.unused
-    return network.set_train(False), output
+    return network, output
 
 
 def converted_features(network, image):

@@ -128,9 +128,8 @@ def write(path, conversion: vgg.Conversion, source: Path) -> None:
     """
     import mindspore as ms
 
-    from fcn8s_ms import checkpoint, device
+    from fcn8s_ms import checkpoint
 
-    device.configure("CPU")
     parameters = [
         ms.Parameter(ms.Tensor(array), name=name) for name, array in conversion.parameters.items()
     ]
