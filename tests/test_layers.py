@@ -12,8 +12,9 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 LAYERS = [
     {"__init__"},
     {"errors", "voc", "cpu", "png"},
+    {"watch"},
     {"files", "transforms", "model", "folding", "confusion", "schedule", "device", "fetch"}
-    | {"optimizer", "accumulation", "freeze", "interruption", "tensorboard"},
+    | {"optimizer", "accumulation", "freeze", "interruption", "tensorboard", "ranks", "parallel"},
     {"labelme", "loss", "visualize", "engine", "report"},
     {"sources", "convert", "records", "sample", "checkpoint", "metrics", "callbacks"},
     {"build", "dataset", "inference", "run_folder"},
@@ -26,10 +27,11 @@ LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in mod
 WITHOUT_MINDSPORE = {
     *("__init__", "errors", "files", "voc", "png", "transforms", "confusion", "schedule"),
     *("labelme", "sources", "convert", "sample", "visualize", "fetch", "interruption"),
-    *("tensorboard", "inference", "report"),
+    *("tensorboard", "inference", "report", "watch"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
-LAZY = {"build", "device", "records", "run_folder", "arguments", "train", "eval", "predict"}
+LAZY = {"build", "device", "ranks", "records", "run_folder"}
+LAZY |= {"arguments", "train", "eval", "predict"}
 
 
 def imports(path, top_level_only=False):
