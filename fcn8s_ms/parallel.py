@@ -50,7 +50,7 @@ def synchronize_batch_norm(network) -> int:
 
 
 class _Mean(nn.Cell):
-    """Replaces parameters by their mean over the ranks, with one message for all of them."""
+    """Replaces parameters of one axis by their mean over the ranks, in one message for all."""
 
     def __init__(self, parameters, ranks: int):
         super().__init__(auto_prefix=False)
@@ -60,10 +60,7 @@ class _Mean(nn.Cell):
         self.all_reduce = ops.AllReduce()
 
     def construct(self):
-        flat = ()
-        for parameter in self.averaged:
-            flat += (ops.reshape(parameter, (-1,)),)
-        mean = self.all_reduce(ops.concat(flat)) / self.ranks
+        mean = self.all_reduce(ops.concat(self.averaged)) / self.ranks
         for parameter, values in zip(self.averaged, ops.split(mean, self.sizes)):
             ops.assign(parameter, values)
         return mean[0]
