@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import device, fetch, sample
 from .errors import InputError
+from .ranks import LAUNCH
 from .run_folder import RunFolder
 
 __all__ = ["PROGRAM", "Config", "command", "get_parser", "parse"]
@@ -74,6 +75,9 @@ class Config:
     max_overflows: int
     conv_algo: str | None
     allow_tf32: bool | None
+    distributed: bool
+    scale_lr: bool
+    sync_bn: bool
     output: Path | None
     resume: Path | None
     save_every: int | None
@@ -105,6 +109,9 @@ class Config:
                 f"--crop-size {self.crop_size} is not a multiple of 32; "
                 f"take {-(-self.crop_size // 32) * 32}"
             )
+        for name in ("scale_lr", "sync_bn"):
+            if getattr(self, name) and not self.distributed:
+                raise InputError(f"{_flag(name)} is for several devices; pass --distributed too")
         if self.patience is not None and self.val_data is None and not self.sample:
             raise InputError("--patience counts validations; pass --val-data FILE too")
 
@@ -297,6 +304,24 @@ def get_parser() -> argparse.ArgumentParser:
         "--allow-tf32",
         action=argparse.BooleanOptionalAction,
         help="whether convolutions on a GPU may round to 10 bits of mantissa (MindSpore: yes)",
+    )
+
+    add = parser.add_argument_group("several devices").add_argument
+    add(
+        "--distributed",
+        action="store_true",
+        help=f"be one of the processes of {LAUNCH} {PROGRAM} --distributed …; each takes "
+        "--batch-size images a step",
+    )
+    add(
+        "--scale-lr",
+        action="store_true",
+        help="multiply --base-lr and --min-lr by the number of processes (linear scaling rule)",
+    )
+    add(
+        "--sync-bn",
+        action="store_true",
+        help="BatchNorm normalises with the batch of all processes together; on Ascend only",
     )
 
     add = parser.add_argument_group("results").add_argument

@@ -56,7 +56,9 @@ class SegDataset:
             threads: OpenCV computes outside Python's lock, and processes would copy every batch.
         training: random crops, shuffled, of full batches only; else evaluation.
         seed: of order and crops; None takes a fresh one.
-        num_shards: number of parts the samples are dealt to, one for each device; None for all.
+        num_shards: number of parts the samples are dealt to, one for each device; None for all. The
+            batches of one step, taken over all parts, are the batch that one part of all samples
+            would get with batches as many times as large: order and crops do not depend on it.
         shard_id: which part, 0…num_shards-1.
 
     Raises:
@@ -118,11 +120,16 @@ class SegDataset:
         self.fault = None  # what went wrong in a worker, for `explain`
 
         self._table = transforms.normalization_table(self.image_mean, self.image_std)
-        if training and self.num_samples // (num_shards or 1) < batch_size:
+        if training and self.num_samples < self.step_size:
             raise InputError(
                 f"{self.data_file} has {self.num_samples} images for batches of {batch_size}"
                 f"{f' on {num_shards} devices' if num_shards else ''}; lower the batch size"
             )
+
+    @property
+    def step_size(self) -> int:
+        """Samples a step, over all shards."""
+        return self.batch_size * (self.num_shards or 1)
 
     def preprocess_dataset(self, image, label, rng=None):
         """Prepares one training sample.
@@ -212,7 +219,7 @@ class SegDataset:
         return error
 
     def batch_names(self, step: int) -> list[str]:
-        """File names of the samples in a batch of training.
+        """File names of the samples in a batch of training, over all shards.
 
         The order follows from the seed, so it is gone through again with the names alone: no step
         pays for what only an error message needs.
@@ -220,26 +227,29 @@ class SegDataset:
         Args:
             step: number of the batch, from 1 and over all epochs.
         """
-        dataset = self._ordered(["file_name"]).batch(self.batch_size, drop_remainder=True)
+        dataset = self._ordered(["file_name"], 1, 0).batch(self.step_size, drop_remainder=True)
         epochs = -(-step // dataset.get_dataset_size())
         dataset = self._from(dataset, step)
         iterator = dataset.create_tuple_iterator(num_epochs=epochs, output_numpy=True)
         (names,) = next(iter(iterator))
         return [str(name) for name in names]
 
-    def _ordered(self, columns):
-        """The samples in the order of training."""
+    def _ordered(self, columns, num_shards: int, shard_id: int):
+        """The samples in the order of training: of one shuffled list every num_shards-th."""
         ds.config.set_seed(self.seed)
         return ds.MindDataset(
             str(self.data_file),
             columns_list=columns,
             num_parallel_workers=self.num_readers,
             shuffle=True,  # the whole file, anew in every epoch
-            **self._shards(),
+            # One of one, too: without shards MindRecord shuffles otherwise from epoch 2 on.
+            num_shards=num_shards,
+            shard_id=shard_id,
         )
 
     def _training(self):
-        return self._ordered(["data", "label", "file_name"]).batch(
+        shards = (self.num_shards or 1, self.shard_id or 0)
+        dataset = self._ordered(["data", "label", "file_name"], *shards).batch(
             self.batch_size,
             drop_remainder=True,
             per_batch_map=self._prepare_batch,
@@ -247,6 +257,9 @@ class SegDataset:
             output_columns=["data", "label"],
             num_parallel_workers=self.num_parallel_calls,
         )
+        # MindRecord fills the shards up to equal length with samples that are in others already.
+        epoch_steps = self.num_samples // self.step_size
+        return dataset.take(epoch_steps) if dataset.get_dataset_size() > epoch_steps else dataset
 
     def _prepare_batch(self, images, labels, names, info):
         if info.get_epoch_num() < self._skipped_epochs:  # nobody sees it

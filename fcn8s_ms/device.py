@@ -47,7 +47,7 @@ def add_arguments(parser) -> None:
         "--device-id",
         type=int,
         default=0,
-        help="which of several GPUs or Ascends (default: %(default)s)",
+        help="which of several GPUs or Ascends (default: %(default)s; msrun tells each process)",
     )
     add("--mode", default="graph", help=f"one of {', '.join(MODES)} (default: %(default)s)")
 
@@ -92,7 +92,7 @@ def _needs_isa_cap(mindspore_version: str, has_avx512: bool, environment) -> boo
 def configure(
     device: str = "auto",
     *,
-    device_id: int = 0,
+    device_id: int | None = 0,
     mode: str = "graph",
     conv_algo: str | None = None,
     allow_tf32: bool | None = None,
@@ -101,7 +101,8 @@ def configure(
 
     Args:
         device: 'CPU', 'GPU', 'Ascend', or 'auto' for the first available of Ascend, GPU, CPU.
-        device_id: which of several GPUs or Ascends.
+        device_id: which of several GPUs or Ascends; None for the one that the launcher of several
+            processes gives to this one.
         mode: 'graph' (compiled) or 'pynative' (operator by operator, for debugging).
         conv_algo: key of `CONV_ALGORITHMS`, for a GPU; None leaves MindSpore's default.
         allow_tf32: whether convolutions on a GPU may use TF32; None leaves MindSpore's default.
@@ -131,7 +132,9 @@ def configure(
         logger.info("DNNL_MAX_CPU_ISA=AVX2: oneDNN's AVX-512 convolutions are slow here")
 
     ms.set_context(mode=ms.GRAPH_MODE if mode == "graph" else ms.PYNATIVE_MODE)
-    ms.set_device(target, device_id if target != "CPU" else 0)
+    if target == "CPU":
+        device_id = 0
+    ms.set_device(target, *([] if device_id is None else [device_id]))
     if target == "GPU":
         _configure_cudnn(conv_algo, allow_tf32)
     elif conv_algo is not None or allow_tf32 is not None:

@@ -47,8 +47,10 @@ def class_names(num_classes: int, metadata: records.Metadata | None):
     return tuple(f"class {number}" for number in range(num_classes)), palette
 
 
-def whole_images(data_file, num_classes: int, workers: int, batch_size: int = 1) -> SegDataset:
-    """The dataset to evaluate on: every image of a record once, whole."""
+def whole_images(
+    data_file, num_classes: int, workers: int, batch_size: int = 1, **shard
+) -> SegDataset:
+    """The dataset to evaluate on: every image of a record once, whole; `shard` as `SegDataset`."""
     return SegDataset(
         voc.IMAGE_MEAN,
         voc.IMAGE_STD,
@@ -58,6 +60,7 @@ def whole_images(data_file, num_classes: int, workers: int, batch_size: int = 1)
         num_readers=1,
         num_parallel_calls=workers,
         training=False,
+        **shard,
     )
 
 
@@ -194,6 +197,19 @@ class Counts:
             np.zeros(num_classes, np.int64),
         )
 
+    def to_vector(self) -> np.ndarray:
+        """All of them, int64 (2 C C + C + 1,)."""
+        parts = (self.matrix, self.trimap, self.class_images, np.array([self.num_images]))
+        return np.concatenate([part.reshape(-1) for part in parts])
+
+    @classmethod
+    def from_vector(cls, vector: np.ndarray, num_classes: int) -> "Counts":
+        """The counts of a `to_vector`, or of a sum of several."""
+        square = num_classes * num_classes
+        matrix, trimap, images, number = np.split(vector, [square, 2 * square, len(vector) - 1])
+        shape = (num_classes, num_classes)
+        return cls(matrix.reshape(shape), trimap.reshape(shape), images, int(number[0]))
+
 
 @dataclass
 class Worst:
@@ -317,7 +333,7 @@ def scores(counts: Counts, classes) -> dict:
     return result
 
 
-def evaluate(predictor, data: SegDataset, classes, progress=None) -> dict:
+def evaluate(predictor, data: SegDataset, classes, progress=None, combine=None) -> dict:
     """Scores of a predictor on a dataset.
 
     Args:
@@ -325,6 +341,8 @@ def evaluate(predictor, data: SegDataset, classes, progress=None) -> dict:
         data: of `whole_images`.
         classes: class names.
         progress: called with an iterable and `total`; returns what to iterate over (tqdm fits).
+        combine: called with the `Counts` of `data`; returns those to score, such as the sum over
+            all shards of a record.
 
     Returns:
         As `scores`.
@@ -335,7 +353,8 @@ def evaluate(predictor, data: SegDataset, classes, progress=None) -> dict:
     predicted = predictions(predictor, data)
     if progress is not None:
         predicted = progress(predicted, total=data.num_samples)
-    return scores(count(predicted, len(classes)), classes)
+    counts = count(predicted, len(classes))
+    return scores(counts if combine is None else combine(counts), classes)
 
 
 def samples(predictor, data_file, count: int) -> list:

@@ -7,6 +7,8 @@ import socket
 import sys
 import threading
 
+import numpy as np
+
 __all__ = ["Interrupted", "StopRequest"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -51,14 +53,29 @@ class StopRequest:
             for number, handler in self._old_handlers.items():
                 signal.signal(number, handler)
 
+    def ask(self, number: int) -> None:
+        """Asks to stop as a signal of this number would, unless one has come already."""
+        if self.signum is None:
+            self.signum = number
+
+    def agree(self, ranks) -> None:
+        """Makes a request to one of several processes one to all of them.
+
+        Args:
+            ranks: `fcn8s_ms.ranks.Ranks`; all must call this.
+        """
+        if ranks.size > 1:
+            number = max(int(found[0]) for found in ranks.gather(np.array([self.signum or 0])))
+            if number:
+                self.ask(number)
+
     def raise_if_asked(self) -> None:
         """Raises `Interrupted` once a signal has come."""
         if self.signum is not None:
             raise Interrupted
 
     def _on_signal(self, number, frame):
-        if self.signum is None:
-            self.signum = number
+        self.ask(number)
 
     def _watch(self, restore_handler):
         asked = False

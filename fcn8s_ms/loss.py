@@ -75,6 +75,9 @@ class CrossEntropyLoss(nn.Cell):
         class_weights: a weight for every class, or None for equal ones. The sum of the losses is
             divided by the sum of the valid pixels' weights, as `nn.CrossEntropyLoss` does: without
             weights by the number of valid pixels.
+        ranks: number of processes that train together. Each divides by the mean of their sums of
+            weights, so that the mean of their losses is the loss of all their images as one batch,
+            and the mean of their gradients its gradient: a rank with few valid pixels counts less.
 
     Inputs:
         logits: Tensor (N, C, H, W); computed in float32 whatever its type.
@@ -84,9 +87,11 @@ class CrossEntropyLoss(nn.Cell):
         float32 Tensor (): the loss.
     """
 
-    def __init__(self, ignore_label: int = IGNORE_LABEL, class_weights=None):
+    def __init__(self, ignore_label: int = IGNORE_LABEL, class_weights=None, ranks: int = 1):
         super().__init__()
         self.ignore_label = ignore_label
+        self.ranks = ranks
+        self.all_reduce = ops.AllReduce() if ranks > 1 else None
         self.class_weights = None
         if class_weights is not None:
             self.class_weights = Tensor(np.asarray(class_weights, np.float32))
@@ -109,5 +114,7 @@ class CrossEntropyLoss(nn.Cell):
         loss = ops.reduce_sum((log_sum - picked) * weight)
 
         total = ops.reduce_sum(weight)
+        if self.all_reduce is not None:
+            total = ops.reshape(self.all_reduce(ops.reshape(total, (1,))), ()) / self.ranks
         # Without a valid pixel the sum of losses is 0; so is the mean.
         return loss / ops.select(total > 0, total, ops.ones_like(total))

@@ -137,6 +137,12 @@ class Recorder:
         self.draw_curves()
         self.write_metrics()
 
+    def close(self) -> None:
+        """Closes log, progress bar and TensorBoard; also needed when training ended in an error."""
+        self.log.close()
+        if self.board is not None:
+            self.board.close()
+
     def draw_curves(self) -> None:
         """Draws what log and validations say so far."""
         if self.log.steps:
@@ -163,6 +169,7 @@ class Recorder:
                 "overflows": self.log.overflows,
                 "seconds": self.seconds(),
                 "device": ms.get_context("device_target"),
+                "ranks": self.arguments["ranks"],
                 "mindspore": ms.__version__,
             }
         }

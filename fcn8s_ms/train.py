@@ -19,6 +19,7 @@ import numpy as np
 from . import device, fetch, interruption, sample, schedule, voc
 from .arguments import PROGRAM, Config, command, get_parser, parse
 from .errors import InputError, reported_by
+from .ranks import ALONE, Ranks, check_launch, is_scheduler, run_scheduler
 from .run_folder import Progress, RunFolder
 from .tensorboard import TensorBoard
 
@@ -33,39 +34,45 @@ _SECONDS_BETWEEN_CURVES = 60
 _CONSTANTS = ("learning_rate", "momentum", "weight_decay")
 
 
-def _with_downloads(config: Config) -> Config:
+def _with_downloads(config: Config, ranks: Ranks) -> Config:
     """Fetches the published files; training starts from their weights unless told otherwise."""
-    fetch.fetch_data(base_url=config.download)
-    if config.pretrained is not None:
-        return config
-    weights = fetch.fetch_checkpoint(fetch.VGG16_FILE, base_url=config.download)
+    weights = config.pretrained
+    if ranks.is_first:
+        fetch.fetch_data(base_url=config.download)
+        weights = weights or fetch.fetch_checkpoint(fetch.VGG16_FILE, base_url=config.download)
+    ranks.barrier()
     return dataclasses.replace(config, pretrained=weights)
 
 
-def _with_sample(config: Config) -> Config:
+def _with_sample(config: Config, ranks: Ranks) -> Config:
     """Draws the sample, converts it, and says which command trains on it."""
-    from . import build, sources
-
     folder = sample.FOLDER
-    print(f"Drawing the sample into {folder} …", flush=True)
-    sample.write_sample(folder)
-    data = {}
-    for split in ("train", "val"):
-        data[split] = folder / f"{split}.mindrecord"
-        metadata = build.build_records(
-            sources.voc_pairs(folder, split),
-            data[split],
-            classes=sample.CLASSES,
-            overwrite=True,
-            source=folder,
-            list_name=split,
-        )
-        print(f"  {split}: {metadata.num_samples} images, {data[split]}")
+    data = {split: folder / f"{split}.mindrecord" for split in ("train", "val")}
+    if ranks.is_first:
+        _draw_sample(folder, data)
+    ranks.barrier()
     config = dataclasses.replace(config, data=data["train"], val_data=data["val"], sample=False)
     print(f"The preset, as a command:\n  {PROGRAM} {shlex.join(command(config, sample.PRESET))}")
     if config.output is None:
         config = dataclasses.replace(config, output=_default_folder("sample-"))
     return config
+
+
+def _draw_sample(folder: Path, data: dict[str, Path]) -> None:
+    from . import build, sources
+
+    print(f"Drawing the sample into {folder} …", flush=True)
+    sample.write_sample(folder)
+    for split, path in data.items():
+        metadata = build.build_records(
+            sources.voc_pairs(folder, split),
+            path,
+            classes=sample.CLASSES,
+            overwrite=True,
+            source=folder,
+            list_name=split,
+        )
+        print(f"  {split}: {metadata.num_samples} images, {path}")
 
 
 def _default_folder(prefix: str = "") -> Path:
@@ -83,10 +90,11 @@ class _Data:
     class_weights: np.ndarray | None
 
 
-def _open_data(config: Config) -> _Data:
+def _open_data(config: Config, ranks: Ranks) -> _Data:
     from . import evaluation, records
     from .dataset import SegDataset
 
+    shard = {"num_shards": ranks.size, "shard_id": ranks.rank} if ranks.size > 1 else {}
     try:
         _, num_samples = records.open_record(config.data)
     except InputError as error:
@@ -102,9 +110,10 @@ def _open_data(config: Config) -> _Data:
             "      draws a small dataset and trains on it"
         ) from error
     batch_size = config.batch_size * config.accumulate
-    if num_samples < batch_size:
-        shrunk = config.batch_size * max(num_samples // config.batch_size, 1)
-        batch_size = min(shrunk, num_samples)
+    share = num_samples // ranks.size
+    if 0 < share < batch_size:
+        shrunk = config.batch_size * max(share // config.batch_size, 1)
+        batch_size = min(shrunk, share)
         logger.warning(
             "%s has %d images: batches of %d instead of %d",
             config.data,
@@ -126,6 +135,7 @@ def _open_data(config: Config) -> _Data:
         num_readers=min(2, config.workers),
         num_parallel_calls=config.workers,
         seed=config.seed,
+        **shard,
     )
     val_data = None
     if config.val_data is not None:
@@ -136,14 +146,28 @@ def _open_data(config: Config) -> _Data:
                 "same --classes"
             )
         val_data = evaluation.whole_images(
-            config.val_data, num_classes, config.workers, config.batch_size
+            config.val_data, num_classes, config.workers, config.batch_size, **shard
         )
+    _compare_data(ranks, train_data, val_data)
     names, palette = evaluation.class_names(num_classes, metadata)
     weights = _class_weights(config, names, metadata)
     if weights is not None:
         shown = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights))
         print(f"Class weights: {shown}")
     return _Data(train_data, val_data, names, palette, weights)
+
+
+def _compare_data(ranks: Ranks, train_data, val_data) -> None:
+    """Makes sure that every machine reads the same."""
+    images = [train_data.num_samples, 0 if val_data is None else val_data.num_samples]
+    found = ranks.gather(np.array([*images, train_data.num_classes]))
+    for rank, other in enumerate(found):
+        if not np.array_equal(other, found[0]):
+            raise InputError(
+                f"{train_data.data_file}: images of training and validation, and classes, are "
+                f"{other.tolist()} for rank {rank}, {found[0].tolist()} for rank 0; copy the same "
+                "records to every machine"
+            )
 
 
 def _class_weights(config: Config, classes, metadata) -> np.ndarray | None:
@@ -163,10 +187,10 @@ def _class_weights(config: Config, classes, metadata) -> np.ndarray | None:
 
 
 def _build_network(config: Config, num_classes: int, is_restored: bool):
-    """The network as a run begins; unless a checkpoint of the run is to follow."""
+    """The network as a run begins; unless its weights come from elsewhere: `is_restored`."""
     import mindspore as ms
 
-    from . import checkpoint, freeze, model
+    from . import checkpoint, freeze, model, parallel
 
     pretrained = None if is_restored else config.pretrained
     parameters = None if pretrained is None else checkpoint.read(pretrained)
@@ -196,10 +220,12 @@ def _build_network(config: Config, num_classes: int, is_restored: bool):
         trained = [parameter.name for parameter in network.trainable_params()]
         print(f"{len(frozen)} parameters frozen: {', '.join(frozen)}")
         print(f"{len(trained)} parameters trained: {', '.join(trained)}")
+    if config.sync_bn:
+        print(f"{parallel.synchronize_batch_norm(network)} BatchNorms synchronized")
     return network
 
 
-def _model(config: Config, target: str, network, learning_rates, accumulate: int, class_weights):
+def _model(config: Config, target: str, ranks: Ranks, network, learning_rates, data: _Data):
     """`mindspore.train.Model` that trains the network."""
     from mindspore.train import Model
 
@@ -221,7 +247,8 @@ def _model(config: Config, target: str, network, learning_rates, accumulate: int
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
     )
-    loss = CrossEntropyLoss(class_weights=class_weights)
+    loss = CrossEntropyLoss(class_weights=data.class_weights, ranks=ranks.size)
+    accumulate = max(data.train.batch_size // config.batch_size, 1)
     if accumulate == 1:
         return Model(network, loss_fn=loss, optimizer=optimizer, **precision)
     from mindspore.amp import build_train_network
@@ -244,29 +271,123 @@ def _optimizer_state(model, network) -> list:
     ]
 
 
-def _learning_rates(config: Config, total_steps: int) -> list[float]:
+def _learning_rates(config: Config, ranks: Ranks, total_steps: int) -> list[float]:
     warmup_steps = min(config.warmup_steps, total_steps)
+    factor = ranks.size if config.scale_lr else 1
+    base_lr, min_lr = factor * config.base_lr, factor * config.min_lr
     if config.schedule == "constant":
-        return schedule.constant_lr(config.base_lr, total_steps, warmup_steps=warmup_steps)
-    limits = (config.base_lr, config.min_lr, total_steps)
+        return schedule.constant_lr(base_lr, total_steps, warmup_steps=warmup_steps)
+    limits = (base_lr, min_lr, total_steps)
     if config.schedule == "polynomial":
         return schedule.polynomial_lr(*limits, power=config.power, warmup_steps=warmup_steps)
     return schedule.cosine_lr(*limits, warmup_steps=warmup_steps)
 
 
-def _fit(config: Config, target: str, network, predictor, data: _Data, folder, progress):
-    """Trains from where the run stands; writes log and checkpoints into the folder as it goes.
+def _recorder(
+    config: Config,
+    target: str,
+    ranks: Ranks,
+    network,
+    state,
+    predictor,
+    data: _Data,
+    folder,
+    progress,
+    learning_rates,
+):
+    """Of the first rank, with the log: what writes the run's files."""
+    from tqdm import tqdm
+
+    from .callbacks import TrainingLog
+    from .recorder import Recorder
+
+    recorder = Recorder(
+        folder,
+        network,
+        state,
+        predictor,
+        data.train,
+        data.val,
+        data.classes,
+        data.palette,
+        keep=config.keep,
+        arguments=_stored(config, ranks),
+        seconds=progress.metadata.get("seconds", 0),
+        board=TensorBoard(folder.tensorboard, progress.step) if config.tensorboard else None,
+    )
+    bar = tqdm(
+        total=len(learning_rates),
+        initial=progress.step,
+        unit="step",
+        dynamic_ncols=True,
+        mininterval=0.5 if sys.stderr.isatty() else 20,
+    )
+    recorder.log = TrainingLog(
+        folder.log,
+        learning_rates,
+        data.train.step_size,
+        bar,
+        steps=progress.steps,
+        memory=lambda: device.memory(target),
+        circumstances=recorder.circumstances,
+        max_overflows=config.max_overflows,
+        on_step=recorder.on_step,
+    )
+    return recorder
+
+
+def _evaluation(predictor, data: _Data, ranks: Ranks, request):
+    """The function that validates: each rank its share of the images, all with the same result."""
+    from . import evaluation
+
+    def until_asked_to_stop(predicted, total):
+        for prediction in predicted:
+            if request.signum is not None:
+                return
+            yield prediction
+
+    def combine(counts):
+        request.agree(ranks)
+        request.raise_if_asked()
+        total = sum(ranks.gather(counts.to_vector()))
+        return evaluation.Counts.from_vector(total, len(data.classes))
+
+    def evaluate():
+        try:
+            return evaluation.evaluate(
+                predictor, data.val, data.classes, until_asked_to_stop, combine
+            )
+        except interruption.Interrupted:
+            return None
+
+    return evaluate
+
+
+def _restore(ranks: Ranks, network, state, progress: Progress, overflows: int) -> None:
+    """Gives all ranks the parameters to begin with: the checkpoint's, or else the first rank's."""
+    from . import checkpoint
+
+    if progress.parameters is not None:
+        checkpoint.restore(network.get_parameters(), progress.parameters)
+        if progress.is_complete:
+            checkpoint.restore(state, progress.parameters)
+        else:
+            # The optimizer starts afresh, but at its place in the schedule.
+            checkpoint.set_value(state, "global_step", progress.step - overflows)
+        progress.parameters = None  # a gigabyte
+    ranks.broadcast([*network.get_parameters(), *state])
+
+
+def _fit(config: Config, target: str, ranks: Ranks, network, predictor, data, folder, progress):
+    """Trains from where the run stands; the first rank writes log and checkpoints as it goes.
 
     Returns:
-        `fcn8s_ms.recorder.Recorder` of the run.
+        `fcn8s_ms.recorder.Recorder` of the run on the first rank, None on the others.
 
     Raises:
         SystemExit: a signal stopped it; the status is 128 + its number.
     """
-    from tqdm import tqdm
-
-    from . import callbacks, checkpoint, evaluation
-    from .recorder import Recorder
+    from . import callbacks, parallel
 
     start = progress.step
     dataset = data.train.get_dataset(start + 1)
@@ -278,75 +399,43 @@ def _fit(config: Config, target: str, network, predictor, data: _Data, folder, p
             f"{folder.path} has done {start} steps, more than {total_steps}; give a larger "
             "--epochs or --steps"
         )
-    learning_rates = _learning_rates(config, total_steps)
-    accumulate = max(data.train.batch_size // config.batch_size, 1)
-    model = _model(config, target, network, learning_rates, accumulate, data.class_weights)
+    learning_rates = _learning_rates(config, ranks, total_steps)
+    model = _model(config, target, ranks, network, learning_rates, data)
     state = _optimizer_state(model, network)
-    recorder = Recorder(
-        folder,
-        network,
-        state,
-        predictor,
-        data.train,
-        data.val,
-        data.classes,
-        data.palette,
-        keep=config.keep,
-        arguments=_stored(config),
-        seconds=progress.metadata.get("seconds", 0),
-        board=TensorBoard(folder.tensorboard, start) if config.tensorboard else None,
-    )
-    bar = tqdm(
-        total=total_steps,
-        initial=start,
-        unit="step",
-        dynamic_ncols=True,
-        mininterval=0.5 if sys.stderr.isatty() else 20,
-    )
+    recorder = None
+    if ranks.is_first:
+        common = (config, target, ranks, network, state, predictor, data)
+        recorder = _recorder(*common, folder, progress, learning_rates)
     request = interruption.StopRequest()
-
-    def evaluate():
-        def batches(dataset, total):
-            for batch in dataset:
-                request.raise_if_asked()
-                yield batch
-
-        try:
-            return evaluation.evaluate(predictor, data.val, data.classes, batches)
-        except interruption.Interrupted:
-            return None
-
-    log = callbacks.TrainingLog(
-        folder.log,
-        learning_rates,
-        data.train.batch_size,
-        bar,
-        steps=progress.steps,
-        memory=lambda: device.memory(target),
-        circumstances=recorder.circumstances,
-        max_overflows=config.max_overflows,
-        on_step=recorder.on_step,
-    )
     validation = callbacks.Validation(
-        evaluate,
+        _evaluation(predictor, data, ranks, request),
         config.val_every,
         epoch_steps,
         total_steps,
-        recorder.on_validation,
+        recorder.on_validation if recorder else lambda result, is_best: None,
         results=progress.validations,
         patience=config.patience,
     )
-    recorder.log, recorder.validation = log, validation
-    if progress.parameters is not None:
-        checkpoint.restore(network.get_parameters(), progress.parameters)
-        if progress.is_complete:
-            checkpoint.restore(state, progress.parameters)
-        else:
-            # The optimizer starts afresh, but at its place in the schedule.
-            checkpoint.set_value(state, "global_step", start - log.overflows)
-        progress.parameters = None  # a gigabyte
-
-    folder.write_arguments(_stored(config))
+    during = [
+        callbacks.StartAt(start),
+        parallel.Agreement(ranks, parallel.moving_statistics(network), request),
+        callbacks.StopAt(total_steps, request),
+    ]
+    if recorder:
+        recorder.validation = validation
+        saver = callbacks.CheckpointSaver(
+            recorder.save,
+            config.save_every or epoch_steps,
+            lambda step: request.signum is not None and step < total_steps,
+        )
+        during[2:] = [recorder.log, during[2], saver]
+    if data.val is not None:
+        during.append(validation)
+    if recorder:
+        during.append(callbacks.Periodically(recorder.draw_curves, _SECONDS_BETWEEN_CURVES))
+    _restore(ranks, network, state, progress, recorder.log.overflows if recorder else 0)
+    if recorder:
+        folder.write_arguments(_stored(config, ranks))
     print(
         f"{total_steps} steps, {epoch_steps} an epoch"
         f"{f'; going on after step {start}' if start else ''}. Results: {folder.path}/",
@@ -354,52 +443,56 @@ def _fit(config: Config, target: str, network, predictor, data: _Data, folder, p
     )
     try:
         with request:
+            ranks.on_orphaned(lambda: request.ask(signal.SIGTERM))
             if data.val is not None:
                 validation.catch_up(start)
+            request.agree(ranks)
             if start < total_steps and not validation.out_of_patience and request.signum is None:
                 print("Compiling the network for the first step …", flush=True)
                 model.train(
                     epochs,
                     dataset,
-                    callbacks=[
-                        callbacks.StartAt(start),
-                        log,
-                        callbacks.StopAt(total_steps, request),
-                        callbacks.CheckpointSaver(
-                            recorder.save,
-                            config.save_every or epoch_steps,
-                            lambda step: request.signum is not None and step < total_steps,
-                        ),
-                        *([] if data.val is None else [validation]),
-                        callbacks.Periodically(recorder.draw_curves, _SECONDS_BETWEEN_CURVES),
-                    ],
+                    callbacks=during,
                     dataset_sink_mode=False,
                     initial_epoch=start // epoch_steps,
                 )
+            request.agree(ranks)
     except RuntimeError as error:
         raise data.train.explain(error) from error
     finally:
-        log.close()
-        if recorder.board is not None:
-            recorder.board.close()
-    folder.prune(config.keep)
-    recorder.draw_curves()
+        if recorder:
+            recorder.close()
+    if not ranks.agree(network.get_parameters()):
+        logger.warning("the weights differ from rank to rank; the checkpoints hold rank 0's")
+    elif ranks.size > 1:
+        print(f"The weights of all {ranks.size} ranks have the same bits.")
+    if recorder:
+        folder.prune(config.keep)
+        recorder.draw_curves()
     if request.signum is not None:
-        recorder.write_metrics()
-        done = log.steps[-1]["step"] if log.steps else 0
-        print(
-            f"{PROGRAM}: stopped by {signal.Signals(request.signum).name} after step {done} of "
-            f"{total_steps}; go on with: {PROGRAM} --resume {shlex.quote(str(folder.path))}",
-            file=sys.stderr,
-        )
+        if recorder:
+            recorder.write_metrics()
+            steps = recorder.log.steps
+            print(
+                f"{PROGRAM}: stopped by {signal.Signals(request.signum).name} after step "
+                f"{steps[-1]['step'] if steps else 0} of {total_steps}; "
+                f"go on with: {_resume_command(ranks, folder)}",
+                file=sys.stderr,
+            )
         raise SystemExit(128 + request.signum)
     return recorder
 
 
-def _stored(config: Config) -> dict:
+def _resume_command(ranks: Ranks, folder: RunFolder) -> str:
+    launch = f"msrun --worker_num {ranks.size} … " if ranks.size > 1 else ""
+    return f"{launch}{PROGRAM} --resume {shlex.quote(str(folder.path))}"
+
+
+def _stored(config: Config, ranks: Ranks) -> dict:
     """The arguments as the run's folder keeps them: paths that hold from everywhere."""
     arguments = dataclasses.asdict(config)
     del arguments["resume"]
+    arguments["ranks"] = ranks.size
     return {
         name: value.absolute() if isinstance(value, Path) else value
         for name, value in arguments.items()
@@ -407,7 +500,7 @@ def _stored(config: Config) -> dict:
 
 
 @contextlib.contextmanager
-def _full_disk_reported(folder: RunFolder):
+def _full_disk_reported(ranks: Ranks, folder: RunFolder):
     """Turns the system's errors of a full disk into a message; `checkpoint.save` has its own."""
     try:
         yield
@@ -416,7 +509,7 @@ def _full_disk_reported(folder: RunFolder):
             raise
         raise InputError(
             f"{folder.path.absolute()}: {error.strerror}; the checkpoints are as they were. Free "
-            f"some space and go on with: {PROGRAM} --resume {shlex.quote(str(folder.path))}"
+            f"some space and go on with: {_resume_command(ranks, folder)}"
         ) from error
 
 
@@ -427,7 +520,7 @@ def train(config: Config) -> dict:
         config: what the command line says.
 
     Returns:
-        What is in `metrics.json`.
+        What is in `metrics.json`; nothing on other ranks than the first.
 
     Raises:
         InputError: an argument, the data or a checkpoint cannot be used, the disk is full, or the
@@ -435,42 +528,74 @@ def train(config: Config) -> dict:
         SystemExit: a signal stopped the training; the status is 128 + its number.
     """
     started = time.perf_counter()
+    check_launch(config.distributed, PROGRAM)
+    if is_scheduler():
+        run_scheduler()
+        return {}
+    target = device.configure(
+        config.device,
+        device_id=None if config.distributed else config.device_id,
+        mode=config.mode,
+        conv_algo=config.conv_algo,
+        allow_tf32=config.allow_tf32,
+    )
+    if config.sync_bn and target != "Ascend":
+        raise InputError(
+            f"--sync-bn is for Ascend, not for {target}, for which MindSpore has no SyncBatchNorm; "
+            "leave it out, and each process normalises with its own batch"
+        )
+    with Ranks.start(target) if config.distributed else ALONE as ranks, ranks.quiet_others():
+        return _train(config, target, ranks, started)
+
+
+def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict:
     import mindspore as ms
 
     from .engine import MindSporeEngine
     from .inference import Predictor
 
-    target = device.configure(
-        config.device,
-        device_id=config.device_id,
-        mode=config.mode,
-        conv_algo=config.conv_algo,
-        allow_tf32=config.allow_tf32,
-    )
-    print(f"{target}, MindSpore {ms.__version__}, {config.mode} mode", flush=True)
+    among = f", {ranks.size} ranks" if ranks.size > 1 else ""
+    print(f"{target}, MindSpore {ms.__version__}, {config.mode} mode{among}", flush=True)
     if config.download is not None:
-        config = _with_downloads(config)
+        config = _with_downloads(config, ranks)
     if config.sample:
-        config = _with_sample(config)
-    data = _open_data(config)
+        config = _with_sample(config, ranks)
+    data = _open_data(config, ranks)
     print(f"{data.train.num_samples} images, {len(data.classes)} classes: {data.train.data_file}")
     folder, progress = None, Progress()
     if config.resume is not None:
-        folder = RunFolder.open(config.resume)
-        progress = _progress(folder, data)
-    network = _build_network(config, len(data.classes), progress.parameters is not None)
+        folder = RunFolder.open(config.resume) if ranks.is_first else None
+        progress = _progress(folder, data, ranks)
+    is_restored = progress.parameters is not None or not ranks.is_first
+    network = _build_network(config, len(data.classes), is_restored)
     predictor = Predictor(MindSporeEngine(network))
-    if folder is None:
+    if folder is None and ranks.is_first:
         folder = RunFolder.create(config.output or _default_folder(), config.arch)
+    path = ranks.share(str(folder.path) if folder else None)
+    folder = folder or RunFolder(path, config.arch)
+    ranks.advise(f"Go on with: {_resume_command(ranks, folder)}")
     try:
-        with _full_disk_reported(folder):
-            recorder = _fit(config, target, network, predictor, data, folder, progress)
+        with _full_disk_reported(ranks, folder):
+            recorder = _fit(config, target, ranks, network, predictor, data, folder, progress)
+            if recorder is None:
+                return {}
             return _report(recorder, data, folder, predictor, time.perf_counter() - started)
     finally:
         folder.release()
 
 
-def _progress(folder: RunFolder, data: _Data) -> Progress:
+def _progress(folder: RunFolder | None, data: _Data, ranks: Ranks) -> Progress:
+    """Where the run stands; the parameters and the log on the first rank alone."""
+    if not ranks.is_first:
+        return Progress(**ranks.share(None))
+    trained_by = folder.read_arguments().get("ranks", 1)
+    if trained_by != ranks.size:
+        raise InputError(
+            f"the run in {folder.path} is of {trained_by} ranks, not {ranks.size}: its batches and "
+            f"the order of its images would be others. Go on with: "
+            f"{_resume_command(Ranks(size=trained_by), folder)}; or start another run from its "
+            f"weights: --pretrained {folder.last} --output NEW"
+        )
     progress = Progress.read(folder)
     images = progress.metadata.get("images", data.train.num_samples)
     if images != data.train.num_samples:
@@ -478,6 +603,7 @@ def _progress(folder: RunFolder, data: _Data) -> Progress:
             f"{data.train.data_file} has {data.train.num_samples} images, the data of the run in "
             f"{folder.path} had {images}; give the right --data"
         )
+    ranks.share({"step": progress.step, "validations": progress.validations})
     return progress
 
 

@@ -12,8 +12,9 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 LAYERS = [
     {"__init__"},
     {"errors", "voc", "cpu", "png"},
+    {"watch"},
     {"files", "transforms", "model", "folding", "confusion", "schedule", "device", "fetch", "vgg"}
-    | {"optimizer", "accumulation", "freeze", "interruption", "tensorboard"},
+    | {"optimizer", "accumulation", "freeze", "interruption", "tensorboard", "ranks", "parallel"},
     {"labelme", "loss", "visualize", "engine", "onnx_graph", "onnx_engine", "deployment"}
     | {"report", "pictures", "video"},
     {"sources", "convert", "records", "sample", "checkpoint", "metrics", "callbacks"},
@@ -27,21 +28,11 @@ LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in mod
 WITHOUT_MINDSPORE = {
     *("__init__", "errors", "files", "voc", "png", "transforms", "confusion", "schedule"),
     *("labelme", "sources", "convert", "sample", "visualize", "fetch", "interruption"),
-    *("tensorboard", "inference", "report", "pictures", "video", "onnx_engine"),
-    *("tensorboard", "vgg"),
+    *("tensorboard", "inference", "report", "pictures", "video", "onnx_engine", "vgg", "watch"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
-LAZY = {
-    "build",
-    "device",
-    "records",
-    "run_folder",
-    "arguments",
-    "train",
-    "eval",
-    "predict",
-    "export",
-}
+LAZY = {"build", "device", "ranks", "records", "run_folder"}
+LAZY |= {"arguments", "train", "eval", "predict", "export"}
 
 
 def imports(path, top_level_only=False):

@@ -3,7 +3,7 @@ import json
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.loss import CrossEntropyLoss, median_frequency_weights, read_class_weights
@@ -42,6 +42,38 @@ def test_class_weights(batch):
     weights = [0.5, 1.0, 2.0, 4.0]
     found = CrossEntropyLoss(class_weights=weights)(Tensor(logits), Tensor(label))
     assert float(found.asnumpy()) == pytest.approx(expected_loss(logits, label, weights), rel=1e-5)
+
+
+def test_mean_over_ranks_is_the_loss_of_all_images(batch, monkeypatch):
+    """One rank has far fewer valid pixels than the other; gradients add up alike."""
+    logits, label = batch
+    weights = np.array([0.5, 1.0, 2.0, 4.0], np.float32)
+    sums = [weights[one[one != 255]].sum() for one in label]
+    assert sums[0] < 0.6 * sums[1]
+    others = {"sum": None}
+    monkeypatch.setattr(ops, "AllReduce", lambda: lambda total: total + others["sum"])
+    whole = CrossEntropyLoss(class_weights=weights)
+    rank_loss = CrossEntropyLoss(class_weights=weights, ranks=2)
+
+    def value_and_gradient(loss_function, logits, label):
+        value, gradient = ms.value_and_grad(lambda x: loss_function(x, Tensor(label)))(
+            Tensor(logits)
+        )
+        return float(value), gradient.asnumpy()
+
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        expected, expected_gradient = value_and_gradient(whole, logits, label)
+        found = []
+        for rank in range(2):
+            others["sum"] = float(sums[1 - rank])
+            one = slice(rank, rank + 1)
+            found.append(value_and_gradient(rank_loss, logits[one], label[one]))
+    finally:
+        ms.set_context(mode=ms.GRAPH_MODE)
+    assert np.mean([value for value, _ in found]) == pytest.approx(expected, rel=1e-5)
+    gradient = np.concatenate([gradient for _, gradient in found]) / 2
+    assert gradient == pytest.approx(expected_gradient, rel=1e-4, abs=1e-8)
 
 
 def test_class_weights_agree_with_mindspores_own_loss(batch):
