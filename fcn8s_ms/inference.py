@@ -303,7 +303,8 @@ class Predictor:
                 place = (..., slice(top, top + crop), slice(left, left + crop))
                 total[place] += _cropped(logits, window.shape[:2])
                 counts[place] += 1
-        return total / counts
+        total /= counts  # in place: of a large picture these are gigabytes
+        return total
 
     def _batch(self, images) -> np.ndarray:
         """Normalised images, padded to their common size: float32 (N, 3, H, W)."""

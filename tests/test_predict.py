@@ -43,7 +43,7 @@ def segmenter_with(**options):
 def weights(monkeypatch):
     """Stands for a checkpoint."""
     monkeypatch.setattr(
-        Segmenter, "from_checkpoint", lambda path, **options: segmenter_with(**options)
+        Segmenter, "from_checkpoint", lambda path, device, **options: segmenter_with(**options)
     )
     return "FCN8s.ckpt"
 
