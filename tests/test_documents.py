@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import matplotlib
 import pytest
 
 import fcn8s_ms
@@ -28,8 +29,9 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "README_zh.md")
 PACKAGE = Path(fcn8s_ms.__file__).parent
 
-# Flags of other programs that the documents name.
-FOREIGN_FLAGS = {"--check-only", "--no-deps"}
+# Flags of other programs that the documents name: isort, pip, converter_lite, atc.
+FOREIGN_FLAGS = {"--check-only", "--no-deps", "--fmk", "--modelFile", "--outputFile"}
+FOREIGN_FLAGS |= {"--framework", "--model", "--soc_version"}
 # Programs that a marked block may call, but that have no part in what is tried.
 STUBS = ("pip", "pytest", "git")
 
@@ -264,6 +266,7 @@ def test_marked_commands_run(tmp_path, server):
         PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
         PYTHONPATH=f"{ROOT / 'tests' / 'small'}{os.pathsep}{ROOT}",
         HOME=str(home),
+        MPLCONFIGDIR=matplotlib.get_configdir(),  # Matplotlib's list of fonts
         FCN8S_MS_TEST_SERVER=server.url,
     )
     marked = runnable(read(DOCUMENTS[0]))
