@@ -1,20 +1,23 @@
-"""The confusion matrix of class ids and the scores that follow from it, in numpy.
+"""The confusion matrix of class ids and the scores that follow from it, in numpy and OpenCV.
 
 A matrix `p` is int64 (num_class, num_class); p[i, j] counts the pixels of class i predicted as j.
 Formulas: section 5 of https://arxiv.org/abs/1411.4038.
 """
 
+import cv2
 import numpy as np
 
 __all__ = [
     "class_accuracy",
     "class_iou",
+    "class_precision",
     "confusion_matrix",
     "frequency_weighted_iou",
     "mean_iou",
     "mean_pixel_accuracy",
     "pixel_accuracy",
     "scores",
+    "trimap",
 ]
 
 
@@ -70,6 +73,11 @@ def class_accuracy(matrix: np.ndarray) -> np.ndarray:
     return _ratio(np.diag(matrix), matrix.sum(axis=1))
 
 
+def class_precision(matrix: np.ndarray) -> np.ndarray:
+    """Share of what is predicted as a class that belongs to it; NaN for one never predicted."""
+    return _ratio(np.diag(matrix), matrix.sum(axis=0))
+
+
 def class_iou(matrix: np.ndarray) -> np.ndarray:
     """Intersection over union of every class; NaN for one neither in labels nor predictions."""
     correct = np.diag(matrix)
@@ -108,3 +116,25 @@ def scores(matrix: np.ndarray) -> dict[str, float]:
         "mean IoU": mean_iou(matrix),
         "frequency weighted IoU": frequency_weighted_iou(matrix),
     }
+
+
+def trimap(label: np.ndarray, width: int) -> np.ndarray:
+    """The band along the boundaries of a label: pixels with another label value close by.
+
+    Scores of this band alone tell how well outlines are met, which whole objects outweigh in the
+    scores of all pixels. Ignored pixels are a value of their own: VOC marks its outlines by them.
+
+    Args:
+        label: uint8 (H, W).
+        width: largest Euclidean distance to a pixel of another value, in pixels.
+
+    Returns:
+        bool array (H, W).
+
+    Source: Kohli, Ladicky, Torr: "Robust Higher Order Potentials for Enforcing Label Consistency",
+    IJCV 2009. Mean IoU in the band around VOC's ignored pixels: https://arxiv.org/abs/1412.7062,
+    section 5, "Mean Pixel IOU along Object Boundaries".
+    """
+    y, x = np.ogrid[-width : width + 1, -width : width + 1]
+    disc = (x * x + y * y <= width * width).astype(np.uint8)
+    return cv2.dilate(label, disc) != cv2.erode(label, disc)

@@ -2,6 +2,7 @@
 
 import logging
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import mindspore.dataset as ds
@@ -10,7 +11,7 @@ import numpy as np
 from . import transforms
 from .device import available_cpus
 from .errors import InputError
-from .records import check_sample, open_record
+from .records import check_sample, map_ahead, open_record
 from .voc import IGNORE_LABEL, NUM_CLASSES
 
 __all__ = ["SegDataset"]
@@ -260,20 +261,56 @@ class SegDataset:
             self._guarded(lambda: self._augment(*self._decode(image, label, name), rng, out))
         return image_crops, label_crops
 
-    def _evaluation(self, shards):
+    def names(self) -> list[str]:
+        """File names of all samples, in the order of the record."""
+        dataset = ds.MindDataset(str(self.data_file), columns_list=["file_name"], shuffle=False)
+        rows = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        return [str(name) for (name,) in rows]
+
+    def whole_samples(self):
+        """Every image once, whole, at its own size and as it is.
+
+        Yields:
+            (file name, image, label): str, uint8 (H, W, 3) BGR, uint8 (H, W).
+
+        Raises:
+            InputError: a sample cannot be used, or the file not be read to its end.
+        """
+
+        def decode(row):
+            image, label, name = row[0].tobytes(), row[1].tobytes(), str(row[2])
+            if image == label:  # fills up a shard
+                return None
+            return name, *self._decode(image, label, name)
+
+        rows = self._whole_rows(self._shards()).create_tuple_iterator(
+            num_epochs=1, output_numpy=True
+        )
+        with ThreadPoolExecutor(self.num_parallel_calls) as pool:
+            try:
+                for sample in map_ahead(pool, decode, rows, 2 * self.num_parallel_calls):
+                    if sample is not None:
+                        yield sample
+            except RuntimeError as error:
+                raise self.explain(error) from error
+
+    def _whole_rows(self, shards):
         if shards and self.num_samples % self.num_shards:
             # Equal shares without counting an image twice: the filler's label is all ignored.
             ignored = np.full((_STRIDE, _STRIDE), self.ignore_label, np.uint8)
             png = cv2.imencode(".png", ignored)[1].tobytes()
             shards["padded_sample"] = {"data": png, "label": png, "file_name": ""}
             shards["num_padded"] = -self.num_samples % self.num_shards
-        dataset = ds.MindDataset(
+        return ds.MindDataset(
             str(self.data_file),
             columns_list=["data", "label", "file_name"],
             num_parallel_workers=self.num_readers,
             shuffle=False,
             **shards,
         )
+
+    def _evaluation(self, shards):
+        dataset = self._whole_rows(shards)
 
         def prepare(image, label, file_name):
             return self._guarded(lambda: self._whole(*self._decode(image, label, str(file_name))))

@@ -12,6 +12,7 @@ __all__ = [
     "append_json_line",
     "give_ordinary_permissions",
     "json_text",
+    "make_folder",
     "read_bytes",
     "read_json",
     "read_json_lines",
@@ -19,6 +20,7 @@ __all__ = [
     "replace",
     "sha256",
     "unfinished",
+    "write_bytes",
     "write_json",
     "write_text",
 ]
@@ -51,6 +53,21 @@ def read_text(path) -> str:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{Path(path).absolute()} is no UTF-8 text; save it as UTF-8") from error
+
+
+def make_folder(path, flag: str) -> None:
+    """Makes a folder for results, with those above it.
+
+    Raises:
+        InputError: it cannot be made; names the flag that chose it.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{flag} {path.absolute()} cannot be made: {error.strerror}; choose another"
+        ) from error
 
 
 def read_json(path):
@@ -112,6 +129,23 @@ def replace(source: Path, target: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write_bytes(path, content: bytes) -> None:
+    """Writes a file that is whole under its name or not there, though not yet on the disk for sure.
+
+    For the many files of a run that can be done again; `write_text` waits for the disk.
+
+    Raises:
+        OSError: the file cannot be written; an older one stays.
+    """
+    path = Path(path)
+    temporary = unfinished(path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path, text: str) -> None:

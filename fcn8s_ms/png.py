@@ -11,7 +11,9 @@ Source: W3C, Portable Network Graphics (PNG) Specification, chapter 5.
 import struct
 import zlib
 
-__all__ = ["SIGNATURE", "check_sample", "chunks", "gray", "sealed"]
+import numpy as np
+
+__all__ = ["SIGNATURE", "check_sample", "chunks", "gray", "indexed", "sealed"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -84,6 +86,27 @@ def gray(encoded: bytes) -> bytes | None:
     parts = (
         _chunk(b"IHDR", bytes(header)),
         _chunk(b"IDAT", b"".join(pixels)),
+        _chunk(b"IEND", b""),
+    )
+    return SIGNATURE + b"".join(parts)
+
+
+def indexed(ids, palette) -> bytes:
+    """A palette PNG.
+
+    Args:
+        ids: uint8 (H, W), what the pixels hold.
+        palette: uint8 (256, 3), the RGB colour that each value is shown in.
+    """
+    height, width = ids.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, _PALETTE, 0, 0, 0)
+    # Each row begins with the number of its filter; none of them helps areas of one value.
+    rows = np.zeros((height, width + 1), np.uint8)
+    rows[:, 1:] = ids
+    parts = (
+        _chunk(b"IHDR", header),
+        _chunk(b"PLTE", np.asarray(palette, np.uint8).tobytes()),
+        _chunk(b"IDAT", zlib.compress(rows.tobytes())),
         _chunk(b"IEND", b""),
     )
     return SIGNATURE + b"".join(parts)

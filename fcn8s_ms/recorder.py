@@ -7,7 +7,6 @@ import mindspore as ms
 from tqdm import tqdm
 
 from . import checkpoint, evaluation, files, visualize
-from .inference import PROTOCOL
 
 __all__ = ["Recorder", "without_classes"]
 
@@ -171,7 +170,7 @@ class Recorder:
             metrics["validation"] = {
                 "data": self.val_data.data_file,
                 "images": self.val_data.num_samples,
-                "protocol": PROTOCOL,
+                "protocol": self.predictor.protocol,
                 **validations[-1],
             }
             metrics["best"] = without_classes(self.validation.best)

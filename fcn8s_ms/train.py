@@ -437,6 +437,7 @@ def train(config: Config) -> dict:
     started = time.perf_counter()
     import mindspore as ms
 
+    from .engine import MindSporeEngine
     from .inference import Predictor
 
     target = device.configure(
@@ -458,7 +459,7 @@ def train(config: Config) -> dict:
         folder = RunFolder.open(config.resume)
         progress = _progress(folder, data)
     network = _build_network(config, len(data.classes), progress.parameters is not None)
-    predictor = Predictor(network)
+    predictor = Predictor(MindSporeEngine(network))
     if folder is None:
         folder = RunFolder.create(config.output or _default_folder(), config.arch)
     try:
@@ -482,7 +483,7 @@ def _progress(folder: RunFolder, data: _Data) -> Progress:
 
 def _report(recorder, data: _Data, folder: RunFolder, predictor, seconds: float) -> dict:
     """Writes the last pictures and scores, and says where they are and what to do with them."""
-    from . import evaluation, visualize
+    from . import evaluation, report, visualize
 
     shown = data.val or data.train
     steps = recorder.log.steps
@@ -495,7 +496,7 @@ def _report(recorder, data: _Data, folder: RunFolder, predictor, seconds: float)
     )
     metrics = recorder.write_metrics(seconds=round(seconds, 1))
     if "validation" in metrics:
-        print(evaluation.table(metrics["validation"]))
+        print(report.table(metrics["validation"]))
         print(f"Protocol: {metrics['validation']['protocol']}.")
     weights = [folder.last, *folder.all_weights()][-1]
     checkpoint = folder.best if "validation" in metrics else weights

@@ -141,19 +141,20 @@ def train_torch(options):
 
 
 def infer_ours(options):
-    """Class ids of one image with this package's predictor."""
+    """Class ids of one image with this package's engine, or with an exported file."""
+    image, _ = _images(1, options.crop)
+    if options.network is not None:
+        from fcn8s_ms.onnx_engine import OnnxEngine
+
+        engine = OnnxEngine(options.network, "CPU")
+        return lambda: len(engine.class_ids(image))
+    from fcn8s_ms.engine import MindSporeEngine
     from fcn8s_ms.folding import fold_batch_norm
-    from fcn8s_ms.inference import Predictor
     from fcn8s_ms.model import FCN8s
 
     device.configure("CPU")
-    predictor = Predictor(fold_batch_norm(FCN8s(voc.NUM_CLASSES)))
-    image, _ = _images(1, options.crop)
-
-    def round_():
-        return len(predictor.class_ids(image))
-
-    return round_
+    engine = MindSporeEngine(fold_batch_norm(FCN8s(voc.NUM_CLASSES)))
+    return lambda: len(engine.class_ids(image))
 
 
 def infer_plain(options):
@@ -355,18 +356,20 @@ def metrics_ours(options):
     import mindspore as ms
     from mindspore import nn
 
-    from fcn8s_ms.inference import Predictor
+    from fcn8s_ms.engine import MindSporeEngine
     from fcn8s_ms.metrics import segmentation_metrics
 
     device.configure("CPU")
     logits, label = _logits()
     logits = ms.Tensor(logits)
-    reduce_on_device = Predictor(nn.Identity())._forward
-    reduce_on_device.set_inputs(ms.Tensor(shape=[None] * 4, dtype=ms.float32))
+    nothing = nn.Identity()
+    nothing.n_class = voc.NUM_CLASSES
+    engine = MindSporeEngine(nothing)
+    engine._class_ids.set_inputs(ms.Tensor(shape=[None] * 4, dtype=ms.float32))
     group = segmentation_metrics(voc.NUM_CLASSES)
 
     def round_():
-        ids = reduce_on_device(logits).asnumpy()
+        ids = engine.class_ids(logits)
         for metric in group.values():
             metric.update(ids, label)
         return len(ids)
@@ -495,7 +498,8 @@ class _Contestant:
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [python, __file__, "--contestant", f"{part}_{name}"]
-            + ["--crop", str(options.crop), "--workers", str(options.workers)],
+            + ["--crop", str(options.crop), "--workers", str(options.workers)]
+            + (["--network", str(options.network)] if options.network else []),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -549,7 +553,8 @@ def race(part: str, names, options) -> dict:
     Args:
         part: key of `_UNITS`.
         names: of `_CONTESTANTS`.
-        options: `rounds`, `warm_rounds`, `crop`, `workers`, `plain_python`, `torch_python`.
+        options: `rounds`, `warm_rounds`, `crop`, `workers`, `network`, `plain_python`,
+            `torch_python`.
 
     Returns:
         Contestant to dict of median, least and largest seconds a round, seconds of the first round
@@ -652,6 +657,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="untimed rounds before them: MindSpore tries out numbers of threads in its first five "
         "(default: %(default)s)",
     )
+    add("--network", type=Path, help="ONNX file to run for infer (default: MindSpore)")
     add("--quick", action="store_true", help="3 rounds, 1 warm, crop 64: for a look")
     add("--json", type=Path, help="file for the figures")
     add(
