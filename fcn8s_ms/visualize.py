@@ -15,10 +15,10 @@ __all__ = [
     "background",
     "comparison",
     "confusion_plot",
-    "comparison_curves",
-    "comparison_grid",
     "curves",
     "draw_legend",
+    "networks_curves",
+    "networks_grid",
     "overlay",
     "prediction_grid",
     "sample_grid",
@@ -183,7 +183,7 @@ def prediction_grid(path, samples, classes, palette: np.ndarray, title: str = ""
     _grid(path, samples, ("image", "truth", "prediction"), classes, palette, title)
 
 
-def comparison_grid(path, rows, names, classes, palette: np.ndarray, title: str = "") -> None:
+def networks_grid(path, rows, names, classes, palette: np.ndarray, title: str = "") -> None:
     """Writes rows of image, truth and the predictions of several networks, with a legend.
 
     Args:
@@ -255,6 +255,43 @@ def _legend_below(figure, present, classes, colours: np.ndarray) -> None:
         Patch(facecolor=colours[label] / 255, edgecolor="gray", label=name) for label, name in names
     ]
     figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False)
+
+
+def _smoothing(count: int) -> int:
+    """Steps over which a curve of so many is averaged."""
+    return max(count // 20, 1)
+
+
+def _running_mean(values, window: int) -> np.ndarray:
+    return np.convolve(values, np.ones(window) / window, mode="valid")
+
+
+def networks_curves(path, runs) -> None:
+    """Writes loss, mean IoU and pixel accuracy of several trainings over their steps.
+
+    Args:
+        path: PNG file to write.
+        runs: name to (steps, validations), as `curves` takes them.
+    """
+    figure = _figure(13.5, 3.8, dpi=110)
+    axes = figure.subplots(1, 3)
+    for name, (steps, validations) in runs.items():
+        window = _smoothing(len(steps))
+        numbers = [step["step"] for step in steps][window - 1 :]
+        axes[0].plot(numbers, _running_mean([step["loss"] for step in steps], window), label=name)
+        points = [validation["step"] for validation in validations]
+        for axis, score in zip(axes[1:], ("mean IoU", "pixel accuracy")):
+            values = [validation[score] for validation in validations]
+            axis.plot(points, values, marker="o", label=name)
+    window = max(_smoothing(len(steps)) for steps, _ in runs.values())
+    loss = "training loss" + (f", mean of {window} steps" if window > 1 else "")
+    axes[0].set(title=loss, xlabel="step", ylabel="cross-entropy")
+    for axis, score in zip(axes[1:], ("mean IoU", "pixel accuracy")):
+        axis.set(title=f"validation: {score}", xlabel="step", ylim=(0, 1))
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    axes[0].legend(frameon=False)
+    figure.savefig(Path(path))
 
 
 def comparison(
@@ -341,43 +378,6 @@ def confusion_plot(path, matrix: np.ndarray, classes, title: str = "") -> None:
     if title:
         axis.set_title(title, fontsize=10)
     figure.savefig(path)
-
-
-def _smoothing(count: int) -> int:
-    """Steps over which a curve of so many is averaged."""
-    return max(count // 20, 1)
-
-
-def _running_mean(values, window: int) -> np.ndarray:
-    return np.convolve(values, np.ones(window) / window, mode="valid")
-
-
-def comparison_curves(path, runs) -> None:
-    """Writes loss, mean IoU and pixel accuracy of several trainings over their steps.
-
-    Args:
-        path: PNG file to write.
-        runs: name to (steps, validations), as `curves` takes them.
-    """
-    figure = _figure(13.5, 3.8, dpi=110)
-    axes = figure.subplots(1, 3)
-    for name, (steps, validations) in runs.items():
-        window = _smoothing(len(steps))
-        numbers = [step["step"] for step in steps][window - 1 :]
-        axes[0].plot(numbers, _running_mean([step["loss"] for step in steps], window), label=name)
-        points = [validation["step"] for validation in validations]
-        for axis, score in zip(axes[1:], ("mean IoU", "pixel accuracy")):
-            values = [validation[score] for validation in validations]
-            axis.plot(points, values, marker="o", label=name)
-    window = max(_smoothing(len(steps)) for steps, _ in runs.values())
-    loss = "training loss" + (f", mean of {window} steps" if window > 1 else "")
-    axes[0].set(title=loss, xlabel="step", ylabel="cross-entropy")
-    for axis, score in zip(axes[1:], ("mean IoU", "pixel accuracy")):
-        axis.set(title=f"validation: {score}", xlabel="step", ylim=(0, 1))
-    for axis in axes:
-        axis.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
-    figure.savefig(Path(path))
 
 
 def curves(path, steps, validations=()) -> None:

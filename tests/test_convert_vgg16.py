@@ -357,7 +357,9 @@ def test_safetensors(tool, tmp_path, backbone, batch_norm, capsys):
     safetensors.numpy.save_file(torch_arrays(vgg), source)
     network, _ = convert(tool, source)
     image = picture()
-    assert_equal(converted_features(network, image), numpy_features(vgg, torch_input(image)))
+    expected = numpy_features(vgg, torch_input(image))
+    # Less than BatchNorm's epsilon would make of sources that have none.
+    assert_equal(converted_features(network, image), expected, tolerance=1e-5)
     printed = capsys.readouterr().out
     assert f"torchvision, {backbone}:" in printed
     assert "left: classifier.6.bias, classifier.6.weight\n" in printed

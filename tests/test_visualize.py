@@ -91,6 +91,35 @@ def test_curves(tmp_path):
     assert three.width > two.width
 
 
+def test_networks_grid_has_a_column_for_each_network(tmp_path):
+    image = np.full((60, 80, 3), 255, np.uint8)
+    labels = [np.full((60, 80), label, np.uint8) for label in (15, 7, 1, 0)]
+    visualize.networks_grid(
+        tmp_path / "grid.png", [(image, *labels)], ("A", "B", "C"), voc.CLASSES, PALETTE
+    )
+    picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    columns = [
+        np.flatnonzero((picture == PALETTE[label]).all(axis=2).mean(axis=0) > 0.3)
+        for label in (15, 7, 1, 0)
+    ]
+    assert all(len(column) > picture.shape[1] / 8 for column in columns)
+    assert [column.mean() for column in columns] == sorted(column.mean() for column in columns)
+
+
+def test_networks_curves_draw_every_run(tmp_path):
+    def run(count):
+        steps = [{"step": i + 1, "loss": 3 / (i + 1), "lr": 0.1} for i in range(count)]
+        return steps, [{"step": count, "mean IoU": 0.3, "pixel accuracy": 0.6}]
+
+    pixels = []
+    for names in ("A", "AB", "ABC"):
+        visualize.networks_curves(tmp_path / "c.png", {name: run(30 + ord(name)) for name in names})
+        picture = np.asarray(Image.open(tmp_path / "c.png").convert("RGB"))
+        colours = [(31, 119, 180), (255, 127, 14), (44, 160, 44)]  # Matplotlib's first three
+        pixels.append([bool((picture == colour).all(axis=2).any()) for colour in colours])
+    assert pixels == [[True, False, False], [True, True, False], [True, True, True]]
+
+
 def test_overlay_without_background_colours_the_first_class():
     image = np.zeros((1, 2, 3), np.uint8)
     ids = np.array([[0, 1]], np.uint8)
@@ -152,34 +181,3 @@ def test_confusion_plot_of_any_number_of_classes(tmp_path, count):
     names = [f"class {number}" for number in range(count)]
     visualize.confusion_plot(tmp_path / "a.png", np.eye(count, dtype=int), names)
     assert Image.open(tmp_path / "a.png").width > 14 * count
-
-
-def test_comparison_grid_has_a_column_for_each_network(tmp_path):
-    image = np.full((60, 80, 3), 255, np.uint8)
-    labels = [np.full((60, 80), label, np.uint8) for label in (15, 7, 1, 0)]
-    visualize.comparison_grid(
-        tmp_path / "grid.png", [(image, *labels)], ("A", "B", "C"), voc.CLASSES, PALETTE
-    )
-    picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
-    columns = [
-        np.flatnonzero((picture == PALETTE[label]).all(axis=2).mean(axis=0) > 0.3)
-        for label in (15, 7, 1, 0)
-    ]
-    assert all(len(column) > picture.shape[1] / 8 for column in columns)
-    assert [column.mean() for column in columns] == sorted(column.mean() for column in columns)
-
-
-def test_comparison_curves_draw_every_run(tmp_path):
-    def run(count):
-        steps = [{"step": i + 1, "loss": 3 / (i + 1), "lr": 0.1} for i in range(count)]
-        return steps, [{"step": count, "mean IoU": 0.3, "pixel accuracy": 0.6}]
-
-    pixels = []
-    for names in ("A", "AB", "ABC"):
-        visualize.comparison_curves(
-            tmp_path / "c.png", {name: run(30 + ord(name)) for name in names}
-        )
-        picture = np.asarray(Image.open(tmp_path / "c.png").convert("RGB"))
-        colours = [(31, 119, 180), (255, 127, 14), (44, 160, 44)]  # Matplotlib's first three
-        pixels.append([bool((picture == colour).all(axis=2).any()) for colour in colours])
-    assert pixels == [[True, False, False], [True, True, False], [True, True, True]]

@@ -109,12 +109,16 @@ def _run(arch: str, flags, narrow: bool) -> None:
     """
     command = [sys.executable, __file__, "--train", *(["--narrow"] if narrow else []), *flags]
     process = subprocess.Popen(command)
-    # Ctrl-C reaches the training too, which saves before it ends.
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the training by itself, SIGTERM is handed on: it saves before it ends.
+    handlers = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+    }
     try:
         status = process.wait()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if status:
         raise InputError(f"the training of {_name(arch)} ended with status {status}; see above")
 
@@ -127,14 +131,6 @@ def _result(folder: RunFolder) -> dict:
         "validations": files.read_json_lines(folder.validations),
         "metrics": metrics,
     }
-
-
-def _predictions(folder: RunFolder, data_file, count: int) -> list:
-    from fcn8s_ms import evaluation
-    from fcn8s_ms.inference import Segmenter
-
-    segmenter = Segmenter.from_checkpoint(folder.best)
-    return evaluation.samples(segmenter.predictor, data_file, count)
 
 
 def table(results: dict) -> str:
@@ -204,15 +200,17 @@ def compare(options, given) -> dict:
 def _show(output: Path, results: dict, val_data: Path, pictures: int) -> None:
     """Draws and prints what came of the runs."""
     from fcn8s_ms import evaluation, records, visualize
+    from fcn8s_ms.inference import Segmenter
 
     names = [_name(arch) for arch in results]
     runs = {
         _name(arch): (result["steps"], result["validations"]) for arch, result in results.items()
     }
-    visualize.comparison_curves(output / "curves.png", runs)
+    visualize.networks_curves(output / "curves.png", runs)
     rows = []
     for arch in results:
-        shown = _predictions(RunFolder(output / arch, arch), val_data, pictures)
+        segmenter = Segmenter.from_checkpoint(RunFolder(output / arch, arch).best)
+        shown = evaluation.samples(segmenter.predictor, val_data, pictures)
         rows = [
             [*row, prediction]
             for row, (_, _, prediction) in zip(rows or [one[:2] for one in shown], shown)
@@ -222,7 +220,7 @@ def _show(output: Path, results: dict, val_data: Path, pictures: int) -> None:
         len(first["validation"]["per class"]), records.read_metadata(val_data)
     )
     title = f"{val_data.name}, the best of {first['train']['steps']} steps each"
-    visualize.comparison_grid(output / "predictions.png", rows, names, classes, palette, title)
+    visualize.networks_grid(output / "predictions.png", rows, names, classes, palette, title)
     files.write_json(
         output / "comparison.json",
         {arch: result["metrics"] for arch, result in results.items()},
