@@ -501,11 +501,11 @@ def weights_in_the_loss(monkeypatch, then_stop=True):
     given = []
 
     class Recorded(loss.CrossEntropyLoss):
-        def __init__(self, ignore_label=255, class_weights=None):
+        def __init__(self, ignore_label=255, class_weights=None, ranks=1):
             given.append(class_weights)
             if then_stop:
                 raise Asked
-            super().__init__(ignore_label, class_weights)
+            super().__init__(ignore_label, class_weights, ranks)
 
     monkeypatch.setattr(loss, "CrossEntropyLoss", Recorded)
     return given

@@ -11,7 +11,9 @@ import importlib.metadata as metadata
 import json
 import os
 import platform
+import random
 import resource
+import socket
 import statistics
 import subprocess
 import sys
@@ -469,6 +471,123 @@ def startup_torch(options):
     return _program("-c", "import torch")
 
 
+# --- several processes -------------------------------------------------------------------------
+
+
+def scale_rank(options) -> None:
+    """Life of one of the processes of `scale`: measures, and writes what it found if first."""
+    from mindspore import nn
+
+    from fcn8s_ms.loss import CrossEntropyLoss
+    from fcn8s_ms.model import FCN8s
+    from fcn8s_ms.ranks import ALONE, Ranks, is_scheduler, run_scheduler
+
+    if is_scheduler():
+        run_scheduler()
+        return
+    device.configure("CPU", device_id=None)
+    narrow = {"widths": (4, 4, 8, 8, 8), "fc_width": 16} if options.narrow else {}
+    images, labels = _images(_BATCH, options.crop)
+    # Without the others: what a step takes while they compute, too, but nobody waits for anybody.
+    network = FCN8s(voc.NUM_CLASSES, **narrow)
+    rounds = {"apart": _mindspore_step(network, CrossEntropyLoss(), images, labels)}
+    with Ranks.start("CPU") if options.ranks > 1 else ALONE as ranks:
+        if ranks.size > 1:
+            loss = CrossEntropyLoss(ranks=ranks.size)
+            rounds["together"] = _mindspore_step(network, loss, images, labels)
+            weights = network.trainable_params()
+            reduce_all = nn.DistributedGradReducer(weights, mean=True, degree=ranks.size)
+            rounds["all-reduce alone"] = lambda: reduce_all(tuple(weights))[-1].asnumpy()
+        seconds = {name: [] for name in rounds}
+        for number in range(options.warm_rounds + options.rounds):
+            for name, round_ in rounds.items():
+                ranks.barrier()
+                started = time.perf_counter()
+                round_()
+                taken = time.perf_counter() - started
+                if number >= options.warm_rounds:
+                    # A step of all is over when the last of them is.
+                    seconds[name].append(float(max(ranks.gather(np.array([taken])))[0]))
+        if ranks.is_first:
+            parameters = sum(parameter.size for parameter in network.trainable_params())
+            files.write_json(options.json, {"parameters": parameters, "seconds": seconds})
+
+
+def _free_port() -> int:
+    """Of those that are not given to outgoing connections: the launcher takes it seconds later."""
+    while True:
+        port = random.randint(20000, 30000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def scale(options) -> dict:
+    """Weak scaling: the same batch for each of 1 and of `options.ranks` processes.
+
+    Returns:
+        Number of processes to dict of `parameters` and `seconds`: of the timed rounds of a step
+        `together` with the others, of one `apart`, and of the `all-reduce alone`.
+
+    Raises:
+        InputError: a process failed.
+    """
+    found = {}
+    for size in (1, options.ranks):
+        with tempfile.TemporaryDirectory() as folder:
+            result = Path(folder) / "result.json"
+            command = [__file__, "--contestant", "scale_rank", "--json", str(result)]
+            command += ["--ranks", str(size), "--crop", str(options.crop)]
+            command += ["--rounds", str(options.rounds)]
+            command += ["--warm-rounds", str(options.warm_rounds)]
+            command += ["--narrow"] if options.narrow else []
+            if size == 1:
+                command = [sys.executable, *command]
+            else:
+                launcher = Path(folder) / "python"  # what msrun starts
+                launcher.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+                launcher.chmod(0o755)
+                launch = [sys.executable, "-m", "mindspore.parallel.cluster.run", "--join", "True"]
+                launch += ["--worker_num", str(size), "--local_worker_num", str(size)]
+                launch += ["--master_port", str(_free_port()), "--log_dir", folder]
+                command = [*launch, "python", *command]
+            environment = {
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).absolute().parents[1]),
+                "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+                "GLOG_v": "3",
+            }
+            done = subprocess.run(command, env=environment, capture_output=True, text=True)
+            if done.returncode or not result.is_file():
+                last = (done.stdout + done.stderr).strip().splitlines()[-30:]
+                raise InputError(f"{size} processes failed:\n" + "\n".join(last))
+            found[size] = json.loads(result.read_text())
+    return found
+
+
+def _scale_table(found: dict, options) -> str:
+    gradients = found[1]["parameters"] * 4
+    lines = [
+        f"training step, batch {_BATCH} a process, crop {options.crop}; "
+        f"{gradients / 1e6:.3g} MB of gradients",
+        "  processes   step s   (least … largest)   images/s   of linear   all-reduce   alone s",
+    ]
+    alone = statistics.median(found[1]["seconds"]["apart"])
+    for size, result in found.items():
+        seconds = result["seconds"]
+        together = seconds.get("together", seconds["apart"])
+        step = statistics.median(together)
+        apart = statistics.median(seconds["apart"])
+        line = (
+            f"  {size:<9} {step:8.3f}   ({min(together):.3f} … {max(together):.3f})"
+            f"   {size * _BATCH / step:8.2f}   {alone / step:8.1%}"
+        )
+        if size > 1:
+            reducing = statistics.median(seconds["all-reduce alone"])
+            line += f"   {max(step - apart, 0) / step:9.1%}   {reducing:7.3f}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
 _UNITS = {
     "train": "training step, batch 4, crop {crop}",
     "infer": "class ids of one {crop}x{crop} image",
@@ -640,7 +759,13 @@ def get_parser() -> argparse.ArgumentParser:
         epilog=f"Example: {_PROGRAM} train infer --against torch --crop 128",
     )
     add = parser.add_argument
-    add("parts", nargs="*", metavar="PART", help=f"of {', '.join(_UNITS)} (default: all)")
+    add(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"of {', '.join(_UNITS)} (default: these), or scale: a training step of one process "
+        "and of several, each with a batch of its own",
+    )
     add(
         "--against",
         nargs="+",
@@ -658,6 +783,8 @@ def get_parser() -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     add("--network", type=Path, help="ONNX file to run for infer (default: MindSpore)")
+    add("--ranks", type=int, default=2, help="processes for scale (default: %(default)s)")
+    add("--narrow", action="store_true", help="a network of few parameters for scale: for a look")
     add("--quick", action="store_true", help="3 rounds, 1 warm, crop 64: for a look")
     add("--json", type=Path, help="file for the figures")
     add(
@@ -677,15 +804,22 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv=None) -> None:
     """Command line; `argv` without the program's name."""
     options = get_parser().parse_args(argv)
+    if options.contestant == "scale_rank":
+        scale_rank(options)
+        return
     if options.contestant:
         _serve(options)
         return
     if options.quick:
         options.rounds, options.warm_rounds, options.crop = 3, 1, 64
     with reported_by(_PROGRAM):
-        unknown = set(options.parts) - set(_UNITS)
+        unknown = set(options.parts) - set(_UNITS) - {"scale"}
         if unknown:
-            raise InputError(f"part {min(unknown)!r} is unknown; choose of {', '.join(_UNITS)}")
+            raise InputError(
+                f"part {min(unknown)!r} is unknown; choose of {', '.join(_UNITS)}, scale"
+            )
+        if options.ranks < 2:
+            raise InputError(f"--ranks is {options.ranks}; scaling needs at least 2")
         machine = _machine(options)
         opponents = options.against or ["plain", *(["torch"] if machine["torch"] else [])]
         if "torch" in opponents and machine["torch"] is None:
@@ -696,6 +830,10 @@ def main(argv=None) -> None:
         print(", ".join(f"{name} {value}" for name, value in machine.items()), flush=True)
         results = {}
         for part in options.parts or _UNITS:
+            if part == "scale":
+                results[part] = scale(options)
+                print("\n" + _scale_table(results[part], options), flush=True)
+                continue
             names = ["ours", *(name for name in opponents if f"{part}_{name}" in globals())]
             results[part] = race(part, names, options)
             print("\n" + _table(part, results[part], options), flush=True)
