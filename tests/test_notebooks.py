@@ -113,10 +113,10 @@ def same_code(first, second):
     ("first", "second", "same"),
     [
         ("a(1, 'b')  # c", "a(1, '乙')  # 丙", True),
-        ("f'{a} of {b}'", "f'{a},{b}'", True),
+        ("f'{a} of {b}'", "f'{a}在{b}'", True),
         ("a(1)", "a(2)", False),
         ("a('b')", "a('c')", False),
-        ("f'{a} of {b}'", "f'{b},{a}'", False),
+        ("f'{a} of {b}'", "f'{b}在{a}'", False),
         ("a = 1", "a = 1; b = 2", False),
     ],
 )
