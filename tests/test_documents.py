@@ -21,8 +21,15 @@ import pytest
 import fcn8s_ms
 from fcn8s_ms import checkpoint, fetch, model
 
-from .conftest import TINY, clean_environment, draw_pair, load_tool, write_sbd, write_voc
-from .conftest import write_mask, write_plain_record
+from .conftest import (
+    TINY,
+    clean_environment,
+    draw_pair,
+    load_tool,
+    write_plain_record,
+    write_sbd,
+    write_voc,
+)
 from .test_fetch import Server, archive
 
 ROOT = Path(__file__).parents[1]
