@@ -25,6 +25,7 @@ class Config:
     data: Path
     download: str | None
     protocol: str
+    engine: str | None
     resize: int | None
     scales: tuple[float, ...]
     flip: bool
@@ -65,7 +66,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.eval`."""
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description="Score an FCN-8s checkpoint on whole images: pixel accuracy, mean pixel "
+        description="Score an FCN on whole images: pixel accuracy, mean pixel "
         "accuracy, mean IoU, frequency weighted IoU, scores close to boundaries, and a table of "
         "the classes.",
         epilog="Example: python -m fcn8s_ms.eval --checkpoint FCN8s.ckpt --data val.mindrecord",
@@ -75,7 +76,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--checkpoint",
         type=Path,
         default=fetch.TRAINED_FILE,
-        help="trained FCN-8s (default: %(default)s)",
+        help="trained FCN, or an exported .onnx file (default: %(default)s)",
     )
     add(
         "--predictions",
@@ -191,9 +192,10 @@ def evaluate(config: Config) -> dict:
     metadata = records.read_metadata(config.data)
     segmenter = None
     if config.predictions is None:
-        device.configure(config.device, device_id=config.device_id, mode=config.mode)
+        if inference.engine_for(config.checkpoint, config.engine) == "mindspore":
+            device.configure(config.device, device_id=config.device_id, mode=config.mode)
         segmenter = inference.Segmenter.from_checkpoint(
-            config.checkpoint, **inference.options_of(config)
+            config.checkpoint, device=config.device, **inference.options_of(config)
         )
         classes, palette = segmenter.classes, segmenter.palette
         if metadata is not None and len(metadata.classes) != len(classes):
@@ -254,7 +256,7 @@ def evaluate(config: Config) -> dict:
         ]
     print(report.table(result))
     print(f"\nProtocol: {report.protocol_line(result)}.")
-    print(f"{counts.num_images} images in {seconds:.1f} s.")
+    print(f"{seconds:.1f} s, {counts.num_images / seconds:.2f} images/s.")
     for path in config.output:
         report.write(path, result)
     if config.pictures is not None:

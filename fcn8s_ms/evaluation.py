@@ -161,7 +161,7 @@ def read_predictions(folder, data: SegDataset):
 
 
 def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in (".jpg", ".jpeg", ".png")
+    return Path(name).suffix.lower() in transforms.IMAGE_SUFFIXES
 
 
 def _png(stem: Path, ending: str) -> Path:

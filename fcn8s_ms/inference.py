@@ -11,7 +11,18 @@ import numpy as np
 from . import files, png, transforms, voc
 from .errors import InputError
 
-__all__ = ["Predictor", "Segmenter", "add_arguments", "options_of", "read_image"]
+__all__ = [
+    "ENGINES",
+    "Predictor",
+    "Segmenter",
+    "add_arguments",
+    "engine_for",
+    "options_of",
+    "read_image",
+]
+
+ENGINES = ("mindspore", "onnx")
+"""What can compute a network: MindSpore a checkpoint, ONNX Runtime an exported file."""
 
 _STRIDE = 32
 # Images that wait for others of their size at the same time, in batches.
@@ -19,8 +30,14 @@ _WAITING_BATCHES = 8
 
 
 def add_arguments(parser) -> None:
-    """Adds the flags for the options of `Predictor` to an argparse parser or group."""
+    """Adds `--engine` and the flags for the options of `Predictor` to a parser or group."""
     add = parser.add_argument
+    add(
+        "--engine",
+        choices=ENGINES,
+        help="mindspore: computes a checkpoint; onnx: ONNX Runtime computes an exported .onnx file "
+        "(default: by the file's ending)",
+    )
     add(
         "--resize",
         type=_resize_value,
@@ -286,7 +303,8 @@ class Predictor:
                 place = (..., slice(top, top + crop), slice(left, left + crop))
                 total[place] += _cropped(logits, window.shape[:2])
                 counts[place] += 1
-        return total / counts
+        total /= counts  # in place: of a large picture these are gigabytes
+        return total
 
     def _batch(self, images) -> np.ndarray:
         """Normalised images, padded to their common size: float32 (N, 3, H, W)."""
@@ -369,7 +387,7 @@ class Segmenter:
         engine: as for `Predictor`.
         classes: class names; VOC's or numbers without.
         palette: RGB of every class; VOC's without.
-        options: `resize`, `scales`, `flip` and `sliding` of `Predictor`.
+        options: `mean`, `std`, `resize`, `scales`, `flip` and `sliding` of `Predictor`.
 
     Attributes:
         classes: tuple of class names; the position is the class id.
@@ -391,16 +409,30 @@ class Segmenter:
         self.predictor = Predictor(engine, **options)
 
     @classmethod
-    def from_checkpoint(cls, path, **options) -> "Segmenter":
-        """Loads a checkpoint, with the class names beside it if there are any.
+    def from_checkpoint(
+        cls, path, *, engine: str | None = None, device: str = "auto", **options
+    ) -> "Segmenter":
+        """Loads a checkpoint or an exported ONNX file, with the class names beside or inside.
 
         Args:
-            path: of the checkpoint.
+            path: of the file.
+            engine: of `ENGINES`; None for the one that reads such a file. ONNX Runtime needs no
+                MindSpore, nor anything else but NumPy and OpenCV.
+            device: 'CPU', 'GPU', 'Ascend' or 'auto', for ONNX Runtime; MindSpore's is set by
+                `fcn8s_ms.device.configure`.
             options: as for `Segmenter`.
 
         Raises:
-            InputError: the file is missing, damaged, or no FCN-8s, or an option is out of range.
+            InputError: the file is missing, damaged, of another kind or no FCN, the engine is not
+                installed, or an option is out of range.
         """
+        if engine_for(path, engine) == "onnx":
+            from .onnx_engine import OnnxEngine
+
+            network = OnnxEngine(path, device)
+            for name in ("mean", "std"):
+                options.setdefault(name, network.metadata[name])
+            return cls(network, network.metadata["classes"], network.metadata["palette"], **options)
         # MindSpore: only who needs it pays for it.
         from . import checkpoint
         from .engine import MindSporeEngine
@@ -432,6 +464,27 @@ class Segmenter:
         Arguments and errors as for `__call__`.
         """
         return self.predictor.probabilities(_bgr(image, order))
+
+
+def engine_for(path, engine: str | None = None) -> str:
+    """The engine that computes a file.
+
+    Args:
+        path: a checkpoint, or an exported file that ends in `.onnx`.
+        engine: of `ENGINES` if one is wanted.
+
+    Raises:
+        InputError: that engine does not read such files.
+    """
+    found = "onnx" if Path(path).suffix.lower() == ".onnx" else "mindspore"
+    if engine is not None and engine != found:
+        remedy = (
+            f"export it first: python -m fcn8s_ms.export --checkpoint {path} --output NAME.onnx"
+            if engine == "onnx"
+            else "it is for --engine onnx"
+        )
+        raise InputError(f"{path} cannot be computed by the engine {engine}; {remedy}")
+    return found
 
 
 def _bgr(image, order: str) -> np.ndarray:

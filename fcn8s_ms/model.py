@@ -116,9 +116,18 @@ def _upscore(n_class, stride, upsample_init):
 
 
 class _FCN(nn.Cell):
-    """What the three have in common: the backbone, and the scores of its last layer."""
+    """What the three have in common: arguments, as of `FCN8s`, backbone, and its last scores."""
 
-    def __init__(self, n_class, depths, widths, fc_width, upsample_init, skip_init):
+    def __init__(
+        self,
+        n_class: int,
+        *,
+        depths=BACKBONES["vgg16"],
+        widths=VGG_WIDTHS,
+        fc_width: int = FC_WIDTH,
+        upsample_init: str = "xavier_uniform",
+        skip_init: str = "xavier_uniform",
+    ):
         super().__init__()
         if n_class < 2:
             raise ValueError(f"n_class is {n_class}; segmentation needs at least 2 classes")
@@ -132,6 +141,10 @@ class _FCN(nn.Cell):
                 choices = " or ".join(repr(choice) for choice in INITIALISATIONS[name])
                 raise ValueError(f"{name} is {value!r}; choose {choices}")
         self.n_class = n_class
+        self.upsample_init = upsample_init
+        self.skip_init = skip_init
+        # Exported files cannot raise errors.
+        self.checks_size = True
 
         self.conv1 = _stage(3, widths[0], depths[0])  # 1/2
         self.conv2 = _stage(widths[0], widths[1], depths[1])  # 1/4
@@ -142,9 +155,17 @@ class _FCN(nn.Cell):
         self.conv7 = nn.SequentialCell(_conv_bn_relu(fc_width, fc_width, kernel_size=1))
         self.score_fr = _score(fc_width, n_class)
 
+    def skip(self, stage):
+        """The scores of what a stage gives."""
+        return _score(stage[0].out_channels, self.n_class, self.skip_init)
+
+    def upscore(self, stride):
+        """Scores enlarged by a stride."""
+        return _upscore(self.n_class, stride, self.upsample_init)
+
     def to_pool3(self, x):
         height, width = x.shape[2], x.shape[3]
-        if height % STRIDE != 0 or width % STRIDE != 0:
+        if self.checks_size and (height % STRIDE != 0 or width % STRIDE != 0):
             raise ValueError(
                 f"input of height {height} and width {width}: both must be multiples of 32; "
                 "pad the image with fcn8s_ms.transforms.pad_to_multiple and crop the logits back"
@@ -166,18 +187,9 @@ class FCN32s(_FCN):
     Source: https://arxiv.org/abs/1411.4038, figure 3.
     """
 
-    def __init__(
-        self,
-        n_class: int,
-        *,
-        depths=BACKBONES["vgg16"],
-        widths=VGG_WIDTHS,
-        fc_width: int = FC_WIDTH,
-        upsample_init: str = "xavier_uniform",
-        skip_init: str = "xavier_uniform",
-    ):
-        super().__init__(n_class, depths, widths, fc_width, upsample_init, skip_init)
-        self.upscore32 = _upscore(n_class, 32, upsample_init)  # 1/32 -> 1
+    def __init__(self, n_class: int, **arguments):
+        super().__init__(n_class, **arguments)
+        self.upscore32 = self.upscore(32)  # 1/32 -> 1
 
     def construct(self, x):
         pool3 = self.to_pool3(x)  # 1/8
@@ -194,20 +206,11 @@ class FCN16s(_FCN):
     Source: https://arxiv.org/abs/1411.4038, figure 3.
     """
 
-    def __init__(
-        self,
-        n_class: int,
-        *,
-        depths=BACKBONES["vgg16"],
-        widths=VGG_WIDTHS,
-        fc_width: int = FC_WIDTH,
-        upsample_init: str = "xavier_uniform",
-        skip_init: str = "xavier_uniform",
-    ):
-        super().__init__(n_class, depths, widths, fc_width, upsample_init, skip_init)
-        self.upscore2 = _upscore(n_class, 2, upsample_init)  # 1/32 -> 1/16
-        self.score_pool4 = _score(widths[3], n_class, skip_init)
-        self.upscore16 = _upscore(n_class, 16, upsample_init)  # 1/16 -> 1
+    def __init__(self, n_class: int, **arguments):
+        super().__init__(n_class, **arguments)
+        self.upscore2 = self.upscore(2)  # 1/32 -> 1/16
+        self.score_pool4 = self.skip(self.conv4)
+        self.upscore16 = self.upscore(16)  # 1/16 -> 1
 
     def construct(self, x):
         pool3 = self.to_pool3(x)  # 1/8
@@ -244,22 +247,13 @@ class FCN8s(_FCN):
     conv7 are its fully connected layers as convolutions.
     """
 
-    def __init__(
-        self,
-        n_class: int,
-        *,
-        depths=BACKBONES["vgg16"],
-        widths=VGG_WIDTHS,
-        fc_width: int = FC_WIDTH,
-        upsample_init: str = "xavier_uniform",
-        skip_init: str = "xavier_uniform",
-    ):
-        super().__init__(n_class, depths, widths, fc_width, upsample_init, skip_init)
-        self.upscore2 = _upscore(n_class, 2, upsample_init)  # 1/32 -> 1/16
-        self.score_pool4 = _score(widths[3], n_class, skip_init)
-        self.upscore_pool4 = _upscore(n_class, 2, upsample_init)  # 1/16 -> 1/8
-        self.score_pool3 = _score(widths[2], n_class, skip_init)
-        self.upscore8 = _upscore(n_class, 8, upsample_init)  # 1/8 -> 1
+    def __init__(self, n_class: int, **arguments):
+        super().__init__(n_class, **arguments)
+        self.upscore2 = self.upscore(2)  # 1/32 -> 1/16
+        self.score_pool4 = self.skip(self.conv4)
+        self.upscore_pool4 = self.upscore(2)  # 1/16 -> 1/8
+        self.score_pool3 = self.skip(self.conv3)
+        self.upscore8 = self.upscore(8)  # 1/8 -> 1
 
     def construct(self, x):
         pool3 = self.to_pool3(x)  # 1/8

@@ -45,11 +45,20 @@ def _worst(result: dict) -> list[dict]:
     return result.get("worst", [])
 
 
+def _sources(result: dict) -> list[str]:
+    return [
+        f"{name.capitalize()}: {result[name]}"
+        for name in ("checkpoint", "predictions")
+        if name in result
+    ]
+
+
 def protocol_line(result: dict) -> str:
-    """What was scored and how, in one line: data, number of images, protocol, trimap, engine."""
-    parts = [f"{result['images']} images of {result['data']}", result["protocol"]]
+    """What was scored and how, in one line: protocol, trimap, number of images, data, engine."""
+    parts = [result["protocol"]]
     if "trimap width" in result:
         parts.append(f"trimap: within {result['trimap width']} pixels of another label")
+    parts.append(f"{result['images']} images of {result['data']}")
     if "engine" in result:
         parts.append(result["engine"])
     return "; ".join(parts)
@@ -98,7 +107,7 @@ def markdown(result: dict) -> str:
     if _worst(result):
         lines += ["", row(["lowest mean IoU", "image"]), "| ---: | --- |"]
         lines += [row([_number(one["mean IoU"], False), one["image"]]) for one in _worst(result)]
-    lines += ["", f"Of {result['checkpoint']}. " if "checkpoint" in result else ""]
+    lines += ["", "".join(f"{line}. " for line in _sources(result))]
     lines[-1] += f"Protocol: {protocol_line(result)}."
     return "\n".join(lines) + "\n"
 
@@ -111,9 +120,8 @@ def csv_text(result: dict) -> str:
     """
     columns = _columns(result)
     text = io.StringIO()
-    for name in ("checkpoint", "predictions"):
-        if name in result:
-            text.write(f"# {name}: {result[name]}\n")
+    for line in _sources(result):
+        text.write(f"# {line[0].lower()}{line[1:]}\n")
     text.write(f"# protocol: {protocol_line(result)}\n")
     for name, value in _totals(result).items():
         text.write(f"# {name}: {'' if math.isnan(value) else repr(value)}\n")

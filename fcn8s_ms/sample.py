@@ -17,7 +17,16 @@ from .errors import InputError
 from .visualize import write_mask
 from .voc import IGNORE_LABEL, palette
 
-__all__ = ["CLASSES", "FOLDER", "NUM_TRAIN", "NUM_VAL", "PRESET", "SEED", "write_sample"]
+__all__ = [
+    "CLASSES",
+    "FOLDER",
+    "NUM_TRAIN",
+    "NUM_VAL",
+    "PRESET",
+    "SEED",
+    "draw_scene",
+    "write_sample",
+]
 
 CLASSES = ("background", "ladybird", "strawberry", "leaf", "melon", "bee", "butterfly")
 """Class names of the sample; the position is the class id."""
@@ -296,8 +305,16 @@ def _light(rng, picture: np.ndarray) -> np.ndarray:
     return picture * (rng.uniform(0.75, 1.1) * tint * (1 + rows + columns)) + noise
 
 
-def _draw_scene(rng, class_ids):
-    """Draws one picture: RGB uint8 (H, W, 3) and its label uint8 (H, W)."""
+def draw_scene(rng, class_ids):
+    """Draws one picture.
+
+    Args:
+        rng: `numpy.random.RandomState`.
+        class_ids: class of each object, from the one at the back to the one in front.
+
+    Returns:
+        uint8 array (H, W, 3), RGB, and its label, uint8 array (H, W).
+    """
     width, height = _SIZES[rng.randint(len(_SIZES))]
     big_height, big_width = height * _OVERSAMPLING, width * _OVERSAMPLING
     picture = _draw_ground(rng, big_height, big_width)
@@ -331,7 +348,7 @@ def _write_split(base: Path, split: str, count: int, rng) -> list[str]:
     """Draws and writes the pictures and labels of a split; returns their names."""
     names = [f"{split}_{number:04d}" for number in range(count)]
     for name, class_ids in zip(names, _deal_classes(rng, count)):
-        picture, label = _draw_scene(rng, class_ids)
+        picture, label = draw_scene(rng, class_ids)
         path = base / "JPEGImages" / f"{name}.jpg"
         Image.fromarray(picture).save(path, quality=int(rng.randint(75, 96)))
         write_mask(base / "SegmentationClass" / f"{name}.png", label, palette())

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import files, labelme, voc
 from .errors import InputError, listing
+from .transforms import IMAGE_SUFFIXES
 
 __all__ = [
     "Classes",
@@ -29,12 +30,7 @@ __all__ = [
     "voc_pairs",
 ]
 
-# What OpenCV decodes.
-_IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".dib", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm")
-    + (".ras", ".sr", ".tif", ".tiff", ".webp")
-)
-_MASK_SUFFIXES = _IMAGE_SUFFIXES | {".mat"}
+_MASK_SUFFIXES = IMAGE_SUFFIXES | {".mat"}
 
 
 @dataclass(frozen=True)
@@ -242,7 +238,7 @@ def folder_pairs(images, labels, list_file=None, *, label_suffix: str = "") -> l
             list or a mask is missing, or without a list a mask has no image.
     """
     images, labels = Path(images), Path(labels)
-    image_files = _by_id(images, _IMAGE_SUFFIXES)
+    image_files = _by_id(images, IMAGE_SUFFIXES)
     mask_files = _by_id(labels, _MASK_SUFFIXES, label_suffix)
     if label_suffix and images.absolute() == labels.absolute():
         image_files = {
@@ -282,7 +278,7 @@ def folder_pairs(images, labels, list_file=None, *, label_suffix: str = "") -> l
 def _listed_id(line: str, image_files: dict[str, Path]) -> str:
     """Id of a line that may have the file's suffix and another system's separators."""
     name = line.replace("\\", "/").removeprefix("./")
-    if name not in image_files and PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES:
+    if name not in image_files and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
         return PurePosixPath(name).with_suffix("").as_posix()
     return name
 

@@ -15,6 +15,7 @@ import numpy as np
 from .errors import InputError
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "augment",
     "decode_image",
     "decode_label",
@@ -23,6 +24,13 @@ __all__ = [
     "normalize",
     "pad_to_multiple",
 ]
+
+
+IMAGE_SUFFIXES = frozenset(
+    (".bmp", ".dib", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm")
+    + (".ras", ".sr", ".tif", ".tiff", ".webp")
+)
+"""Endings of files that OpenCV decodes, in lower case."""
 
 
 def _decode(encoded, flag: int, what: str) -> np.ndarray:

@@ -56,3 +56,28 @@ def test_prediction_outside_the_classes():
         confusion.confusion_matrix(np.array([0, 255]), np.array([3, 0]), 3)
     ignored = confusion.confusion_matrix(np.array([0, 255]), np.array([2, 3]), 3)
     assert ignored.sum() == 1
+
+
+def test_precision_by_hand():
+    found = confusion.class_precision(MATRIX)
+    np.testing.assert_allclose(found, [3 / 5, 2 / 3, 0])
+    assert np.isnan(confusion.class_precision(np.array([[1, 0], [1, 0]]))[1])
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_trimap_is_what_lies_close_to_another_value(width):
+    rng = np.random.RandomState(0)
+    label = np.kron(rng.randint(0, 3, (4, 5)), np.ones((7, 6), int)).astype(np.uint8)
+    label[10:12, 3:20] = 255
+    expected = np.zeros(label.shape, bool)
+    for y, x in np.ndindex(label.shape):
+        for other_y, other_x in np.ndindex(label.shape):
+            distance = (y - other_y) ** 2 + (x - other_x) ** 2
+            if distance <= width**2 and label[y, x] != label[other_y, other_x]:
+                expected[y, x] = True
+    assert 0 < expected.mean() < 1
+    assert (confusion.trimap(label, width) == expected).all()
+
+
+def test_one_value_has_no_boundary():
+    assert not confusion.trimap(np.full((20, 30), 7, np.uint8), 5).any()

@@ -350,3 +350,39 @@ def test_record_may_move_with_its_index(record, tmp_path):
     for suffix in ("", ".db"):
         shutil.copy(f"{record}{suffix}", tmp_path / f"{record.name}{suffix}")
     assert make(tmp_path / record.name).num_samples == 5
+
+
+def test_whole_samples_are_the_images_as_they_are(record):
+    data = SegDataset(voc.IMAGE_MEAN, voc.IMAGE_STD, record, training=False, num_parallel_calls=2)
+    found = list(data.whole_samples())
+    assert [name for name, _, _ in found] == data.names() == [name for name, _, _ in SIZES]
+    for (name, image, label), (_, height, width) in zip(found, SIZES):
+        expected_image, expected_label = draw_pair(name, height, width)
+        assert image.shape == (height, width, 3) and image.dtype == np.uint8
+        assert np.abs(image.astype(int) - expected_image).mean() < 30  # a JPEG
+        assert np.array_equal(label, expected_label) and label.dtype == np.uint8
+
+
+@pytest.mark.parametrize("num_shards", [2, 3])
+def test_whole_samples_of_shards_are_each_there_once(record, num_shards):
+    names = []
+    for shard in range(num_shards):
+        data = SegDataset(
+            voc.IMAGE_MEAN,
+            voc.IMAGE_STD,
+            record,
+            training=False,
+            num_parallel_calls=2,
+            num_shards=num_shards,
+            shard_id=shard,
+        )
+        names += [name for name, _, _ in data.whole_samples()]
+    assert sorted(names) == [name for name, _, _ in SIZES]
+
+
+def test_whole_samples_stop_at_a_label_of_no_class(record):
+    data = SegDataset(
+        voc.IMAGE_MEAN, voc.IMAGE_STD, record, training=False, num_parallel_calls=2, num_classes=9
+    )
+    with pytest.raises(InputError, match="holds id 15 with 9 classes"):
+        list(data.whole_samples())

@@ -35,6 +35,19 @@ def test_ids_of_any_size_equal_those_of_the_image_padded_by_hand(network, height
     assert (logits.max(axis=0) - best).max() <= 1e-4 * np.abs(logits).max()
 
 
+def test_probabilities_equal_those_of_the_image_padded_by_hand(network):
+    image = noise(375, 500)
+    table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
+    padded = np.zeros((1, 3, 384, 512), np.float32)
+    padded[0, :, :375, :500] = transforms.normalize(image, table)
+    engine = MindSporeEngine(network)
+    logits = engine.logits(padded)[0, :, :375, :500].astype(np.float64)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=0)
+    found = Predictor(engine).probabilities(image)
+    assert found.shape == (4, 375, 500) and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_training_goes_on_in_training_mode(network):
     predictor = Predictor(MindSporeEngine(network))
     image = np.zeros((32, 32, 3), np.uint8)

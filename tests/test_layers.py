@@ -15,23 +15,34 @@ LAYERS = [
     {"watch"},
     {"files", "transforms", "model", "folding", "confusion", "schedule", "device", "fetch"}
     | {"optimizer", "accumulation", "freeze", "interruption", "tensorboard", "ranks", "parallel"},
-    {"labelme", "loss", "visualize", "engine", "report"},
+    {"labelme", "loss", "visualize", "engine", "onnx_graph", "onnx_engine", "deployment"}
+    | {"report", "pictures", "video"},
     {"sources", "convert", "records", "sample", "checkpoint", "metrics", "callbacks"},
     {"build", "dataset", "inference", "run_folder"},
     {"evaluation", "arguments"},
     {"recorder"},
-    {"train", "eval", "predict"},
+    {"train", "eval", "predict", "export"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 
 WITHOUT_MINDSPORE = {
     *("__init__", "errors", "files", "voc", "png", "transforms", "confusion", "schedule"),
     *("labelme", "sources", "convert", "sample", "visualize", "fetch", "interruption"),
-    *("tensorboard", "inference", "report", "watch"),
+    *("tensorboard", "inference", "report", "pictures", "video", "onnx_engine", "watch"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
-LAZY = {"build", "device", "ranks", "records", "run_folder"}
-LAZY |= {"arguments", "train", "eval", "predict"}
+LAZY = {
+    "build",
+    "device",
+    "ranks",
+    "records",
+    "run_folder",
+    "arguments",
+    "train",
+    "eval",
+    "predict",
+    "export",
+}
 
 
 def imports(path, top_level_only=False):

@@ -96,3 +96,16 @@ def test_other_readers_decode_a_sealed_label(tmp_path):
     assert (cv2.imdecode(np.frombuffer(sealed, np.uint8), cv2.IMREAD_GRAYSCALE) == IDS).all()
     assert (np.asarray(Image.open(io.BytesIO(sealed))) == IDS).all()
     assert (vision.Decode()(np.frombuffer(sealed, np.uint8))[:, :, 0] == IDS).all()
+
+
+def test_indexed_is_a_palette_png_that_pillow_and_opencv_read():
+    rng = np.random.RandomState(0)
+    ids = rng.randint(0, 256, (7, 11)).astype(np.uint8)
+    palette = rng.randint(0, 256, (256, 3)).astype(np.uint8)
+    encoded = png.indexed(ids, palette)
+    opened = Image.open(io.BytesIO(encoded))
+    assert opened.mode == "P" and (np.asarray(opened) == ids).all()
+    assert (np.asarray(opened.convert("RGB")) == palette[ids]).all()
+    decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    assert (decoded[..., ::-1] == palette[ids]).all()
+    assert (transforms.decode_label(png.gray(encoded)) == ids).all()

@@ -250,32 +250,6 @@ def test_predict_writes_mask_and_overlay_at_the_images_own_size(run, tmp_path, c
     assert "street_mask.png: " in capsys.readouterr().out
 
 
-def test_one_bad_picture_does_not_stop_the_others(run, tmp_path, capsys):
-    image, _ = draw_pair("good", 40, 40)
-    cv2.imwrite(str(tmp_path / "good.png"), image)
-    (tmp_path / "bad.jpg").write_text("text")
-    with pytest.raises(SystemExit) as caught:
-        predict.main(
-            ["--checkpoint", str(run / "FCN8s-2_4.ckpt"), "--device", "CPU"]
-            + [str(tmp_path / name) for name in ("bad.jpg", "none.jpg", "good.png")]
-            + ["--output", str(tmp_path / "out")]
-        )
-    assert caught.value.code == 1
-    assert (tmp_path / "out" / "good_mask.png").exists()
-    lines = capsys.readouterr().err.splitlines()
-    assert [("bad.jpg" in line, "none.jpg" in line) for line in lines] == [
-        (True, False),
-        (False, True),
-    ]
-
-
-def test_pictures_whose_results_would_collide(run, tmp_path, capsys):
-    with pytest.raises(SystemExit) as caught:
-        predict.main(["--checkpoint", str(run / "FCN8s-2_4.ckpt"), "a/x.jpg", "b/x.png"])
-    assert caught.value.code == 2
-    assert "would both be written as x_mask.png" in capsys.readouterr().err
-
-
 def test_same_seed_same_losses_whatever_the_workers(record, run, tmp_path):
     for name, workers in (("again", "1"), ("two", "2")):
         output = tmp_path / name

@@ -89,3 +89,66 @@ def test_curves(tmp_path):
         visualize.curves(tmp_path / name, steps, given)
     two, three = (Image.open(tmp_path / name) for name in ("two.png", "three.png"))
     assert three.width > two.width
+
+
+def test_overlay_without_background_colours_the_first_class():
+    image = np.zeros((1, 2, 3), np.uint8)
+    ids = np.array([[0, 1]], np.uint8)
+    palette = voc.palette()
+    palette[0] = (100, 50, 20)
+    found = visualize.overlay(image, ids, palette, background=None)
+    assert found[0, 0].tolist() == [50, 25, 10]
+    assert visualize.background(voc.CLASSES) == 0
+    assert visualize.background(("sky", "road")) is None
+
+
+def test_legend_names_the_first_class_where_it_is_no_background():
+    picture = np.full((200, 200, 3), 77, np.uint8)
+    ids = np.zeros((200, 200), np.uint8)
+    palette = voc.palette()
+    palette[0] = (1, 200, 3)
+    found = visualize.draw_legend(picture, ids, ("sky", "road"), palette, "top left")
+    assert (found[:40, :40] == palette[0]).all(axis=2).any()
+    assert (found[100:] == 77).all()
+
+
+def test_comparison_shows_errors_in_red(tmp_path):
+    image = np.full((60, 80, 3), 40, np.uint8)
+    truth = np.full((60, 80), 15, np.uint8)
+    prediction = truth.copy()
+    prediction[:30] = 7
+    truth[:, :20] = 255
+    visualize.comparison(
+        tmp_path / "a.png", image, truth, prediction, voc.CLASSES, PALETTE, "title"
+    )
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
+    red = (picture == (230, 0, 0)).all(axis=2)
+    ignored = (picture == (224, 224, 192)).all(axis=2)
+    right = (picture == (20, 20, 20)).all(axis=2)
+    assert red.sum() / right.sum() == pytest.approx(1, abs=0.1)
+    assert ignored.sum() > red.sum()  # a third of the pixels, and in two of the pictures
+
+
+def test_confusion_plot_is_normalised_by_rows(tmp_path):
+    from matplotlib import colormaps
+
+    matrix = np.array([[90, 10, 0], [0, 1000, 0], [0, 0, 0]])
+    visualize.confusion_plot(tmp_path / "a.png", matrix, ("sky", "road", "car"), "title")
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
+    blues = colormaps["Blues"]
+
+    def area(share):
+        colour = np.round(255 * np.array(blues(share)[:3]))
+        return (np.abs(picture - colour) <= 1).all(axis=2).sum()
+
+    assert area(1.0) == pytest.approx(area(0.9), rel=0.2)  # one cell each
+    assert area(0.1) == pytest.approx(area(0.9), rel=0.2)
+    gray = (picture == round(0.93 * 255)).all(axis=2).sum()
+    assert gray == pytest.approx(3 * area(0.9), rel=0.2)  # a row without pixels
+
+
+@pytest.mark.parametrize("count", [2, 21])
+def test_confusion_plot_of_any_number_of_classes(tmp_path, count):
+    names = [f"class {number}" for number in range(count)]
+    visualize.confusion_plot(tmp_path / "a.png", np.eye(count, dtype=int), names)
+    assert Image.open(tmp_path / "a.png").width > 14 * count

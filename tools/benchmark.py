@@ -143,19 +143,20 @@ def train_torch(options):
 
 
 def infer_ours(options):
-    """Class ids of one image with this package's engine."""
+    """Class ids of one image with this package's engine, or with an exported file."""
+    image, _ = _images(1, options.crop)
+    if options.network is not None:
+        from fcn8s_ms.onnx_engine import OnnxEngine
+
+        engine = OnnxEngine(options.network, "CPU")
+        return lambda: len(engine.class_ids(image))
     from fcn8s_ms.engine import MindSporeEngine
     from fcn8s_ms.folding import fold_batch_norm
     from fcn8s_ms.model import FCN8s
 
     device.configure("CPU")
     engine = MindSporeEngine(fold_batch_norm(FCN8s(voc.NUM_CLASSES)))
-    image, _ = _images(1, options.crop)
-
-    def round_():
-        return len(engine.class_ids(image))
-
-    return round_
+    return lambda: len(engine.class_ids(image))
 
 
 def infer_plain(options):
@@ -616,7 +617,8 @@ class _Contestant:
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [python, __file__, "--contestant", f"{part}_{name}"]
-            + ["--crop", str(options.crop), "--workers", str(options.workers)],
+            + ["--crop", str(options.crop), "--workers", str(options.workers)]
+            + (["--network", str(options.network)] if options.network else []),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -670,7 +672,8 @@ def race(part: str, names, options) -> dict:
     Args:
         part: key of `_UNITS`.
         names: of `_CONTESTANTS`.
-        options: `rounds`, `warm_rounds`, `crop`, `workers`, `plain_python`, `torch_python`.
+        options: `rounds`, `warm_rounds`, `crop`, `workers`, `network`, `plain_python`,
+            `torch_python`.
 
     Returns:
         Contestant to dict of median, least and largest seconds a round, seconds of the first round
@@ -781,6 +784,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--ranks", type=int, default=2, help="processes for scale (default: %(default)s)")
     add("--narrow", action="store_true", help="a network of few parameters for scale: for a look")
+    add("--network", type=Path, help="ONNX file to run for infer (default: MindSpore)")
     add("--quick", action="store_true", help="3 rounds, 1 warm, crop 64: for a look")
     add("--json", type=Path, help="file for the figures")
     add(

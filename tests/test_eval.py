@@ -1,0 +1,150 @@
+"""The program that evaluates, with an engine that needs no time."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from fcn8s_ms import eval as program
+from fcn8s_ms import evaluation, inference, voc
+from fcn8s_ms.inference import Predictor, Segmenter
+
+from .conftest import write_mask
+from .test_evaluation import Spread, record_data
+
+
+@pytest.fixture
+def weights(monkeypatch):
+    """Stands for a checkpoint of VOC's classes."""
+    monkeypatch.setattr(
+        Segmenter, "from_checkpoint", lambda path, device, **options: Segmenter(Spread(), **options)
+    )
+    return "FCN8s.ckpt"
+
+
+def run(record, *arguments):
+    """Runs the program; returns its exit status."""
+    given = ["--data", record, "--device", "CPU", "--workers", "2", *arguments]
+    try:
+        program.main([str(one) for one in given])
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_scores_protocol_files_and_pictures(weights, record, tmp_path, capsys, batch_size):
+    paths = [tmp_path / f"scores.{kind}" for kind in ("json", "csv", "md")]
+    arguments = ("--checkpoint", weights, "--output", *paths, "--worst", "2")
+    assert run(record, *arguments, "--batch-size", batch_size) == 0
+    found = json.loads(paths[0].read_text())
+    data = record_data(record)
+    expected = evaluation.evaluate(Predictor(Spread()), data, voc.CLASSES)
+    for name, value in expected.items():
+        if name != "per class":
+            assert found[name] == value
+    assert found["checkpoint"] == weights and found["images"] == 5
+    assert found["engine"] == "spread" and found["trimap width"] == 5
+    assert np.sum(found["confusion matrix"]) == sum(
+        row["pixels"] for row in found["per class"].values()
+    )
+    worst = found["worst"]
+    assert len(worst) == 2 and worst[0]["mean IoU"] <= worst[1]["mean IoU"]
+    printed = capsys.readouterr().out
+    assert f"mean IoU                 {found['mean IoU']:.4f}" in printed
+    assert (
+        "Protocol: every image once, whole, at its own size (padded to a multiple of 32, scored "
+        "without the padding), one scale, no mirroring; trimap: within 5 pixels of another label; "
+        f"5 images of {record}; spread."
+    ) in printed
+    assert "images/s" in printed
+    for path in paths[1:]:
+        assert "trimap mean IoU" in path.read_text()
+
+
+def test_options_reach_the_predictor(weights, record, tmp_path, capsys):
+    options = ("--resize", "64", "--scales", "0.5,1.0", "--flip", "--sliding", "32", "16")
+    arguments = ("--checkpoint", weights, "--trimap", "0", "--output", tmp_path / "a.json")
+    assert run(record, *arguments, *options) == 0
+    found = json.loads((tmp_path / "a.json").read_text())
+    predictor = Predictor(Spread(), resize=64, scales=(0.5, 1.0), flip=True, sliding=(32, 16))
+    expected = evaluation.evaluate(predictor, record_data(record), voc.CLASSES)
+    assert found["mean IoU"] == expected["mean IoU"]
+    assert found["protocol"] == predictor.protocol
+    assert "trimap mean IoU" not in found and "trimap width" not in found
+
+
+def test_a_folder_of_masks(record, tmp_path, capsys):
+    predictor = Predictor(Spread())
+    for name, image, _ in record_data(record).whole_samples():
+        write_mask(tmp_path / f"{name}.png", predictor(image))
+    output = tmp_path / "scores.json"
+    assert run(record, "--predictions", tmp_path, "--output", output) == 0
+    found = json.loads(output.read_text())
+    expected = evaluation.evaluate(predictor, record_data(record), voc.CLASSES)
+    assert found["mean IoU"] == expected["mean IoU"]
+    assert found["predictions"] == str(tmp_path) and "checkpoint" not in found
+    assert "masks read from files" in capsys.readouterr().out
+    (tmp_path / "a.png").unlink()
+    assert run(record, "--predictions", tmp_path) == 2
+    assert "lacks 1 of 5 masks: a.png" in capsys.readouterr().err
+
+
+def test_the_tutorials_protocol_says_so(weights, record, tmp_path, capsys):
+    output = tmp_path / "scores.json"
+    arguments = ("--checkpoint", weights, "--protocol", "tutorial", "--crop-size", "64")
+    assert run(record, *arguments, "--seed", "3", "--output", output) == 0
+    found = json.loads(output.read_text())
+    assert found["images"] == 4  # one batch of 4
+    data = evaluation.tutorial_crops(record, 21, 2, batch_size=4, crop_size=64, seed=3)
+    expected = evaluation.scores(evaluation.count_crops(Spread(), data), voc.CLASSES)
+    assert found["mean IoU"] == expected["mean IoU"]
+    printed = capsys.readouterr().out
+    assert "Protocol: the tutorial's: random crops of 64x64" in printed
+    assert "Not comparable with scores of whole images" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--protocol", "tutorial", "--flip"), "are for whole images"),
+        (("--protocol", "tutorial", "--worst", "3"), "are for whole images"),
+        (("--output", "scores.txt"), "ends in none of .json, .csv, .md"),
+        (("--trimap", "-1"), "--trimap is -1; it must be at least 0"),
+        (("--batch-size", "0"), "--batch-size is 0; it must be at least 1"),
+        (("--scales", "0"), "give one or more between 0 and 8"),
+    ],
+)
+def test_arguments_out_of_range(weights, record, capsys, arguments, message):
+    assert run(record, "--checkpoint", weights, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_pictures_have_the_records_colours(weights, record, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "fcn8s_ms.visualize.comparison",
+        lambda path, image, truth, prediction, classes, palette, title: shown.append(
+            (path.name, image, truth, prediction, classes, title)
+        ),
+    )
+    arguments = ("--checkpoint", weights, "--worst", "1", "--pictures", tmp_path)
+    assert run(record, *arguments) == 0
+    ((name, image, truth, prediction, classes, title),) = shown
+    stem = name.removeprefix("worst_001_").removesuffix(".png")
+    expected = {
+        one: (picture, label) for one, picture, label in record_data(record).whole_samples()
+    }
+    assert np.array_equal(image, expected[stem][0]) and np.array_equal(truth, expected[stem][1])
+    assert np.array_equal(prediction, Predictor(Spread())(image))
+    assert classes == voc.CLASSES and title.startswith(f"{stem}: mean IoU 0.")
+    assert cv2.imread(str(tmp_path / "confusion.png")) is not None
+
+
+def test_flags_and_predictor_agree():
+    """Every option of the predictor has its flag."""
+    parsed = vars(program.get_parser().parse_args([]))
+    options = inference.options_of(type("Config", (), parsed))
+    predictor = Predictor(Spread(), **options)
+    assert predictor.protocol == Predictor(Spread()).protocol

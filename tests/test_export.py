@@ -1,0 +1,330 @@
+"""Exported files: what they compute, how they look from outside, and what failures leave."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import cv2
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from fcn8s_ms import checkpoint, eval, export, model, transforms, voc
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.inference import Segmenter
+from fcn8s_ms.onnx_engine import OnnxEngine
+
+from .conftest import TINY, clean_environment, draw_pair
+from .test_model import fill
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+# height, width: multiples of 32, and not; smaller than one, too.
+SIZES = [(64, 96), (75, 50), (33, 31), (20, 40), (128, 32)]
+CLASSES = ["sky", "road", "tree", "car", "sign"]
+
+
+@pytest.fixture(scope="module", params=model.ARCHITECTURES)
+def trained(request, tmp_path_factory):
+    """A checkpoint with statistics and weights that all matter."""
+    network = model.ARCHITECTURES[request.param](5, **TINY)
+    fill(network)
+    path = tmp_path_factory.mktemp(request.param) / "network.ckpt"
+    palette = [[40 * i, 0, 255 - 40 * i] for i in range(5)]
+    checkpoint.save(network, path, {"classes": CLASSES, "palette": palette})
+    return path
+
+
+def run(trained, output, *more):
+    export.main(["--checkpoint", str(trained), "--output", str(output), "--device", "CPU", *more])
+    return output
+
+
+def pictures():
+    return [draw_pair("a", height, width)[0] for height, width in SIZES]
+
+
+def logits(trained, picture):
+    """Of the checkpoint's network as it was trained, BatchNorm and all; with the padding."""
+    network = checkpoint.load_network(trained)
+    table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
+    batch = transforms.pad_to_multiple(transforms.normalize(picture, table)[np.newaxis])
+    return batch, network(Tensor(batch)).asnumpy()
+
+
+def test_onnx_of_any_size_and_batch(trained, tmp_path, capsys):
+    path = run(trained, tmp_path / "new" / "network.onnx")
+    printed = capsys.readouterr().out
+    assert "float32 (N, 3, H, W), normalised BGR -> logits float32 (N, classes, H, W)" in printed
+    assert "Compared with" in printed and "largest difference" in printed
+    onnx.checker.check_model(str(path), full_check=True)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [one.name for one in session.get_inputs()] == ["image"]
+    assert [one.name for one in session.get_outputs()] == ["logits"]
+    assert session.get_outputs()[0].shape == ["N", 5, "H", "W"]
+    for picture in pictures():
+        batch, expected = logits(trained, picture)
+        for count in (1, 3):
+            found = session.run(None, {"image": np.repeat(batch, count, axis=0)})[0]
+            assert found.shape == (count, *expected.shape[1:])
+            assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_onnx_tells_what_it_is(trained, tmp_path):
+    path = run(trained, tmp_path / "network.onnx")
+    found = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+    assert json.loads(found["classes"]) == CLASSES
+    assert json.loads(found["palette"])[2] == [80, 0, 175]
+    assert json.loads(found["mean"]) == list(voc.IMAGE_MEAN)
+    assert json.loads(found["std"]) == list(voc.IMAGE_STD)
+    assert found["architecture"] == "FCN" + trained.parent.name.removeprefix("fcn").rstrip("0")
+    operators = {node.op_type for node in onnx.load(str(path)).graph.node}
+    assert operators - {"Add"} == {"Conv", "Relu", "MaxPool", "ConvTranspose", "Identity"}
+    engine = OnnxEngine(path)
+    assert engine.n_class == 5 and engine.metadata["classes"] == CLASSES
+    assert "CPUExecutionProvider" in engine.name
+
+
+def test_onnx_from_pixels_to_class_ids(trained, tmp_path):
+    """Normalisation, padding, cropping and argmax inside the file: pixels in, ids out."""
+    path = run(trained, tmp_path / "network.onnx", "--normalize", "--argmax")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for picture in pictures():
+        height, width = picture.shape[:2]
+        found = session.run(["class_ids"], {"image": np.stack([picture, picture])})[0]
+        assert found.dtype == np.int32 and found.shape == (2, height, width)
+        expected = logits(trained, picture)[1][0, :, :height, :width].argmax(axis=0)
+        assert np.array_equal(found[0], found[1])
+        assert (found[0] != expected).mean() <= 1e-4
+
+
+def test_onnx_in_float16(trained, tmp_path, capsys):
+    path = run(trained, tmp_path / "network.onnx", "--fp16")
+    full = run(trained, tmp_path / "full.onnx")
+    assert path.stat().st_size < 0.7 * full.stat().st_size
+    engine = OnnxEngine(path)
+    batch, expected = logits(trained, pictures()[0])
+    difference = np.abs(engine.logits(batch) - expected).max() / np.abs(expected).max()
+    assert 0 < difference < 0.02
+
+
+def test_engine_computes_what_the_network_does(trained, tmp_path):
+    engine = OnnxEngine(run(trained, tmp_path / "network.onnx"), "CPU")
+    batch, expected = logits(trained, pictures()[1])
+    assert np.allclose(engine.logits(batch), expected, atol=1e-4 * np.abs(expected).max())
+    ids = engine.class_ids(batch)
+    assert ids.dtype == np.int32 and (ids != expected.argmax(axis=1)).mean() <= 1e-4
+
+
+@pytest.mark.parametrize("flags", [(), ("--argmax",), ("--normalize", "--argmax")])
+def test_mindir_of_any_size(trained, tmp_path, flags):
+    path = run(trained, tmp_path / "network.mindir", "--format", "mindir", *flags)
+    cell = nn.GraphCell(ms.load(str(path)))
+    for height, width in ((64, 96), (32, 160)):
+        picture = draw_pair("a", height, width)[0]
+        batch, expected = logits(trained, picture)
+        source = picture[np.newaxis] if "--normalize" in flags else batch
+        found = cell(Tensor(np.repeat(source, 2, axis=0))).asnumpy()
+        if "--argmax" in flags:
+            assert found.shape == (2, height, width)
+            assert (found[1] != expected[0].argmax(axis=0)).mean() <= 1e-4
+        else:
+            assert np.abs(found[1] - expected[0]).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_files_are_ordinary_and_folders_keep_their_permissions(trained, tmp_path):
+    folder = tmp_path / "shared"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    for name, kind in (("a.onnx", "ONNX"), ("a.mindir", "MINDIR")):
+        path = run(trained, folder / name, "--format", kind)
+        umask = os.umask(0)
+        os.umask(umask)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert sorted(os.listdir(folder)) == ["a.mindir", "a.onnx"]
+
+
+def error_of(call, capsys):
+    with pytest.raises(SystemExit) as caught:
+        call()
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "network.ckpt"
+    checkpoint.save(model.FCN8s(3, **TINY), path, {})
+    return path
+
+
+def test_a_file_that_computes_something_else_is_not_written(small, tmp_path, monkeypatch, capsys):
+    from fcn8s_ms import onnx_graph
+
+    build = onnx_graph.build
+
+    def build_other(network, **options):
+        network.score_fr.weight.set_data(network.score_fr.weight * 1.01)
+        return build(network, **options)
+
+    monkeypatch.setattr(onnx_graph, "build", build_other)
+    output = tmp_path / "out" / "network.onnx"
+    message = error_of(lambda: run(small, output), capsys)
+    assert "does not compute what" in message and "nothing was written" in message
+    assert os.listdir(output.parent) == []
+
+
+def test_a_failed_export_changes_nothing(small, tmp_path, monkeypatch, capsys):
+    before = ms.get_context("jit_syntax_level")
+    output = tmp_path / "out" / "network.mindir"
+
+    def fail(*arguments, **options):
+        ms.set_context(jit_syntax_level=ms.STRICT)
+        raise RuntimeError("no space\nleft")
+
+    monkeypatch.setattr(ms, "export", fail)
+    message = error_of(lambda: run(small, output, "--format", "MINDIR"), capsys)
+    assert f"{output} cannot be written: no space;" in message
+    assert ms.get_context("jit_syntax_level") == before
+    assert os.listdir(output.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--format", "AIR"], "AIR files have a fixed size: give --height"),
+        (["--format", "AIR", "--height", "64", "--width", "50"], "give --width, a multiple of 32"),
+        (
+            ["--format", "AIR", "--height", "64", "--width", "64"],
+            "on an Ascend only, this is a CPU",
+        ),
+        (["--height", "64"], "ONNX files take any size; leave out --height"),
+        (["--format", "MINDIR", "--fp16"], "--fp16 is for ONNX"),
+        (["--image", "none.jpg"], "none.jpg is missing"),
+    ],
+)
+def test_bad_arguments(small, tmp_path, flags, message, capsys):
+    output = tmp_path / "out" / "network"
+    assert message in error_of(lambda: run(small, output, *flags), capsys)
+    assert not output.exists()
+
+
+def test_existing_file(small, tmp_path, capsys):
+    output = tmp_path / "network.onnx"
+    output.write_bytes(b"mine")
+    assert "pass --overwrite" in error_of(lambda: run(small, output), capsys)
+    assert output.read_bytes() == b"mine"
+    run(small, output, "--overwrite")
+    onnx.checker.check_model(str(output))
+
+
+def test_air_asks_mindspore_for_a_fixed_size(small, tmp_path, monkeypatch, capsys):
+    """On an Ascend, which is not here: what MindSpore is asked for."""
+    asked = []
+
+    def record(cell, source, *, file_name, file_format):
+        asked.append((source.shape, source.dtype, file_format, cell.network.checks_size))
+        with open(file_name, "wb") as file:
+            file.write(b"air")
+
+    monkeypatch.setattr(export.device, "configure", lambda *args, **options: "Ascend")
+    monkeypatch.setattr(ms, "export", record)
+    path = run(small, tmp_path / "a.air", "--format", "AIR", "--height", "64", "--width", "96")
+    assert asked == [((1, 3, 64, 96), ms.float32, "AIR", False)]
+    assert path.read_bytes() == b"air" and "not run here" in capsys.readouterr().out
+
+
+def test_engine_refuses_what_it_cannot_run(small, tmp_path):
+    with pytest.raises(InputError, match="none.onnx is missing"):
+        OnnxEngine(tmp_path / "none.onnx")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"\7" * 99)
+    with pytest.raises(InputError, match="damaged.onnx cannot be loaded: .*export it again"):
+        OnnxEngine(damaged)
+    with pytest.raises(InputError, match="takes raw pixels"):
+        OnnxEngine(run(small, tmp_path / "pixels.onnx", "--normalize"))
+    with pytest.raises(InputError, match="device Ascend is not available to ONNX Runtime here"):
+        OnnxEngine(tmp_path / "pixels.onnx", "Ascend")
+    ids_only = OnnxEngine(run(small, tmp_path / "ids.onnx", "--argmax"))
+    batch = np.zeros((1, 3, 32, 32), np.float32)
+    assert ids_only.class_ids(batch).shape == (1, 32, 32)
+    with pytest.raises(InputError, match="gives class ids and no logits"):
+        ids_only.logits(batch)
+
+
+def test_export_without_the_package(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    message = error_of(lambda: run(small, tmp_path / "a.onnx"), capsys)
+    assert 'pip install -e ".[onnx]"' in message
+
+
+def test_engine_needs_no_mindspore(small, tmp_path):
+    """Segments a picture in a process where MindSpore, Pillow and Matplotlib cannot be imported."""
+    network = run(small, tmp_path / "network.onnx")
+    picture = tmp_path / "street.png"
+    cv2.imwrite(str(picture), draw_pair("a", 75, 50)[0])
+    code = (
+        "import sys\n"
+        "for name in ('mindspore', 'PIL', 'matplotlib', 'tqdm', 'onnx', 'download'):\n"
+        "    sys.modules[name] = None\n"
+        "from fcn8s_ms import predict\n"
+        f"predict.main(['--checkpoint', {str(network)!r}, {str(picture)!r},"
+        f" '--output', {str(tmp_path / 'out')!r}])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    ids = cv2.imread(str(tmp_path / "out" / "street_mask.png"))
+    assert ids.shape == (75, 50, 3)
+
+
+@pytest.fixture
+def of_voc(tmp_path):
+    """A checkpoint of the record's 21 classes, and the same exported."""
+    network = model.FCN8s(21, **TINY)
+    fill(network)
+    checkpoint.save(network, tmp_path / "network.ckpt", {})
+    return tmp_path / "network.ckpt", run(tmp_path / "network.ckpt", tmp_path / "network.onnx")
+
+
+def test_scores_are_those_of_either_engine(of_voc, record, tmp_path):
+    results = []
+    for path in of_voc:
+        output = tmp_path / f"{path.suffix[1:]}.json"
+        evaluated = ["--checkpoint", str(path), "--data", str(record), "--device", "CPU"]
+        eval.main([*evaluated, "--output", str(output), "--flip", "--scales", "0.5,1.0"])
+        results.append(json.loads(output.read_text()))
+    assert "MindSpore" in results[0]["engine"] and "ONNX Runtime" in results[1]["engine"]
+    matrices = [np.array(result["confusion matrix"]) for result in results]
+    pixels = matrices[0].sum()
+    assert matrices[1].sum() == pixels > 0
+    assert np.abs(matrices[0] - matrices[1]).sum() <= 2e-4 * pixels
+
+
+def test_engine_that_does_not_read_such_a_file(of_voc, tmp_path, capsys):
+    from fcn8s_ms import predict
+
+    network, exported = of_voc
+    picture = tmp_path / "street.png"
+    cv2.imwrite(str(picture), draw_pair("a", 40, 50)[0])
+    for path, engine, remedy in (
+        (network, "onnx", "export it first: python -m fcn8s_ms.export --checkpoint"),
+        (exported, "mindspore", "it is for --engine onnx"),
+    ):
+        arguments = ["--checkpoint", str(path), "--engine", engine, str(picture)]
+        assert remedy in error_of(lambda: predict.main(arguments), capsys)
+
+
+def test_segmenter_of_an_exported_file(of_voc):
+    picture = draw_pair("a", 75, 50)[0]
+    one, other = (Segmenter.from_checkpoint(path) for path in of_voc)
+    assert one.classes == other.classes and np.array_equal(one.palette, other.palette)
+    assert (one(picture) != other(picture)).mean() <= 1e-3
+    difference = np.abs(one.probabilities(picture) - other.probabilities(picture)).max()
+    assert difference < 1e-4
