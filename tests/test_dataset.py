@@ -206,7 +206,9 @@ def test_shards_of_a_training_share_the_batches_of_one_device(record, num_shards
         pipeline = data.get_dataset(first_step)
         epoch_steps = pipeline.get_dataset_size()
         assert epoch_steps == len(SIZES) // data.step_size
-        epochs = batches(pipeline, 5 - (first_step - 1) // epoch_steps)
+        iterator = pipeline.create_dict_iterator(num_epochs=5, output_numpy=True)
+        left = 5 - (first_step - 1) // epoch_steps
+        epochs = [[batch for batch in iterator] for _ in range(left)]
         return [
             sorted(crop.tobytes() for crop in step["data"]) for epoch in epochs for step in epoch
         ]
