@@ -62,7 +62,7 @@ def execute(notebook, folder, monkeypatch):
     return said["stdout"]
 
 
-@pytest.mark.parametrize(("edition", "mode"), zip(EDITIONS, ("", PYNATIVE)), ids=EDITIONS)
+@pytest.mark.parametrize(("edition", "mode"), list(zip(EDITIONS, ("", PYNATIVE))), ids=EDITIONS)
 def test_runs_on_the_sample(edition, mode, tmp_path, monkeypatch):
     notebook = with_parameters(read(edition), SMALL + mode)
     said = execute(notebook, tmp_path, monkeypatch)
