@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -37,6 +38,40 @@ def test_race_writes_a_table_and_json(tmp_path):
         assert row["least"] <= row["median"] <= row["largest"]
         assert row["peak_bytes"] > 1e7
     assert "ours" in done.stdout and "200 images" in done.stdout
+
+
+def test_scale_measures_one_process_and_two(tmp_path):
+    output = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, TOOL, "scale", "--narrow", "--crop", "64", "--rounds", "2"]
+        + ["--warm-rounds", "1", "--json", output],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = json.loads(output.read_text())["parts"]["scale"].values()
+    assert one["parameters"] == two["parameters"]
+    assert [len(seconds) for seconds in one["seconds"].values()] == [2]
+    assert set(two["seconds"]) == {"apart", "together", "all-reduce alone"}
+    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in two["seconds"].values())
+    table = done.stdout.splitlines()[-3:]
+    assert "images/s" in table[0] and table[1].split()[0] == "1" and table[2].split()[0] == "2"
+
+
+def test_scale_shares(tool):
+    """Worked out by hand: 2 s a step apart, of 4 s together; one process takes 2.5 s."""
+    found = {
+        1: {"parameters": 10**6, "seconds": {"apart": [2.5, 9, 1]}},
+        2: {
+            "parameters": 10**6,
+            "seconds": {"apart": [2, 2, 2], "together": [4, 3, 5], "all-reduce alone": [1, 1, 1]},
+        },
+    }
+    table = tool._scale_table(found, types.SimpleNamespace(crop=128)).splitlines()
+    assert "4 MB of gradients" in table[0]
+    assert table[2].split() == ["1", "2.500", "(1.000", "…", "9.000)", "1.60", "100.0%"]
+    expected = ["2", "4.000", "(3.000", "…", "5.000)", "2.00", "62.5%", "50.0%", "1.000"]
+    assert table[3].split() == expected
 
 
 def test_plain_order_and_ours_make_the_same_crops(tool):

@@ -159,7 +159,7 @@ def weights(folder, number, rank):
         return dict(found)
 
 
-FROZEN = ["--freeze-bn", "--steps", "5", "--base-lr", "0.02", "--schedule", "constant"]
+FROZEN = ["--freeze-bn", "--steps", "5", "--base-lr", "1", "--schedule", "constant"]
 LONG = ["--steps", "24", "--save-every", "5", "--val-every", "5", "--mode", "pynative"]
 
 
@@ -193,10 +193,10 @@ def test_two_ranks_train_as_one_process_with_twice_the_batch(trained, ten_images
         ranks = [weights(trained, number, rank) for rank in range(2)]
         for name, value in ranks[0].items():
             assert np.array_equal(value, ranks[1][name]), f"{name}, {mode}"
-            assert value == pytest.approx(expected[name].asnumpy(), rel=1e-4, abs=1e-5), name
+            assert value == pytest.approx(expected[name].asnumpy(), rel=1e-5, abs=1e-6), name
         logs = [lines(path / "log.jsonl") for path in (trained / mode, tmp_path / "run")]
         for found, other in zip(*logs, strict=True):
-            assert found["loss"] == pytest.approx(other["loss"], rel=1e-4)
+            assert found["loss"] == pytest.approx(other["loss"], rel=1e-6)
             assert found["lr"] == other["lr"]
         initial_losses.append(logs[0][0]["loss"])
     assert initial_losses[0] == pytest.approx(initial_losses[1], rel=1e-5)
@@ -254,10 +254,9 @@ def test_stopped_killed_and_resumed_is_as_never_interrupted(trained, ten_images,
     with Launch(tmp_path / "2", 2, "train", resume, join=False) as launch:
         launch.wait_for_step(run, stopped + 3)
         (victim,) = launch.pids(1)
-        (other,) = launch.pids(0)
         os.kill(victim, signal.SIGKILL)
         killed = time.monotonic()
-        launch.wait_until(lambda: not Path(f"/proc/{other}").exists(), "the other's end")
+        launch.wait_until(launch.has_ended, "the other's end")
         assert time.monotonic() - killed < 30
         assert "rank 1 has ended unexpectedly\nRank 0 stops with it. Go on with:" in launch.log(0)
     for path in run.glob("*.ckpt"):
