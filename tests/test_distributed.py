@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcn8s_ms import build, checkpoint, eval, evaluation, sources, train
+from fcn8s_ms import build, checkpoint, device, eval, evaluation, sources, train
 
 from .conftest import clean_environment, use_tiny_networks, write_voc
 from .rank_program import Guess
@@ -160,6 +160,7 @@ def weights(folder, number, rank):
 
 
 FROZEN = ["--freeze-bn", "--steps", "5", "--base-lr", "1", "--schedule", "constant"]
+ACCUMULATED = ["--accumulate", "2", "--mode", "pynative", "--scale-lr"]
 LONG = ["--steps", "24", "--save-every", "5", "--val-every", "5", "--mode", "pynative"]
 
 
@@ -171,41 +172,49 @@ def trained(ten_images, tmp_path_factory):
         [*arguments(ten_images, folder / mode, *FROZEN, "--mode", mode), "--distributed"]
         for mode in ("graph", "pynative")
     ]
+    more = [*FROZEN, *ACCUMULATED, "--batch-size", "1"]
+    lists.append([*arguments(ten_images, folder / "accumulated", *more), "--distributed"])
     more = [*LONG, "--val-data", str(ten_images)]
     lists.append([*arguments(ten_images, folder / "long", *more), "--distributed"])
     with Launch(folder, 2, "train", json.dumps(lists)) as launch:
         launch.wait()
-        assert launch.log(0).count("The weights of all 2 ranks have the same bits.") == 3
+        assert launch.log(0).count("The weights of all 2 ranks have the same bits.") == 4
         assert "images" not in launch.log(1)
     return folder
 
 
-def test_two_ranks_train_as_one_process_with_twice_the_batch(trained, ten_images, tmp_path):
+@pytest.mark.parametrize(
+    ("names", "more"),
+    [
+        (["graph", "pynative"], ["--batch-size", "4"]),
+        (["accumulated"], ["--batch-size", "2", *ACCUMULATED[:-1], "--base-lr", "2"]),
+    ],
+)
+def test_two_ranks_train_as_one_process_with_twice_the_batch(
+    trained, ten_images, tmp_path, names, more
+):
     """BatchNorm aside. The loss is of all images, though ranks have unlike numbers of pixels."""
-    given = arguments(ten_images, tmp_path / "run", *FROZEN)
-    given[given.index("--batch-size") + 1] = "4"
     with pytest.MonkeyPatch.context() as patch:
         use_tiny_networks(patch)
-        train.main(given)
+        train.main(arguments(ten_images, tmp_path / "run", *FROZEN, *more))
+    device.configure("CPU")  # graph mode again
     expected = checkpoint.read(tmp_path / "run" / "FCN8s-last.ckpt")
-    initial_losses = []
-    for number, mode in enumerate(("graph", "pynative")):
+    for name in names:
+        number = ["graph", "pynative", "accumulated"].index(name)
         ranks = [weights(trained, number, rank) for rank in range(2)]
-        for name, value in ranks[0].items():
-            assert np.array_equal(value, ranks[1][name]), f"{name}, {mode}"
-            assert value == pytest.approx(expected[name].asnumpy(), rel=1e-5, abs=1e-6), name
-        logs = [lines(path / "log.jsonl") for path in (trained / mode, tmp_path / "run")]
+        for parameter, value in ranks[0].items():
+            assert np.array_equal(value, ranks[1][parameter]), f"{parameter}, {name}"
+            assert value == pytest.approx(expected[parameter].asnumpy(), rel=1e-5, abs=1e-6), name
+        logs = [lines(path / "log.jsonl") for path in (trained / name, tmp_path / "run")]
         for found, other in zip(*logs, strict=True):
             assert found["loss"] == pytest.approx(other["loss"], rel=1e-6)
             assert found["lr"] == other["lr"]
-        initial_losses.append(logs[0][0]["loss"])
-    assert initial_losses[0] == pytest.approx(initial_losses[1], rel=1e-5)
 
 
 def test_statistics_are_those_of_both_ranks(trained):
     """Both ranks end with the same statistics, and those are in the checkpoint."""
     stored = checkpoint.read(trained / "long" / "FCN8s-last.ckpt")
-    ranks = [weights(trained, 2, rank) for rank in range(2)]
+    ranks = [weights(trained, 3, rank) for rank in range(2)]
     for name, value in ranks[0].items():
         assert np.array_equal(value, ranks[1][name]), name
         assert np.array_equal(value, stored[name].asnumpy()), name

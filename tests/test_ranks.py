@@ -116,6 +116,14 @@ def test_without_a_waiting_launcher_its_death_means_nothing():
     assert ranks._msrun_that_waits(2**22 + 1) is None
 
 
+def test_learning_rate_grows_with_the_ranks_on_request():
+    given = ["--distributed", "--base-lr", "0.01", "--warmup-steps", "2"]
+    alone = train._learning_rates(train.parse(given), Ranks(0, 4), 10)
+    scaled = train._learning_rates(train.parse([*given, "--scale-lr"]), Ranks(0, 4), 10)
+    assert alone[0] == 0.005 and alone[2] == 0.01 and alone[-1] == pytest.approx(0.0001)
+    assert scaled == pytest.approx([4 * rate for rate in alone])
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
