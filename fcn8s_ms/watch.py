@@ -190,15 +190,17 @@ class Watch:
             failure: why this process ends before its time; the others end with it.
         """
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        if failure is None:
-            self._tell_others({"rank": self.rank})
-        else:
-            self._tell_others({"rank": self.rank, "failed": failure[:_MAX_LETTERS]})
-        self._waking.send(b".")
-        self._thread.join()
+            told, self._closed = self._closed, True
+        if not told:
+            if failure is None:
+                self._tell_others({"rank": self.rank})
+            else:
+                self._tell_others({"rank": self.rank, "failed": failure[:_MAX_LETTERS]})
+        if self._waking.fileno() == -1:  # closed before
+            return
+        if self._thread is not None:
+            self._waking.send(b".")
+            self._thread.join()
         for connection in (*self._peers, self._waking, self._woken):
             connection.close()
         self._selector.close()

@@ -42,10 +42,20 @@ class Group:
 
         return remember
 
-    def connection(self, rank):
-        """The other end of a member's connection, which the operating system closes with it."""
-        hub = self.members[0]
-        return next(one for one, other in hub._peers.items() if other == rank)
+    def end(self, rank):
+        """What the others see of a process that ends: it does nothing more, and its connections
+        close."""
+        member = self.members[rank]
+        with member._lock:
+            member._closed = True
+        member.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for member in self.members:
+            member.close()
 
 
 def test_all_who_say_goodbye_are_missed_by_nobody():
@@ -64,35 +74,36 @@ def test_the_first_may_be_the_last_to_leave():
 
 
 def test_all_hear_of_a_member_that_is_gone():
-    group = Group()
-    group.members[0].advice = "Start again."
-    (connection,) = group.members[2]._peers
-    connection.shutdown(socket.SHUT_RDWR)  # as at the end of its process
-    for rank in (0, 1):
-        assert group.told[rank].wait(10)
-    expected = "rank 2 has ended unexpectedly\nRank {} stops with it."
-    assert group.messages[0] == [expected.format(0) + " Start again."]
-    assert group.messages[1] == [expected.format(1)]
+    with Group() as group:
+        group.members[0].advice = "Start again."
+        group.end(2)
+        for rank in (0, 1):
+            assert group.told[rank].wait(10)
+        expected = "rank 2 has ended unexpectedly\nRank {} stops with it."
+        assert group.messages[0] == [expected.format(0) + " Start again."]
+        assert group.messages[1] == [expected.format(1)]
+        assert group.messages[2] == []
 
 
 def test_all_hear_of_the_first_being_gone():
-    group = Group()
-    for rank in (1, 2):
-        group.connection(rank).shutdown(socket.SHUT_RDWR)
-    for rank in (1, 2):
-        assert group.told[rank].wait(10)
-        assert group.messages[rank][0].startswith("rank 0 has ended unexpectedly")
+    with Group() as group:
+        group.end(0)
+        for rank in (1, 2):
+            assert group.told[rank].wait(10)
+            assert group.messages[rank] == [
+                f"rank 0 has ended unexpectedly\nRank {rank} stops with it."
+            ]
 
 
 def test_all_hear_why_a_member_fails():
-    group = Group()
-    group.members[1].close(failure="the disk\nis full")
-    for rank in (0, 2):
-        assert group.told[rank].wait(10)
-        assert group.messages[rank] == [
-            f"rank 1 has failed: the disk\nis full\nRank {rank} stops with it."
-        ]
-    assert group.messages[1] == []
+    with Group() as group:
+        group.members[1].close(failure="the disk\nis full")
+        for rank in (0, 2):
+            assert group.told[rank].wait(10)
+            assert group.messages[rank] == [
+                f"rank 1 has failed: the disk\nis full\nRank {rank} stops with it."
+            ]
+        assert group.messages[1] == []
 
 
 def test_strangers_do_not_count():
