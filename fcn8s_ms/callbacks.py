@@ -250,22 +250,29 @@ class Validation(Callback):
         self.since_best = 0 if is_best else self.since_best + 1
         return is_best
 
-    def catch_up(self, step: int) -> None:
-        """Evaluates after a step if that is due and has not been done; for the start of a run."""
+    def catch_up(self, step: int) -> bool:
+        """Evaluates after a step if that is due and has not been done; for the start of a run.
+
+        Returns:
+            Whether it is still due, because it was interrupted.
+        """
         epoch = -(-step // self.epoch_steps)
         is_last = step == self.total_steps
         ends_epoch = step > 0 and step % self.epoch_steps == 0 and epoch % self.every_epochs == 0
         if not (is_last or ends_epoch) or any(result["step"] == step for result in self.results):
-            return
+            return False
         scores = self.evaluate()
-        if scores is not None:
-            result = {"epoch": epoch, "step": step, **scores}
-            is_best = self._keep(result)
-            self.on_result(result, is_best)
+        if scores is None:
+            return True
+        result = {"epoch": epoch, "step": step, **scores}
+        is_best = self._keep(result)
+        self.on_result(result, is_best)
+        return False
 
     def on_train_epoch_end(self, run_context):
-        self.catch_up(run_context.original_args().cur_step_num)
-        if self.out_of_patience:
+        is_due = self.catch_up(run_context.original_args().cur_step_num)
+        # After another step nobody would make up for an interrupted validation.
+        if is_due or self.out_of_patience:
             run_context.request_stop()
 
 

@@ -133,6 +133,13 @@ def test_interrupted_validation_leaves_no_result():
     assert not validation.results and not scores.heard
 
 
+def test_no_step_follows_an_interrupted_validation():
+    """Later, nobody would know of it."""
+    run = Run(batch_num=1)
+    run.steps(Scores(0.5, None, 0.6).validation(1, 1, 9), [scalar(1)] * 9)
+    assert run.context.cur_step_num == 2
+
+
 def saver(saved, every_steps, **more):
     return callbacks.CheckpointSaver(
         lambda epoch, step, interrupted: saved.append((epoch, step, interrupted)),

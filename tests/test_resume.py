@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from fcn8s_ms import build, checkpoint, device, sources, train
+from fcn8s_ms import build, checkpoint, device, evaluation, sources, train
 
 from .conftest import use_tiny_networks
 from .test_train import arguments, error_of, losses
@@ -92,6 +92,23 @@ def test_stopped_and_stopped_again_is_as_never_stopped(
     assert [row["step"] for row in lines(run / "validations.jsonl")] == [2]
     stop_at(2)  # the last of all: only what comes after it is left
     interrupted(["--resume", str(run)])
+    train.main(["--resume", str(run)])
+    assert_same(run, reference)
+
+
+def test_stopped_in_a_validation(record, reference, tmp_path, monkeypatch):
+    evaluate = evaluation.evaluate
+
+    def interrupted_evaluate(*arguments):
+        monkeypatch.setattr(evaluation, "evaluate", evaluate)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(evaluation, "evaluate", interrupted_evaluate)
+    run = tmp_path / "run"
+    interrupted(arguments(record, run, "--val-data", str(record), *LENGTH))
+    assert checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"] == 2
+    assert not (run / "validations.jsonl").exists()
     train.main(["--resume", str(run)])
     assert_same(run, reference)
 
