@@ -139,6 +139,9 @@ def configure(
         _configure_cudnn(conv_algo, allow_tf32)
     elif conv_algo is not None or allow_tf32 is not None:
         logger.warning("--conv-algo and --allow-tf32 are for a GPU; on %s they do nothing", target)
+    if target == "CPU" and mode == "pynative":
+        # A CPU has nothing to gain from a queue of operators: without, a step is a fifth quicker.
+        ms.runtime.launch_blocking()
     return target
 
 

@@ -24,6 +24,13 @@ def _configured():
     device.configure("CPU")
 
 
+@pytest.fixture(autouse=True)
+def _graph_mode_again():
+    """After a test that has trained in the other mode."""
+    yield
+    device.configure("CPU")
+
+
 @pytest.fixture
 def tiny_network(monkeypatch):
     """Makes the entry points build networks of a few thousand parameters."""

@@ -41,6 +41,7 @@ def recorded(monkeypatch):
     monkeypatch.setattr(device, "available_devices", lambda: available)
     monkeypatch.setattr(ms, "set_context", lambda **kwargs: calls.append(("set_context", kwargs)))
     monkeypatch.setattr(ms, "set_device", lambda *args: calls.append(("set_device", args)))
+    monkeypatch.setattr(ms.runtime, "launch_blocking", lambda: calls.append("launch_blocking"))
     return calls, available
 
 
@@ -65,6 +66,11 @@ def test_pynative_mode(recorded):
     calls, _ = recorded
     device.configure("Ascend", mode="pynative")
     assert calls[0] == ("set_context", {"mode": ms.PYNATIVE_MODE})
+    assert "launch_blocking" not in calls
+    device.configure("CPU")
+    assert "launch_blocking" not in calls
+    device.configure("CPU", mode="pynative")
+    assert calls[-1] == "launch_blocking"
 
 
 def test_unavailable_device_names_what_there_is(recorded):

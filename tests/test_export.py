@@ -1,5 +1,6 @@
 """Exported files: what they compute, how they look from outside, and what failures leave."""
 
+import functools
 import json
 import os
 import stat
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from fcn8s_ms import checkpoint, eval, export, model, transforms, voc
+from fcn8s_ms import checkpoint, device, eval, export, model, transforms, voc
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.onnx_engine import OnnxEngine
@@ -44,16 +45,20 @@ def run(trained, output, *more):
     return output
 
 
-def pictures():
-    return [draw_pair("a", height, width)[0] for height, width in SIZES]
-
-
-def logits(trained, picture):
-    """Of the checkpoint's network as it was trained, BatchNorm and all; with the padding."""
-    network = checkpoint.load_network(trained)
+@functools.cache
+def expected_of(trained, height, width):
+    """A picture, the batch of it with the padding, and the logits of the checkpoint's network as it
+    was trained, BatchNorm and all."""
+    picture = draw_pair("a", height, width)[0]
     table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
     batch = transforms.pad_to_multiple(transforms.normalize(picture, table)[np.newaxis])
-    return batch, network(Tensor(batch)).asnumpy()
+    device.configure("CPU", mode="pynative")
+    logits = checkpoint.load_network(trained)(Tensor(batch)).asnumpy()
+    device.configure("CPU")
+    return picture, batch, logits
+
+
+of_one_network = pytest.mark.parametrize("trained", ["fcn8s"], indirect=True)
 
 
 def test_onnx_of_any_size_and_batch(trained, tmp_path, capsys):
@@ -66,8 +71,8 @@ def test_onnx_of_any_size_and_batch(trained, tmp_path, capsys):
     assert [one.name for one in session.get_inputs()] == ["image"]
     assert [one.name for one in session.get_outputs()] == ["logits"]
     assert session.get_outputs()[0].shape == ["N", 5, "H", "W"]
-    for picture in pictures():
-        batch, expected = logits(trained, picture)
+    for size in SIZES:
+        _, batch, expected = expected_of(trained, *size)
         for count in (1, 3):
             found = session.run(None, {"image": np.repeat(batch, count, axis=0)})[0]
             assert found.shape == (count, *expected.shape[1:])
@@ -93,40 +98,44 @@ def test_onnx_from_pixels_to_class_ids(trained, tmp_path):
     """Normalisation, padding, cropping and argmax inside the file: pixels in, ids out."""
     path = run(trained, tmp_path / "network.onnx", "--normalize", "--argmax")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for picture in pictures():
-        height, width = picture.shape[:2]
+    for height, width in SIZES:
+        picture, _, expected = expected_of(trained, height, width)
         found = session.run(["class_ids"], {"image": np.stack([picture, picture])})[0]
         assert found.dtype == np.int32 and found.shape == (2, height, width)
-        expected = logits(trained, picture)[1][0, :, :height, :width].argmax(axis=0)
+        expected = expected[0, :, :height, :width].argmax(axis=0)
         assert np.array_equal(found[0], found[1])
         assert (found[0] != expected).mean() <= 1e-4
 
 
+@of_one_network
 def test_onnx_in_float16(trained, tmp_path, capsys):
     path = run(trained, tmp_path / "network.onnx", "--fp16")
     full = run(trained, tmp_path / "full.onnx")
     assert path.stat().st_size < 0.7 * full.stat().st_size
     engine = OnnxEngine(path)
-    batch, expected = logits(trained, pictures()[0])
+    _, batch, expected = expected_of(trained, *SIZES[0])
     difference = np.abs(engine.logits(batch) - expected).max() / np.abs(expected).max()
     assert 0 < difference < 0.02
 
 
 def test_engine_computes_what_the_network_does(trained, tmp_path):
     engine = OnnxEngine(run(trained, tmp_path / "network.onnx"), "CPU")
-    batch, expected = logits(trained, pictures()[1])
+    _, batch, expected = expected_of(trained, *SIZES[1])
     assert np.allclose(engine.logits(batch), expected, atol=1e-4 * np.abs(expected).max())
     ids = engine.class_ids(batch)
     assert ids.dtype == np.int32 and (ids != expected.argmax(axis=1)).mean() <= 1e-4
 
 
-@pytest.mark.parametrize("flags", [(), ("--argmax",), ("--normalize", "--argmax")])
+@pytest.mark.parametrize(
+    ("trained", "flags"),
+    [("fcn8s", ("--normalize", "--argmax")), ("fcn16s", ("--argmax",)), ("fcn32s", ())],
+    indirect=["trained"],
+)
 def test_mindir_of_any_size(trained, tmp_path, flags):
     path = run(trained, tmp_path / "network.mindir", "--format", "mindir", *flags)
     cell = nn.GraphCell(ms.load(str(path)))
     for height, width in ((64, 96), (32, 160)):
-        picture = draw_pair("a", height, width)[0]
-        batch, expected = logits(trained, picture)
+        picture, batch, expected = expected_of(trained, height, width)
         source = picture[np.newaxis] if "--normalize" in flags else batch
         found = cell(Tensor(np.repeat(source, 2, axis=0))).asnumpy()
         if "--argmax" in flags:
@@ -136,6 +145,7 @@ def test_mindir_of_any_size(trained, tmp_path, flags):
             assert np.abs(found[1] - expected[0]).max() <= 1e-4 * np.abs(expected).max()
 
 
+@of_one_network
 def test_files_are_ordinary_and_folders_keep_their_permissions(trained, tmp_path):
     folder = tmp_path / "shared"
     folder.mkdir(mode=0o755)
@@ -158,8 +168,10 @@ def error_of(call, capsys):
 
 @pytest.fixture
 def small(tmp_path):
+    network = model.FCN8s(3, **TINY)
+    fill(network)
     path = tmp_path / "network.ckpt"
-    checkpoint.save(model.FCN8s(3, **TINY), path, {})
+    checkpoint.save(network, path, {})
     return path
 
 
