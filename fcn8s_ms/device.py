@@ -14,6 +14,7 @@ __all__ = [
     "add_arguments",
     "available_cpus",
     "available_devices",
+    "choose",
     "configure",
     "memory",
     "model_arguments",
@@ -73,6 +74,28 @@ def available_devices() -> list[str]:
         logging.disable(logging.NOTSET)
 
 
+def choose(device: str) -> str:
+    """The device target that a name stands for.
+
+    Args:
+        device: 'CPU', 'GPU', 'Ascend', or 'auto' for the first available of Ascend, GPU, CPU.
+
+    Raises:
+        InputError: the device is unknown or not available here.
+    """
+    if device not in DEVICES:
+        raise InputError(f"device {device!r} is unknown; choose one of {', '.join(DEVICES)}")
+    available = available_devices()
+    target = available[0] if device == "auto" else device
+    if target not in available:
+        raise InputError(
+            f"device {target} is not available here; available: {', '.join(available)}. Check the "
+            "driver and the MindSpore installation with: "
+            f"python -c \"import mindspore as ms; ms.set_device('{target}'); ms.run_check()\""
+        )
+    return target
+
+
 def _has_avx512() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     return cpuinfo.is_file() and "avx512f" in cpuinfo.read_text()
@@ -100,7 +123,7 @@ def configure(
     """Sets MindSpore's device and mode; call it before the first operator.
 
     Args:
-        device: 'CPU', 'GPU', 'Ascend', or 'auto' for the first available of Ascend, GPU, CPU.
+        device: of `choose`.
         device_id: which of several GPUs or Ascends; None for the one that the launcher of several
             processes gives to this one.
         mode: 'graph' (compiled) or 'pynative' (operator by operator, for debugging).
@@ -117,16 +140,7 @@ def configure(
 
     if mode not in MODES:
         raise InputError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
-    if device not in DEVICES:
-        raise InputError(f"device {device!r} is unknown; choose one of {', '.join(DEVICES)}")
-    available = available_devices()
-    target = available[0] if device == "auto" else device
-    if target not in available:
-        raise InputError(
-            f"device {target} is not available here; available: {', '.join(available)}. Check the "
-            "driver and the MindSpore installation with: "
-            f"python -c \"import mindspore as ms; ms.set_device('{target}'); ms.run_check()\""
-        )
+    target = choose(device)
     if target == "CPU" and _needs_isa_cap(ms.__version__, _has_avx512(), os.environ):
         os.environ["DNNL_MAX_CPU_ISA"] = "AVX2"
         logger.info("DNNL_MAX_CPU_ISA=AVX2: oneDNN's AVX-512 convolutions are slow here")

@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import secrets
+import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -23,6 +25,8 @@ LAUNCH = "msrun --worker_num N --local_worker_num N --join True"
 # MindSpore's communication between CPUs gives up after this many seconds of waiting, by default 30:
 # less than the first rank may take to save or to draw. Whether the others live, `Watch` sees.
 _CPU_TIMEOUT = ("MS_NODE_TIMEOUT", "3600")
+# By itself the scheduler ends sooner, when all has gone well.
+_SECONDS_AFTER_RANKS = 20
 
 
 def is_scheduler() -> bool:
@@ -35,8 +39,36 @@ def run_scheduler() -> None:
     import mindspore as ms
     from mindspore import communication
 
+    if Path("/proc/self/stat").is_file():
+        threading.Thread(target=_end_with_ranks, daemon=True).start()
     ms.set_device("CPU")
     communication.init()
+
+
+def _end_with_ranks() -> None:
+    """Ends this process some time after the last of those that msrun has started beside it.
+
+    MindSpore's scheduler waits ten minutes for ranks that failed before they joined, and msrun, if
+    it is to join, waits for the scheduler.
+    """
+    parent = os.getppid()
+    while True:
+        time.sleep(_SECONDS_AFTER_RANKS)
+        if os.getppid() != parent:  # msrun is not to join, and nobody waits
+            return
+        if not _others_of(parent):
+            os._exit(0)  # what has failed msrun knows from the ranks
+
+
+def _others_of(parent: int) -> list[int]:
+    """Running processes that a process has started, but for this one."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # has ended
+            state, its_parent = path.read_text().rpartition(")")[2].split()[:2]
+            if int(its_parent) == parent and state != "Z":
+                found.append(int(path.parent.name))
+    return [pid for pid in found if pid != os.getpid()]
 
 
 def check_launch(distributed: bool, command: str) -> None:

@@ -530,6 +530,7 @@ def train(config: Config) -> dict:
     started = time.perf_counter()
     check_launch(config.distributed, PROGRAM)
     if is_scheduler():
+        device.choose(config.device)  # or it would wait in vain for ranks that end here
         run_scheduler()
         return {}
     target = device.configure(

@@ -276,6 +276,15 @@ def test_stopped_killed_and_resumed_is_as_never_interrupted(trained, ten_images,
     assert_same(run, trained / "long")
 
 
+def test_device_that_is_not_here(ten_images, tmp_path):
+    """The scheduler does not wait for ranks that never come."""
+    given = [*arguments(ten_images, tmp_path / "run", "--device", "Ascend"), "--distributed"]
+    with Launch(tmp_path, 2, "train", json.dumps([given])) as launch:
+        assert launch.process.wait(timeout=120) != 0
+        assert "device Ascend is not available here" in launch.logs()
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_number_of_ranks_is_refused(trained, ten_images, tmp_path):
     before = (trained / "long" / "log.jsonl").read_bytes()
     resume = json.dumps([["--resume", str(trained / "long")]])

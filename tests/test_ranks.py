@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import mindspore as ms
 import numpy as np
@@ -9,6 +11,7 @@ from fcn8s_ms import device, ranks, train
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.ranks import ALONE, Ranks
 
+from .conftest import clean_environment
 from .test_train import error_of
 
 
@@ -48,6 +51,36 @@ def test_program_and_launcher_must_agree(monkeypatch, distributed, role, message
     else:
         with pytest.raises(InputError, match=message):
             ranks.check_launch(distributed, "program")
+
+
+def test_scheduler_ends_with_the_ranks(tmp_path):
+    """Here a process that sleeps; the launcher starts a rank that ends, and waits for both."""
+    launcher = (
+        "import subprocess, sys\n"
+        "scheduler = 'import time; from fcn8s_ms import ranks; ranks._SECONDS_AFTER_RANKS = 0.2;'"
+        "            'ranks._end_with_ranks()'\n"
+        "rank = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1.5)'])\n"
+        "scheduler = subprocess.Popen([sys.executable, '-c', scheduler])\n"
+        "assert rank.wait() == 0 and scheduler.poll() is None\n"
+        "sys.exit(scheduler.wait())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", launcher],
+        env=clean_environment(PYTHONPATH=os.pathsep.join(sys.path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_scheduler_that_nobody_waits_for_goes_on(monkeypatch):
+    parents = iter([10, 10, 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(ranks, "_SECONDS_AFTER_RANKS", 0)
+    monkeypatch.setattr(ranks, "_others_of", lambda parent: [parent])
+    monkeypatch.setattr(os, "_exit", pytest.fail)
+    ranks._end_with_ranks()
 
 
 @pytest.fixture
