@@ -12,6 +12,7 @@ from fcn8s_ms import files
 from .conftest import load_tool
 
 SHORT = ["--narrow", "--crop-size", "32", "--batch-size", "2", "--workers", "1", "--device", "CPU"]
+SHORT += ["--mode", "pynative"]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ NUM_TRAIN, NUM_VAL = 8, 6
 MAX_STEPS = 3
 """
 # What is compiled in the first edition is the same in the second; compiling takes most of the time.
-PYNATIVE = "ms.set_context(mode=ms.PYNATIVE_MODE)\n"
+PYNATIVE = "device.configure(target, mode='pynative')\n"
 CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
 
 
