@@ -53,11 +53,11 @@ def test_program_and_launcher_must_agree(monkeypatch, distributed, role, message
             ranks.check_launch(distributed, "program")
 
 
-def test_scheduler_ends_with_the_ranks(tmp_path):
+def test_scheduler_ends_with_the_ranks():
     """Here a process that sleeps; the launcher starts a rank that ends, and waits for both."""
     launcher = (
         "import subprocess, sys\n"
-        "scheduler = 'import time; from fcn8s_ms import ranks; ranks._SECONDS_AFTER_RANKS = 0.2;'"
+        "scheduler = 'from fcn8s_ms import ranks; ranks._SECONDS_AFTER_RANKS = 0.2;'"
         "            'ranks._end_with_ranks()'\n"
         "rank = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1.5)'])\n"
         "scheduler = subprocess.Popen([sys.executable, '-c', scheduler])\n"
