@@ -161,7 +161,7 @@ def weights(folder, number, rank):
 
 FROZEN = ["--freeze-bn", "--steps", "5", "--base-lr", "1", "--schedule", "constant"]
 ACCUMULATED = ["--steps", "3", "--accumulate", "2", "--mode", "pynative", "--scale-lr"]
-LONG = ["--steps", "12", "--save-every", "3", "--val-every", "3", "--mode", "pynative"]
+LONG = ["--steps", "24", "--save-every", "5", "--val-every", "5", "--mode", "pynative"]
 
 
 @pytest.fixture(scope="module")
@@ -227,28 +227,28 @@ def test_sharded_validation_is_that_of_one_process(trained, ten_images, tmp_path
     eval.main([*given, "--output", str(output), "--trimap", "0"])
     expected = json.loads(output.read_text())["per class"]
     metrics = json.loads((trained / "long" / "metrics.json").read_text())
-    assert metrics["validation"]["step"] == 12
+    assert metrics["validation"]["step"] == 24
     assert metrics["validation"]["per class"] == expected
     assert sum(row["pixels"] for row in expected.values()) > 0
 
 
 def test_first_rank_leaves_one_run(trained):
     steps = lines(trained / "long" / "log.jsonl")
-    assert [row["step"] for row in steps] == list(range(1, 13))
+    assert [row["step"] for row in steps] == list(range(1, 25))
     stored = json.loads((trained / "long" / "arguments.json").read_text())
     assert stored["distributed"] is True and stored["ranks"] == 2
     metrics = json.loads((trained / "long" / "metrics.json").read_text())
     assert metrics["train"]["ranks"] == 2
     assert metrics["validation"]["images"] == 10
     # Epochs of two steps of four images, not of five steps of two.
-    assert {row["epoch"] for row in steps} == set(range(1, 7))
+    assert {row["epoch"] for row in steps} == set(range(1, 13))
 
 
 def test_stopped_killed_and_resumed_is_as_never_interrupted(trained, ten_images, tmp_path):
     run = tmp_path / "long"
     given = arguments(ten_images, run, *LONG, "--val-data", str(ten_images), "--distributed")
     with Launch(tmp_path / "1", 2, "train", json.dumps([given])) as launch:
-        launch.wait_for_step(run, 2)
+        launch.wait_for_step(run, 3)
         launch.process.send_signal(signal.SIGTERM)  # msrun dies of it and tells nobody
         launch.wait_until(lambda: "stopped by" in launch.log(0), "the message")
         launch.wait_until(launch.has_ended, "the end")
@@ -256,11 +256,11 @@ def test_stopped_killed_and_resumed_is_as_never_interrupted(trained, ten_images,
         assert f"go on with: msrun --worker_num 2 … {train.PROGRAM} --resume" in launch.log(0)
         assert "Traceback" not in launch.logs()
     stopped = checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"]
-    assert stopped == len(lines(run / "log.jsonl")) < 12
+    assert stopped == len(lines(run / "log.jsonl")) < 24
 
     resume = json.dumps([["--resume", str(run)]])
     with Launch(tmp_path / "2", 2, "train", resume, join=False) as launch:
-        launch.wait_for_step(run, stopped + 2)
+        launch.wait_for_step(run, stopped + 3)
         (victim,) = launch.pids(1)
         os.kill(victim, signal.SIGKILL)
         killed = time.monotonic()
@@ -269,7 +269,7 @@ def test_stopped_killed_and_resumed_is_as_never_interrupted(trained, ten_images,
         assert "rank 1 has ended unexpectedly\nRank 0 stops with it. Go on with:" in launch.log(0)
     for path in run.glob("*.ckpt"):
         checkpoint.read(path)
-    assert checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"] < 12
+    assert checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"] < 24
 
     with Launch(tmp_path / "3", 2, "train", resume) as launch:
         launch.wait()
