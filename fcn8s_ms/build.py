@@ -1,335 +1,352 @@
-"""Builds MindRecord files from images and masks: everything is checked, or nothing is written."""
+"""Builds MindRecord files from images and masks, and looks into them.
 
-import contextlib
-import errno
-import os
-import re
-import shutil
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+`python -m fcn8s_ms.build --help`
+"""
+
+import argparse
+import functools
+import warnings
 from pathlib import Path
 
 import numpy as np
 
-from . import __version__, files, png, voc
-from .convert import Converter
-from .device import available_cpus
-from .errors import InputError
-from .records import (
-    Metadata,
-    index_checksum,
-    index_file,
-    map_ahead,
-    metadata_file,
-    quiet_stderr,
-    read_metadata,
-    record_files,
-    rows,
-)
+from . import records, threads, voc
+from .errors import InputError, reported_by
+from .records import encode, sources
 
-try:
-    import fcntl
-except ImportError:  # not on Windows; what a killed build leaves stays there
-    fcntl = None
-
-__all__ = ["build_records"]
-
-_MAX_FAULTS_SHOWN = 20
-# Rows are handed to MindRecord when there are so many of them, or so many bytes.
-_ROWS_PER_WRITE = 32
-_BYTES_PER_WRITE = 2**25
-# MindSpore wants 8 MB left and does not always notice when a write fails.
-_SPARE_BYTES = 2**24
-_MAX_SHARDS = 1000
-_NO_FILE_NAME = frozenset("\\/:*?\"<>|`&;'")
+_PROGRAM = "python -m fcn8s_ms.build"
+_EXAMPLES = f"""examples:
+  PASCAL VOC, one of its lists:
+    {_PROGRAM} --voc-root ~/data --split train --output dataset/voc_train.mindrecord
+  VOC and SBD together, 10,582 images:
+    {_PROGRAM} --voc-root ~/data --sbd-root ~/data --split trainaug \\
+        --output dataset/trainaug.mindrecord
+  your own images and masks:
+    {_PROGRAM} --images camvid/images --labels camvid/labels --list camvid/train.txt \\
+        --classes camvid/classes.txt --output dataset/camvid_train.mindrecord
+  polygons drawn with labelme:
+    {_PROGRAM} --labelme pictures --output dataset/pictures.mindrecord
+  what is in a record:
+    {_PROGRAM} --inspect dataset/camvid_train.mindrecord --preview 8
+"""
+_SAMPLES_SHOWN = 6
 
 
-def _existing_output(path: Path, num_shards: int) -> list[Path]:
-    """What an earlier build left under this name, and what this one would write over."""
-    names = set(record_files(path, num_shards))
-    with contextlib.suppress(InputError):  # damaged metadata: it will be written anew
-        metadata = read_metadata(path)
-        if metadata is not None:
-            names.update(path.with_name(name) for name in metadata.files)
-    records = sorted(names)  # first: they are what an error names
-    candidates = [*records, *map(index_file, records), metadata_file(path)]
-    return [candidate for candidate in candidates if os.path.lexists(candidate)]
-
-
-def _locked(folder: Path) -> int | None:
-    """Locks a folder for this process's life: file descriptor, or None where that cannot be."""
-    if fcntl is None:
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-@contextlib.contextmanager
-def _building_folder(output: Path):
-    """A folder beside the output, removed when done.
-
-    It is locked: a folder that nobody locks was left by a build that was killed, and goes.
-    """
-    prefix, suffix = f".{output.name}.", ".building"
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        for folder in output.parent.iterdir():
-            if folder.name.startswith(prefix) and folder.name.endswith(suffix):
-                descriptor = _locked(folder)
-                if descriptor is not None:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    os.close(descriptor)
-        building = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=output.parent))
-        descriptor = _locked(building)
-    except OSError as error:
-        raise InputError(
-            f"{output.parent} cannot be written to: {error.strerror}; choose another --output"
-        ) from error
-    try:
-        yield building
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def build_records(
-    pairs,
-    output,
-    *,
-    classes=voc.CLASSES,
-    palette=None,
-    ignore_label: int = voc.IGNORE_LABEL,
-    label_map: dict[int, int] | None = None,
-    colours: dict[tuple[int, int, int], int] | None = None,
-    mask_values: str = "auto",
-    num_shards: int = 1,
-    overwrite: bool = False,
-    source: str = "",
-    list_name: str = "",
-    progress=None,
-) -> Metadata:
-    """Checks images and masks and writes them as MindRecord.
-
-    The files are built in a folder beside the target, read back, and moved into place when all is
-    well; after an error nothing is left and an older record is untouched.
-
-    Args:
-        pairs: sequence of `sources.Pair`.
-        output: path of the record file.
-        classes: class names.
-        palette: RGB of every class, VOC's without.
-        ignore_label: value of masks that does not count; 255 in the record.
-        label_map: label of some values of the masks, instead of the value itself.
-        colours: label of every RGB colour, for masks that hold colours.
-        mask_values: one of `convert.MASK_VALUES`.
-        num_shards: number of files to spread the rows over.
-        overwrite: replace an existing record.
-        source: where the images came from, for the metadata.
-        list_name: which list they are, for the metadata.
-        progress: called with an iterable and its length; returns the iterable to go through
-            (`tqdm` fits).
-
-    Returns:
-        The metadata that was written beside the record.
-
-    Raises:
-        InputError: a file is missing, undecodable, of the wrong size or with foreign labels (all
-            such files are named, up to a readable number); there are fewer images than shards; the
-            output exists or cannot be written.
-    """
-    output = Path(output).absolute()
-    pairs = list(pairs)
-    if not pairs:
-        raise InputError("no images to convert; the list is empty")
-    if not 1 <= num_shards <= min(len(pairs), _MAX_SHARDS):
-        raise InputError(
-            f"{num_shards} shards for {len(pairs)} images; choose 1…{min(len(pairs), _MAX_SHARDS)}"
-        )
-    if _NO_FILE_NAME & set(output.name):
-        raise InputError(
-            f"{output}: MindRecord allows none of {' '.join(sorted(_NO_FILE_NAME))} in a file "
-            "name; choose another --output"
-        )
-    converter = Converter(
-        classes,
-        ignore_label=ignore_label,
-        label_map=label_map,
-        colours=colours,
-        mask_values=mask_values,
+def get_parser() -> argparse.ArgumentParser:
+    """Command line of the converter."""
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Convert images and masks to a MindRecord file. Every file is checked: if any "
+        "cannot be used, all of them are named and nothing is written.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    try:
-        existing = _existing_output(output, num_shards)
-        if existing and not overwrite:
-            raise InputError(f"{existing[0]} exists; choose another name or pass --overwrite")
-        with _building_folder(output) as building:
-            tally = _write_rows(pairs, building / output.name, converter, num_shards, progress)
-            built = record_files(building / output.name, num_shards)
-            metadata = Metadata(
-                classes=tuple(classes),
-                palette=_as_tuples(voc.palette()[: len(classes)] if palette is None else palette),
-                ignore_label=voc.IGNORE_LABEL,
-                pixel_counts=tuple(tally.pixels.tolist()),
-                num_samples=len(pairs),
-                source=str(source),
-                list_name=list_name,
-                files=tuple(path.name for path in built),
-                version=__version__,
-                image_counts=tuple(tally.images.tolist()),
-                present_pixels=tuple(tally.present.tolist()),
-                file_sizes=tuple(path.stat().st_size for path in built),
-                index_checksums=tuple(index_checksum(path) for path in built),
+    add = parser.add_argument_group("source (one of)").add_argument
+    add("--voc-root", type=Path, metavar="DIR", help="holds VOCdevkit, or is VOC2012 itself")
+    add("--images", type=Path, metavar="DIR", help="images; with --labels")
+    add("--labelme", type=Path, metavar="DIR", help="pictures and the JSON files of labelme")
+    add("--inspect", type=Path, metavar="FILE", help="look into a record instead of building one")
+
+    add = parser.add_argument_group("which images").add_argument
+    add(
+        "--split",
+        help="list in VOC's ImageSets/Segmentation, or trainaug with --sbd-root (default: train)",
+    )
+    add(
+        "--sbd-root",
+        type=Path,
+        metavar="DIR",
+        help="holds SBD's benchmark_RELEASE, or is its folder dataset",
+    )
+    add("--labels", type=Path, metavar="DIR", help="masks under the names of --images")
+    add("--list", type=Path, metavar="FILE", help="image ids, one a line (default: all images)")
+    add(
+        "--label-suffix",
+        metavar="TEXT",
+        help="what a mask's name has behind its image's, for instance _L",
+    )
+
+    add = parser.add_argument_group("classes").add_argument
+    add(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="names of the classes, one a line in the order of their ids, each with the RGB colour "
+        "of its masks if they hold colours: 'car 64 0 128'; 'ignore 0 0 0' does not count "
+        "(default: VOC's; of labelme's files: all that occur)",
+    )
+    add(
+        "--label-map",
+        type=Path,
+        metavar="JSON",
+        help='class id, class name or "ignore" for values of the masks: {"255": 1, "7": "ignore"}',
+    )
+    add(
+        "--ignore-label",
+        type=int,
+        default=voc.IGNORE_LABEL,
+        metavar="N",
+        help="value of masks that does not count; 255 in the record (default: %(default)s)",
+    )
+    add(
+        "--mask-values",
+        choices=encode.MASK_VALUES,
+        default="auto",
+        help="auto: gray and palette masks hold ids, RGB masks colours (default: %(default)s)",
+    )
+
+    add = parser.add_argument_group("result").add_argument
+    add("--output", type=Path, metavar="FILE", help="record file to write")
+    add(
+        "--num-shards",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of files to spread the images over (default: %(default)s)",
+    )
+    add("--overwrite", action="store_true", help="replace an existing record")
+    add(
+        "--preview",
+        type=int,
+        metavar="N",
+        help="write FILE.preview.png: N training crops as the network gets them, and their labels",
+    )
+    add(
+        "--crop-size",
+        type=int,
+        default=512,
+        help="side of the crops of --preview, in pixels (default: %(default)s)",
+    )
+    return parser
+
+
+def _check(arguments) -> None:
+    """Raises InputError for flags that do not go together."""
+    given = {
+        name: getattr(arguments, name) for name in ("voc_root", "images", "labelme", "inspect")
+    }
+    chosen = [name for name, value in given.items() if value is not None]
+    flags = ", ".join("--" + name.replace("_", "-") for name in given)
+    if len(chosen) != 1:
+        raise InputError(f"give one of {flags}, not {len(chosen)} of them; --help has examples")
+    belongs = {
+        "split": "voc_root",
+        "sbd_root": "voc_root",
+        "labels": "images",
+        "list": "images",
+        "label_suffix": "images",
+    }
+    for name, owner in belongs.items():
+        if getattr(arguments, name) is not None and chosen != [owner]:
+            raise InputError(
+                f"--{name.replace('_', '-')} goes with --{owner.replace('_', '-')} only"
             )
-            files.write_json(metadata_file(building / output.name), asdict(metadata))
-            # The metadata last: should this be cut off, sizes tell that the files do not belong
-            # together.
-            built = [*built, *map(index_file, built), metadata_file(building / output.name)]
-            for path in built:
-                files.give_ordinary_permissions(path)
-                os.replace(path, output.parent / path.name)
-            for path in set(existing) - {output.parent / path.name for path in built}:
-                path.unlink()  # an older record had more shards
+    if chosen != ["inspect"] and arguments.output is None:
+        raise InputError("--output is missing: the record file to write")
+    if arguments.images is not None and (arguments.labels is None or arguments.classes is None):
+        raise InputError("--images needs --labels, the folder of masks, and --classes, a file")
+    if arguments.sbd_root is not None and arguments.split not in (None, "trainaug"):
+        raise InputError(f"--sbd-root makes the list trainaug, not {arguments.split}")
+    if not 0 <= arguments.ignore_label <= 255:
+        raise InputError(f"--ignore-label is {arguments.ignore_label}; masks hold 0…255")
+    if arguments.preview is not None and arguments.preview < 1:
+        raise InputError(f"--preview is {arguments.preview}; it must be positive")
+
+
+def _source(arguments):
+    """Pairs, where they come from, and the name of their list."""
+    if arguments.labelme is not None:
+        return sources.labelme_pairs(arguments.labelme), arguments.labelme.absolute(), "all"
+    if arguments.images is not None:
+        pairs = sources.folder_pairs(
+            arguments.images,
+            arguments.labels,
+            arguments.list,
+            label_suffix=arguments.label_suffix or "",
+        )
+        origin = f"{arguments.images.absolute()}, {arguments.labels.absolute()}"
+        return pairs, origin, arguments.list.stem if arguments.list else "all"
+    if arguments.sbd_root is not None:
+        pairs = sources.trainaug_pairs(arguments.voc_root, arguments.sbd_root)
+        origin = f"{arguments.voc_root.absolute()}, {arguments.sbd_root.absolute()}"
+        return pairs, origin, "trainaug"
+    split = arguments.split or "train"
+    return sources.voc_pairs(arguments.voc_root, split), arguments.voc_root.absolute(), split
+
+
+def _histogram(names, pixel_counts, image_counts) -> str:
+    total = max(sum(pixel_counts), 1)
+    width = max(len(name) for name in names)
+    lines = [f"  {'':<{width}} {'pixels':>15} {'':7} {'images':>7}"]
+    for name, count, images in zip(names, pixel_counts, image_counts):
+        share = count / total
+        bar = "#" * round(40 * share)
+        lines.append(f"  {name:<{width}} {count:15,} {share:7.2%} {images:7,} {bar}".rstrip())
+    return "\n".join(lines)
+
+
+def _progress():
+    from tqdm import tqdm
+
+    return functools.partial(_bar, tqdm)
+
+
+def _bar(tqdm, rows, total):
+    return tqdm(rows, total=total, unit="image")
+
+
+def _build(arguments) -> None:
+
+    pairs, origin, list_name = _source(arguments)
+    if arguments.classes is not None:
+        classes = records.read_classes(arguments.classes)
+    elif arguments.labelme is not None:
+        classes = sources.labelme_classes(arguments.labelme)
+    else:
+        classes = records.VOC_CLASSES
+    label_map = None
+    if arguments.label_map is not None:
+        label_map = records.read_label_map(arguments.label_map, classes.names)
+    print(f"{list_name}: {len(pairs):,} images, {len(classes.names)} classes", flush=True)
+    metadata = records.build_records(
+        pairs,
+        arguments.output,
+        classes=classes.names,
+        palette=classes.palette(),
+        ignore_label=arguments.ignore_label,
+        label_map=label_map,
+        colours=classes.colours,
+        mask_values=arguments.mask_values,
+        num_shards=arguments.num_shards,
+        overwrite=arguments.overwrite,
+        source=origin,
+        list_name=list_name,
+        progress=_progress(),
+    )
+    table = _histogram(metadata.classes, metadata.pixel_counts, metadata.image_counts)
+    print(f"Labelled pixels of each class, and images that hold it:\n{table}")
+    _warn_of_empty(metadata.classes, metadata.pixel_counts)
+    if arguments.preview is not None:
+        _preview(arguments.output, arguments.preview, arguments.crop_size)
+    print(f"\n{metadata.num_samples:,} images in {', '.join(metadata.files)}. Train with:")
+    print(f"  python -m fcn8s_ms.train --data {arguments.output}")
+
+
+def _warn_of_empty(names, pixel_counts) -> None:
+    empty = [name for name, count in zip(names, pixel_counts) if not count]
+    if empty:
+        print(f"No pixel is labelled {', '.join(empty)}.")
+
+
+def _picture(path: Path, kind: str) -> Path:
+    return path.with_name(f"{path.name}.{kind}.png")
+
+
+def _draw(path: Path, samples, metadata, num_classes: int, title: str) -> None:
+    from . import visualize
+
+    names, palette = records.class_names(num_classes, metadata)
+    try:
+        visualize.sample_grid(path, samples, names, palette, title)
     except OSError as error:
         raise InputError(
-            f"{output} cannot be written: {error.strerror}; free some space or choose another "
-            "--output"
+            f"{path} cannot be written: {error.strerror}; copy the record to a folder of your own"
         ) from error
-    return metadata
+    print(f"Look at {path}")
 
 
-def _as_tuples(palette) -> tuple:
-    return tuple(tuple(int(value) for value in colour) for colour in palette)
+def _preview(record: Path, count: int, crop_size: int) -> None:
+    """Draws the first crops of the first epoch, with the defaults of training."""
+    from .dataset import SegDataset
+
+    metadata = records.read_metadata(record)
+    num_classes = len(metadata.classes) if metadata else voc.NUM_CLASSES
+    data = SegDataset(
+        voc.IMAGE_MEAN,
+        voc.IMAGE_STD,
+        record,
+        batch_size=1,
+        crop_size=crop_size,
+        num_classes=num_classes,
+        num_readers=1,
+        num_parallel_calls=threads.available_cpus(),
+        seed=1,
+    )
+    title = f"{record.name}: training crops of {crop_size}×{crop_size}"
+    _draw(_picture(record, "preview"), data.crops(count), metadata, num_classes, title)
 
 
-@dataclass
-class _Tally:
-    """Counts over the samples of a record, arrays of int64 (C,); see `Metadata`."""
+def _inspect(arguments) -> None:
+    from . import transforms
 
-    pixels: np.ndarray
-    images: np.ndarray
-    present: np.ndarray
+    record = arguments.inspect
+    file, num_samples = records.open_record(record)
+    metadata = records.read_metadata(record)
+    names = metadata.files if metadata is not None else (file.name,)
+    size = sum(file.with_name(name).stat().st_size for name in names)
+    print(f"{file.parent}: {', '.join(names)}")
+    print(f"{num_samples:,} images, {len(names)} shard(s), {size / 1e6:,.1f} MB")
+    found = records.columns(file)
+    print("columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.items()))
+    if metadata is None:
+        print("no metadata (.json) beside it; class names are guessed")
+    else:
+        print(f"built by fcn8s-ms {metadata.version} from {metadata.source}: {metadata.list_name}")
 
-    def add(self, counts: np.ndarray) -> None:
-        counts = counts[: len(self.pixels)]
-        self.pixels += counts
-        self.images += counts > 0
-        self.present += np.where(counts > 0, counts.sum(), 0)
+    survey = records.survey_record(record, _progress())
+    if survey.num_sealed == num_samples:
+        print("checksums: all images and labels are as they were written")
+    else:
+        print(f"checksums: {num_samples - survey.num_sealed:,} images have none; they decode")
+    print(_sizes(survey.sizes))
+    labels = np.flatnonzero(survey.pixel_counts[: voc.IGNORE_LABEL])
+    num_classes = max(labels.max(initial=0) + 1, 2)
+    if metadata is not None:
+        num_classes = len(metadata.classes)
+    elif num_classes <= voc.NUM_CLASSES:
+        num_classes = voc.NUM_CLASSES
+    classes, _ = records.class_names(num_classes, metadata)
+    pixels = survey.pixel_counts[:num_classes].tolist()
+    table = _histogram(classes, pixels, survey.image_counts[:num_classes].tolist())
+    print(f"Labelled pixels of each class, and images that hold it:\n{table}")
+    ignored = survey.pixel_counts[voc.IGNORE_LABEL] / survey.pixel_counts.sum()
+    print(f"{ignored:.2%} of all pixels are ignored.")
+    _warn_of_empty(classes, pixels)
+
+    samples = [
+        (transforms.decode_image(image), transforms.decode_label(label))
+        for _, image, label in records.read_samples(record, _SAMPLES_SHOWN)
+    ]
+    title = f"{file.name}: the first images"
+    _draw(_picture(record, "samples"), samples, metadata, num_classes, title)
+    if arguments.preview is not None:
+        _preview(record, arguments.preview, arguments.crop_size)
 
 
-class _Writer:
-    """MindRecord's writer, with rows handed over in portions and errors as OSError."""
-
-    def __init__(self, path: Path, num_shards: int):
-        from mindspore.mindrecord import FileWriter
-
-        self._folder = path.parent
-        self._rows, self._bytes = [], 0
-        self._writer = FileWriter(str(path), shard_num=num_shards)
-        self._writer.add_schema(
-            {
-                "file_name": {"type": "string"},
-                "data": {"type": "bytes"},
-                "label": {"type": "bytes"},
-            },
-            "semantic segmentation: image file and label PNG",
+def _sizes(sizes) -> str:
+    """The commonest image sizes, and the extremes of their sides."""
+    shown = [f"{width}×{height} ({count:,})" for (height, width), count in sizes.most_common(5)]
+    text = "image sizes (width×height): " + ", ".join(shown)
+    if len(sizes) > len(shown):
+        heights, widths = zip(*sizes)
+        text += (
+            f" and {len(sizes) - len(shown)} others; widths {min(widths)}…{max(widths)}, "
+            f"heights {min(heights)}…{max(heights)}"
         )
-
-    def add(self, sample) -> None:
-        self._rows.append({"file_name": sample.name, "data": sample.image, "label": sample.label})
-        self._bytes += len(sample.image) + len(sample.label)
-        if len(self._rows) == _ROWS_PER_WRITE or self._bytes > _BYTES_PER_WRITE:
-            self._flush()
-
-    def _flush(self) -> None:
-        if shutil.disk_usage(self._folder).free < self._bytes + _SPARE_BYTES:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._call(self._writer.write_raw_data, self._rows)
-        self._rows, self._bytes = [], 0
-
-    def close(self) -> None:
-        if self._rows:
-            self._flush()
-        self._call(self._writer.commit)
-
-    @staticmethod
-    def _call(function, *arguments) -> None:
-        from mindspore.mindrecord.common.exceptions import MindRecordException
-
-        try:
-            with quiet_stderr():
-                function(*arguments)
-        except (RuntimeError, MindRecordException) as error:
-            found = re.search(r"\[ERROR\] (.+)", str(error))
-            reason = found[1] if found else str(error).splitlines()[0]
-            raise OSError(None, f"MindSpore says: {reason}") from error
+    return text
 
 
-def _write_rows(pairs, path: Path, converter, num_shards: int, progress) -> _Tally:
-    """Writes the record into the building folder and reads it back."""
-    number = len(converter.ids)
-    tally = _Tally(*(np.zeros(number, np.int64) for _ in range(3)))
-    writer = _Writer(path, num_shards)
-    faults, num_faults, values, doubtful = [], 0, np.zeros(256, np.int64), True
-
-    def convert(pair):
-        try:
-            pair.name.encode("utf-8")
-            return converter(pair)
-        except UnicodeEncodeError:
-            return InputError(f"{str(pair.image)!r} has a name that is no UTF-8; rename it")
-        except InputError as error:
-            return error
-
-    # Decoding leaves the interpreter lock, so threads use all CPUs.
-    with ThreadPoolExecutor(available_cpus()) as pool:
-        results = map_ahead(pool, convert, pairs, 16 * available_cpus())
-        for result in progress(results, len(pairs)) if progress else results:
-            if isinstance(result, InputError):
-                num_faults += 1
-                faults += [str(result)] if num_faults <= _MAX_FAULTS_SHOWN else []
-            elif not num_faults:
-                tally.add(result.counts)
-                values += result.counts
-                doubtful = doubtful and result.from_values
-                writer.add(result)
-    if num_faults:
-        if num_faults > len(faults):
-            faults.append(f"… and {num_faults - len(faults)} more")
-        raise InputError(
-            f"{num_faults} of {len(pairs)} images cannot be used, nothing was written:"
-            + ("\n  " if len(faults) > 1 else " ")
-            + "\n  ".join(faults)
-        )
-    if doubtful and set(np.flatnonzero(values)) == {0, voc.IGNORE_LABEL}:
-        raise InputError(
-            f"{pairs[0].mask} and all other masks hold nothing but 0 and 255, and 255 is ignored: "
-            'pass a --label-map of {"255": 1} for two classes, or of {"255": "ignore"} if it is so'
-        )
-    writer.close()
-    _read_back(record_files(path, num_shards)[0], len(pairs))
-    return tally
+def main(argv=None) -> None:
+    """Command line; `argv` without the program's name."""
+    arguments = get_parser().parse_args(argv)
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which become errors
+    with reported_by(_PROGRAM):
+        _check(arguments)
+        if arguments.inspect is not None:
+            _inspect(arguments)
+        else:
+            _build(arguments)
 
 
-def _read_back(path: Path, num_rows: int) -> None:
-    """Raises OSError if a record is not what was written.
-
-    MindRecord drops rows that it holds invalid and does not notice all writes that fail.
-    """
-    written = 0
-    try:
-        with quiet_stderr():
-            for row in rows(path):
-                png.check_sample(row["label"].tobytes(), row["data"], str(row["file_name"]))
-                written += 1
-    except (RuntimeError, ValueError) as error:
-        raise OSError(
-            None, "what was written does not read back, the disk is full or faulty"
-        ) from error
-    if written != num_rows:
-        raise OSError(None, f"of {num_rows} images {written} were written")
+if __name__ == "__main__":
+    main()

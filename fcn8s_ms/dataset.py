@@ -9,9 +9,9 @@ import mindspore.dataset as ds
 import numpy as np
 
 from . import transforms
-from .device import available_cpus
 from .errors import InputError
-from .records import check_sample, map_ahead, open_record
+from .records import check_sample, open_record
+from .threads import available_cpus, map_ahead
 from .voc import IGNORE_LABEL, NUM_CLASSES
 
 __all__ = ["SegDataset"]

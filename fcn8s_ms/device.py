@@ -12,7 +12,6 @@ __all__ = [
     "DEVICES",
     "MODES",
     "add_arguments",
-    "available_cpus",
     "available_devices",
     "choose",
     "configure",
@@ -51,13 +50,6 @@ def add_arguments(parser) -> None:
         help="which of several GPUs or Ascends (default: %(default)s; msrun tells each process)",
     )
     add("--mode", default="graph", help=f"one of {', '.join(MODES)} (default: %(default)s)")
-
-
-def available_cpus() -> int:
-    """Number of CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(len(os.sched_getaffinity(0)), 1)
-    return os.cpu_count() or 1
 
 
 def available_devices() -> list[str]:

@@ -5,8 +5,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import device, fetch, files, inference, report, voc
+from . import device, fetch, files, inference, threads, voc
 from .errors import InputError, reported_by
+from .evaluation import report
 
 __all__ = ["Config", "get_parser", "main"]
 
@@ -128,7 +129,7 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--workers",
         type=int,
-        default=min(4, device.available_cpus()),
+        default=min(4, threads.available_cpus()),
         help="threads preparing samples (default: %(default)s)",
     )
     device.add_arguments(parser.add_argument_group("device"))
@@ -206,7 +207,7 @@ def evaluate(config: Config) -> dict:
     if metadata is not None or segmenter is None:
         # A record without metadata is the published one, or one like it.
         num_classes = len(metadata.classes) if metadata is not None else voc.NUM_CLASSES
-        classes, palette = evaluation.class_names(num_classes, metadata)
+        classes, palette = records.class_names(num_classes, metadata)
 
     worst = evaluation.Worst(config.worst)
     started = time.perf_counter()
@@ -227,7 +228,7 @@ def evaluate(config: Config) -> dict:
             predicted = evaluation.read_predictions(config.predictions, data)
             protocol, engine = "every image once, whole, at its own size", "masks read from files"
         else:
-            predicted = evaluation.predictions(segmenter.predictor, data)
+            predicted = evaluation.predict_dataset(segmenter.predictor, data)
             protocol, engine = segmenter.predictor.protocol, segmenter.predictor.engine.name
         counts = evaluation.count(
             tqdm(predicted, total=data.num_samples, unit="image"),

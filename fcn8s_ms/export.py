@@ -117,7 +117,7 @@ def export(config: Config) -> float | None:
         )
     picture = _picture(config)
     if config.format == "ONNX":
-        from . import onnx_graph
+        from .deployment import onnx_graph
 
         onnx_graph.import_onnx()  # it tells what to install before minutes of work
     segmenter = Segmenter.from_checkpoint(config.checkpoint)
@@ -153,11 +153,11 @@ def _interface(config: Config) -> str:
 
 def _picture(config: Config) -> np.ndarray:
     """What to compare on: uint8 (H, W, 3), BGR."""
-    from . import sample
     from .inference import read_image
+    from .records import demo
 
     if config.image is None:
-        picture, _ = sample.draw_scene(np.random.RandomState(0), class_ids=(1, 3, 5))
+        picture, _ = demo.draw_scene(np.random.RandomState(0), class_ids=(1, 3, 5))
         picture = np.ascontiguousarray(picture[..., ::-1])
     else:
         picture = read_image(config.image)
@@ -191,7 +191,8 @@ def _new_file(path: Path):
 
 
 def _write_onnx(config: Config, segmenter, path: Path) -> None:
-    from . import __version__, onnx_graph
+    from . import __version__
+    from .deployment import onnx_graph
 
     network = segmenter.predictor.engine.network
     pixels = {"mean": voc.IMAGE_MEAN, "std": voc.IMAGE_STD} if config.normalize else {}
@@ -221,7 +222,7 @@ def _write_mindspore(config: Config, network, path: Path) -> None:
     import mindspore as ms
     from mindspore import Tensor
 
-    from .deployment import Deployed
+    from .deployment.deployed import Deployed
 
     cell = Deployed(network, argmax=config.argmax, normalize=config.normalize).set_train(False)
     # None in MINDIR, which takes any size.

@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from .cpu import CpuConv2d, CpuMaxPool2d, CpuStage, MatMulConv2d
+from .network.cpu import CpuConv2d, CpuMaxPool2d, CpuStage, MatMulConv2d
 
 __all__ = ["ARCHITECTURES", "BACKBONES", "FCN16s", "FCN32s", "FCN8s", "STRIDE", "bilinear_kernel"]
 

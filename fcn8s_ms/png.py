@@ -1,9 +1,4 @@
-"""PNG files chunk by chunk: checksums, palette indices as gray values, seals.
-
-A record's label is a PNG. PNG has a checksum in every chunk, so damage to a label shows; an image
-has none if it is a JPEG. The label of a record that this package writes therefore carries the
-checksums of its image and name, in a chunk that decoders skip (its type says "private" and "not
-needed"): the columns stay those of the published record, and who reads them need not know of it.
+"""PNG files chunk by chunk: checksums, palette indices as gray values.
 
 Source: W3C, Portable Network Graphics (PNG) Specification, chapter 5.
 """
@@ -13,16 +8,14 @@ import zlib
 
 import numpy as np
 
-__all__ = ["SIGNATURE", "check_sample", "chunks", "gray", "indexed", "sealed"]
+__all__ = ["SIGNATURE", "chunk", "chunks", "gray", "indexed"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _GRAY, _PALETTE = 0, 3
-_SEAL = b"imCs"  # lower-case letters 1, 2 and 4: not needed, private, may be kept
-_END = 12  # bytes of the last chunk
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
+def chunk(kind: bytes, content: bytes) -> bytes:
     checksum = zlib.crc32(kind + content)
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
@@ -84,9 +77,9 @@ def gray(encoded: bytes) -> bytes | None:
         return None
     header[9] = _GRAY
     parts = (
-        _chunk(b"IHDR", bytes(header)),
-        _chunk(b"IDAT", b"".join(pixels)),
-        _chunk(b"IEND", b""),
+        chunk(b"IHDR", bytes(header)),
+        chunk(b"IDAT", b"".join(pixels)),
+        chunk(b"IEND", b""),
     )
     return SIGNATURE + b"".join(parts)
 
@@ -104,49 +97,9 @@ def indexed(ids, palette) -> bytes:
     rows = np.zeros((height, width + 1), np.uint8)
     rows[:, 1:] = ids
     parts = (
-        _chunk(b"IHDR", header),
-        _chunk(b"PLTE", np.asarray(palette, np.uint8).tobytes()),
-        _chunk(b"IDAT", zlib.compress(rows.tobytes())),
-        _chunk(b"IEND", b""),
+        chunk(b"IHDR", header),
+        chunk(b"PLTE", np.asarray(palette, np.uint8).tobytes()),
+        chunk(b"IDAT", zlib.compress(rows.tobytes())),
+        chunk(b"IEND", b""),
     )
     return SIGNATURE + b"".join(parts)
-
-
-def sealed(label: bytes, image: bytes, name: str) -> bytes:
-    """The label with the checksums of its image and name in it.
-
-    Args:
-        label: PNG without anything behind its last chunk.
-        image: bytes of the image file.
-        name: of the sample.
-
-    Returns:
-        The PNG with a chunk more.
-    """
-    seal = struct.pack(">II", zlib.crc32(image), zlib.crc32(name.encode("utf-8")))
-    return label[:-_END] + _chunk(_SEAL, seal) + label[-_END:]
-
-
-def check_sample(label: bytes, image, name: str | None) -> bool:
-    """Compares the checksums of a record's sample.
-
-    Args:
-        label: bytes of the label's PNG.
-        image: bytes of the image file, or an array that holds them.
-        name: of the sample; None does without its checksum.
-
-    Returns:
-        Whether the label is sealed. The image of a label without a seal may be damaged.
-
-    Raises:
-        ValueError: label, image or name is not what was written.
-    """
-    seals = [content for kind, content in chunks(label) if kind == _SEAL]
-    if not seals:
-        return False
-    of_image, of_name = struct.unpack(">II", seals[0])
-    if of_image != zlib.crc32(image):
-        raise ValueError("the image's checksum differs")
-    if name is not None and of_name != zlib.crc32(name.encode("utf-8", "surrogateescape")):
-        raise ValueError("the name's checksum differs")
-    return True

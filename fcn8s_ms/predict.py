@@ -6,27 +6,20 @@ import errno
 import os
 import signal
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import device, files, inference, pictures, video
+from . import device, files, inference, threads
 from .errors import InputError, reported_by
+from .inference import inputs, video
+from .inference.outputs import ENDINGS, Saver
+from .inference.stopwatch import Stopwatch, TimedEngine
 
-__all__ = ["ENDINGS", "Config", "get_parser", "main", "predict"]
+__all__ = ["Config", "get_parser", "main", "predict"]
 
 _PROGRAM = "python -m fcn8s_ms.predict"
 
-ENDINGS = {
-    "mask": "_mask.png",
-    "color": "_color.png",
-    "overlay": "_overlay.png",
-    "probability": "_probability.npz",
-}
-"""What can be saved, and how the file's name ends."""
-
-_IN_VIDEO = ("color", "overlay")  # as a video; the others as a folder of files, one a frame
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -137,180 +130,7 @@ def _kinds(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kind.strip() for kind in text.split(",")))
 
 
-class _TimedEngine:
-    """An engine that remembers how long it computed."""
-
-    def __init__(self, engine):
-        self._engine = engine
-        self.n_class = engine.n_class
-        self.name = engine.name
-        self.seconds = 0.0
-
-    def _timed(self, compute, batch):
-        started = time.perf_counter()
-        result = compute(batch)
-        self.seconds += time.perf_counter() - started
-        return result
-
-    def class_ids(self, batch):
-        return self._timed(self._engine.class_ids, batch)
-
-    def logits(self, batch):
-        return self._timed(self._engine.logits, batch)
-
-
-class _Stopwatch:
-    """Time an image takes, without the first, for which the network is compiled.
-
-    Args:
-        engine: `_TimedEngine`.
-    """
-
-    def __init__(self, engine):
-        self._engine = engine
-        self._started = time.perf_counter()
-        self._first = (
-            None  # number of images, seconds in all and in the engine, at the first result
-        )
-        self.images = 0
-
-    def lap(self, images: int) -> None:
-        """Notes that more images are done."""
-        self.images += images
-        if self._first is None:
-            seconds = time.perf_counter() - self._started
-            self._first = self.images, seconds, self._engine.seconds
-
-    def __str__(self):
-        total = time.perf_counter() - self._started
-        text = f"{self.images} image{'s' * (self.images != 1)} in {total:.1f} s"
-        if self._first is None:
-            return f"{text}."
-        first_images, first_seconds, first_engine = self._first
-        images = self.images - first_images
-        if not images:
-            return f"{text}, compiling the network included."
-        seconds, model = total - first_seconds, self._engine.seconds - first_engine
-        return (
-            f"{text}. After the first, which took {first_seconds:.1f} s as the network was "
-            f"compiled: {images / seconds:.2f} images/s, {1000 * seconds / images:.0f} ms an "
-            f"image, {1000 * model / images:.0f} ms of it the network ({self._engine.name})."
-        )
-
-
-class _Saver:
-    """Writes what was asked for of a picture.
-
-    Args:
-        config: what the command line says.
-        segmenter: `fcn8s_ms.inference.Segmenter`.
-    """
-
-    def __init__(self, config: Config, segmenter):
-        from . import visualize
-
-        self._config = config
-        self._segmenter = segmenter
-        self._visualize = visualize
-        self._background = visualize.background(segmenter.classes)
-        self.needs_probabilities = "probability" in config.save
-
-    def path(self, name: str, kind: str) -> Path:
-        """File of a picture's result."""
-        return self._config.output / f"{name}{self._config.ending(kind)}"
-
-    def paths(self, picture) -> list[Path]:
-        """Everything that is written of a picture; of a video folders too."""
-        if not picture.is_video:
-            return [self.path(picture.name, kind) for kind in self._config.save]
-        return [self._of_video(picture.name, kind) for kind in self._config.save]
-
-    def _of_video(self, name: str, kind: str) -> Path:
-        suffix = ".mp4" if kind in _IN_VIDEO else ""
-        ending = "" if self._config.plain_names else f"_{kind}"
-        return self._config.output / f"{name}{ending}{suffix}"
-
-    def save(self, name: str, image, result) -> str:
-        """Writes the files of an image.
-
-        Returns:
-            What to print of it.
-        """
-        ids, probabilities = self._split(result)
-        paths = [self.path(name, kind) for kind in self._config.save]
-        paths[0].parent.mkdir(parents=True, exist_ok=True)
-        for path, kind in zip(paths, self._config.save):
-            self._write(path, kind, image, ids, probabilities)
-        present = ", ".join(self._segmenter.classes[label] for label in sorted(set(ids.flat)))
-        return f"{paths[0]}: {present}"
-
-    def _split(self, result):
-        """Class ids, and probabilities or None."""
-        if not self.needs_probabilities:
-            return result, None
-        return result.argmax(axis=0).astype("uint8"), result
-
-    def _write(self, path: Path, kind: str, image, ids, probabilities) -> None:
-        if kind == "mask":
-            self._visualize.write_mask(path, ids, self._segmenter.palette)
-        elif kind == "probability":
-            _write_probabilities(path, probabilities, self._segmenter.classes)
-        else:
-            self._visualize.write_picture(path, self._drawn(kind, image, ids))
-
-    def _drawn(self, kind: str, image, ids, corner=None):
-        palette = self._segmenter.palette
-        if kind == "color":
-            return palette[ids]
-        picture = self._visualize.overlay(
-            image, ids, palette, self._config.opacity, self._background
-        )
-        if not self._config.legend:
-            return picture
-        return self._visualize.draw_legend(picture, ids, self._segmenter.classes, palette, corner)
-
-    @contextlib.contextmanager
-    def video(self, name: str, fps: float):
-        """Gives a function that takes the frames of a video in turn: image and result."""
-        targets = {kind: self._of_video(name, kind) for kind in self._config.save}
-        writers = {kind: video.Writer(targets[kind], fps) for kind in targets if kind in _IN_VIDEO}
-        number = 0
-
-        def add(image, result):
-            nonlocal number
-            ids, probabilities = self._split(result)
-            for kind, target in targets.items():
-                if kind in writers:
-                    # In one place: a legend that jumps from frame to frame cannot be read.
-                    writers[kind].write(self._drawn(kind, image, ids, "top left"))
-                else:
-                    frame = target / f"{number:06d}{Path(ENDINGS[kind]).suffix}"
-                    frame.parent.mkdir(parents=True, exist_ok=True)
-                    self._write(frame, kind, image, ids, probabilities)
-            number += 1
-
-        is_complete = False
-        try:
-            (self._config.output / name).parent.mkdir(parents=True, exist_ok=True)
-            yield add
-            is_complete = True
-        finally:
-            for writer in writers.values():
-                writer.close(is_complete)
-
-
-def _write_probabilities(path: Path, probabilities, classes) -> None:
-    import io
-
-    import numpy as np
-
-    content = io.BytesIO()
-    # Half the size, and still four decimals of what matters.
-    np.savez(content, probabilities=probabilities.astype(np.float16), classes=np.array(classes))
-    files.write_bytes(path, content.getvalue())
-
-
-def _check_outputs(found, saver: _Saver) -> None:
+def _check_outputs(found, saver: Saver) -> None:
     inputs = {os.path.realpath(picture.path): picture.path for picture in found}
     for picture in found:
         for path in saver.paths(picture):
@@ -327,16 +147,16 @@ class _Run:
 
     Attributes:
         faults: what was wrong with pictures that could not be segmented.
-        stopwatch: `_Stopwatch`.
+        stopwatch: `Stopwatch`.
     """
 
-    def __init__(self, config: Config, segmenter, saver: _Saver, bar):
+    def __init__(self, config: Config, segmenter, saver: Saver, bar):
         self._config = config
         self._saver = saver
         self._bar = bar
         self._predictor = segmenter.predictor
-        self._predictor.engine = _TimedEngine(segmenter.predictor.engine)
-        self.stopwatch = _Stopwatch(self._predictor.engine)
+        self._predictor.engine = TimedEngine(segmenter.predictor.engine)
+        self.stopwatch = Stopwatch(self._predictor.engine)
         self.faults = []
 
     def _fault(self, text: str, images: int = 1) -> None:
@@ -357,7 +177,7 @@ class _Run:
 
     def images(self, found) -> None:
         """Predicts image files: read ahead and written behind in threads of their own."""
-        from .records import map_ahead
+        from .threads import map_ahead
 
         ahead = 2 * self._config.batch_size + 2
 
@@ -395,7 +215,7 @@ class _Run:
                     ) from error
                 return None, f"the result of {picture.path} cannot be written: {error}"
 
-        with ThreadPoolExecutor(max(device.available_cpus(), 2)) as pool:
+        with ThreadPoolExecutor(max(threads.available_cpus(), 2)) as pool:
             readable = usable(map_ahead(pool, read, found, ahead))
             predicted = timed(self._many(readable, failed))
             # The probabilities of a large picture are hundreds of megabytes.
@@ -477,7 +297,7 @@ def predict(config: Config) -> list[str]:
         InputError: the device, the checkpoint or the output folder cannot be used, an argument
             means no picture, or the disk is full.
     """
-    found = pictures.find(
+    found = inputs.find(
         config.images, sys.stdin if "-" in config.images else (), output=config.output
     )
     if not found:
@@ -487,7 +307,7 @@ def predict(config: Config) -> list[str]:
     segmenter = inference.Segmenter.from_checkpoint(
         config.checkpoint, device=config.device, **inference.options_of(config)
     )
-    saver = _Saver(config, segmenter)
+    saver = Saver(config, segmenter)
     _check_outputs(found, saver)
     files.make_folder(config.output, "--output")
     images = [picture for picture in found if not picture.is_video]

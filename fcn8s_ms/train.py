@@ -16,12 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from . import device, fetch, interruption, sample, schedule, voc
-from .arguments import PROGRAM, Config, command, get_parser, parse
+from . import device, fetch, voc
+from .distributed.ranks import ALONE, Ranks, check_launch, is_scheduler, run_scheduler
 from .errors import InputError, reported_by
-from .ranks import ALONE, Ranks, check_launch, is_scheduler, run_scheduler
-from .run_folder import Progress, RunFolder
-from .tensorboard import TensorBoard
+from .records import demo
+from .training import interruption, schedule
+from .training.arguments import PROGRAM, Config, command, get_parser, parse
+from .training.resume import Progress
+from .training.run_folder import RunFolder
+from .training.tensorboard import TensorBoard
 
 __all__ = ["Config", "get_parser", "main", "train"]
 
@@ -46,28 +49,29 @@ def _with_downloads(config: Config, ranks: Ranks) -> Config:
 
 def _with_sample(config: Config, ranks: Ranks) -> Config:
     """Draws the sample, converts it, and says which command trains on it."""
-    folder = sample.FOLDER
+    folder = demo.FOLDER
     data = {split: folder / f"{split}.mindrecord" for split in ("train", "val")}
     if ranks.is_first:
         _draw_sample(folder, data)
     ranks.barrier()
     config = dataclasses.replace(config, data=data["train"], val_data=data["val"], sample=False)
-    print(f"The preset, as a command:\n  {PROGRAM} {shlex.join(command(config, sample.PRESET))}")
+    print(f"The preset, as a command:\n  {PROGRAM} {shlex.join(command(config, demo.PRESET))}")
     if config.output is None:
         config = dataclasses.replace(config, output=_default_folder("sample-"))
     return config
 
 
 def _draw_sample(folder: Path, data: dict[str, Path]) -> None:
-    from . import build, sources
+    from . import records
+    from .records import sources
 
     print(f"Drawing the sample into {folder} …", flush=True)
-    sample.write_sample(folder)
+    demo.write_sample(folder)
     for split, path in data.items():
-        metadata = build.build_records(
+        metadata = records.build_records(
             sources.voc_pairs(folder, split),
             path,
-            classes=sample.CLASSES,
+            classes=demo.CLASSES,
             overwrite=True,
             source=folder,
             list_name=split,
@@ -104,7 +108,7 @@ def _open_data(config: Config, ranks: Ranks) -> _Data:
             f"{error}\nTo get data, choose one of:\n"
             f"  {PROGRAM} --download\n"
             "      fetches the tutorial's VOC+SBD records\n"
-            "  python tools/build_mindrecord.py --voc-root DIR --split train --output FILE\n"
+            "  python -m fcn8s_ms.build --voc-root DIR --split train --output FILE\n"
             "      makes records of your own VOC copy; then pass --data FILE\n"
             f"  {PROGRAM} --sample\n"
             "      draws a small dataset and trains on it"
@@ -149,7 +153,7 @@ def _open_data(config: Config, ranks: Ranks) -> _Data:
             config.val_data, num_classes, config.workers, config.batch_size, **shard
         )
     _compare_data(ranks, train_data, val_data)
-    names, palette = evaluation.class_names(num_classes, metadata)
+    names, palette = records.class_names(num_classes, metadata)
     weights = _class_weights(config, names, metadata)
     if weights is not None:
         shown = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights))
@@ -181,7 +185,7 @@ def _class_weights(config: Config, classes, metadata) -> np.ndarray | None:
     if metadata is None or len(metadata.present_pixels) != len(classes):
         raise InputError(
             f"--class-weights auto needs counts of {len(classes)} classes in {config.data}.json, "
-            "which tools/build_mindrecord.py writes; build the data with it, or give a file"
+            "which python -m fcn8s_ms.build writes; build the data with it, or give a file"
         )
     return loss.median_frequency_weights(metadata.pixel_counts, metadata.present_pixels)
 
@@ -190,7 +194,8 @@ def _build_network(config: Config, num_classes: int, is_restored: bool):
     """The network as a run begins; unless its weights come from elsewhere: `is_restored`."""
     import mindspore as ms
 
-    from . import checkpoint, freeze, model, parallel
+    from . import checkpoint, model
+    from .network import batch_norm, freeze
 
     pretrained = None if is_restored else config.pretrained
     parameters = None if pretrained is None else checkpoint.read(pretrained)
@@ -221,7 +226,7 @@ def _build_network(config: Config, num_classes: int, is_restored: bool):
         print(f"{len(frozen)} parameters frozen: {', '.join(frozen)}")
         print(f"{len(trained)} parameters trained: {', '.join(trained)}")
     if config.sync_bn:
-        print(f"{parallel.synchronize_batch_norm(network)} BatchNorms synchronized")
+        print(f"{batch_norm.synchronize_batch_norm(network)} BatchNorms synchronized")
     return network
 
 
@@ -230,7 +235,7 @@ def _model(config: Config, target: str, ranks: Ranks, network, learning_rates, d
     from mindspore.train import Model
 
     from .loss import CrossEntropyLoss
-    from .optimizer import make_optimizer
+    from .training.optimizer import make_optimizer
 
     precision = device.model_arguments(
         target,
@@ -253,7 +258,7 @@ def _model(config: Config, target: str, ranks: Ranks, network, learning_rates, d
         return Model(network, loss_fn=loss, optimizer=optimizer, **precision)
     from mindspore.amp import build_train_network
 
-    from .accumulation import AccumulatedStep
+    from .training.accumulation import AccumulatedStep
 
     level = precision.pop("amp_level", "O0")
     step = build_train_network(network, optimizer, loss, level=level, **precision)
@@ -298,8 +303,8 @@ def _recorder(
     """Of the first rank, with the log: what writes the run's files."""
     from tqdm import tqdm
 
-    from .callbacks import TrainingLog
-    from .recorder import Recorder
+    from .training.callbacks import TrainingLog
+    from .training.recorder import Recorder
 
     recorder = Recorder(
         folder,
@@ -354,7 +359,7 @@ def _evaluation(predictor, data: _Data, ranks: Ranks, request):
 
     def evaluate():
         try:
-            return evaluation.evaluate(
+            return evaluation.evaluate_dataset(
                 predictor, data.val, data.classes, until_asked_to_stop, combine
             )
         except interruption.Interrupted:
@@ -387,7 +392,9 @@ def _fit(config: Config, target: str, ranks: Ranks, network, predictor, data, fo
     Raises:
         SystemExit: a signal stopped it; the status is 128 + its number.
     """
-    from . import callbacks, parallel
+    from .distributed import agreement
+    from .network import batch_norm
+    from .training import callbacks
 
     start = progress.step
     dataset = data.train.get_dataset(start + 1)
@@ -418,7 +425,7 @@ def _fit(config: Config, target: str, ranks: Ranks, network, predictor, data, fo
     )
     during = [
         callbacks.StartAt(start),
-        parallel.Agreement(ranks, parallel.moving_statistics(network), request),
+        agreement.Agreement(ranks, batch_norm.moving_statistics(network), request),
         callbacks.StopAt(total_steps, request),
     ]
     if recorder:
@@ -552,8 +559,8 @@ def train(config: Config) -> dict:
 def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict:
     import mindspore as ms
 
-    from .engine import MindSporeEngine
     from .inference import Predictor
+    from .inference.mindspore_engine import MindSporeEngine
 
     among = f", {ranks.size} ranks" if ranks.size > 1 else ""
     print(f"{target}, MindSpore {ms.__version__}, {config.mode} mode{among}", flush=True)
@@ -610,13 +617,14 @@ def _progress(folder: RunFolder | None, data: _Data, ranks: Ranks) -> Progress:
 
 def _report(recorder, data: _Data, folder: RunFolder, predictor, seconds: float) -> dict:
     """Writes the last pictures and scores, and says where they are and what to do with them."""
-    from . import evaluation, report, visualize
+    from . import evaluation, visualize
+    from .evaluation import report
 
     shown = data.val or data.train
     steps = recorder.log.steps
     visualize.prediction_grid(
         folder.predictions,
-        evaluation.samples(predictor, shown.data_file, _PICTURES),
+        evaluation.predict_first(predictor, shown.data_file, _PICTURES),
         data.classes,
         data.palette,
         f"{shown.data_file.name} after {steps[-1]['step'] if steps else 0} steps",

@@ -13,7 +13,7 @@ from fcn8s_ms import checkpoint, model
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.model import FCN8s
 
-from .conftest import TINY
+from .helpers import TINY
 
 
 def values(network):

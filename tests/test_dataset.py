@@ -4,12 +4,12 @@ import shutil
 import numpy as np
 import pytest
 
-from fcn8s_ms import build, dataset, records, sources, transforms, voc
+from fcn8s_ms import dataset, records, transforms, voc
 from fcn8s_ms.dataset import SegDataset
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.records import sources
 
-from .conftest import SIZES, draw_pair, write_plain_record, write_voc
-from .test_transforms import plain_steps
+from .helpers import SIZES, draw_pair, plain_steps, write_plain_record, write_voc
 
 
 def make(record, **arguments):
@@ -274,7 +274,7 @@ def test_label_outside_the_classes_is_explained(record):
 def test_flipped_bytes_are_explained(tmp_path):
     folder = write_voc(tmp_path / "voc")
     path = tmp_path / "r.mindrecord"
-    build.build_records(sources.voc_pairs(folder, "trainval"), path)
+    records.build_records(sources.voc_pairs(folder, "trainval"), path)
     content = bytearray(path.read_bytes())
     start = content.index(b"\xff\xd8\xff\xe0")  # where the first JPEG begins
     content[start : start + 4] = b"\0\0\0\0"

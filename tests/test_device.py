@@ -8,7 +8,7 @@ import pytest
 from fcn8s_ms import device
 from fcn8s_ms.errors import InputError
 
-from .conftest import clean_environment
+from .helpers import clean_environment
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_network_asks_for_the_plain_convolution_off_cpu(monkeypatch):
 
     from fcn8s_ms.model import FCN8s
 
-    from .conftest import TINY
+    from .helpers import TINY
 
     monkeypatch.setattr(ms, "get_context", lambda name: "Ascend")
     assert type(FCN8s(3, **TINY).conv6[0]) is nn.Conv2d

@@ -21,8 +21,10 @@ import pytest
 import fcn8s_ms
 from fcn8s_ms import checkpoint, fetch, model
 
-from .conftest import (
+from .helpers import (
     TINY,
+    Server,
+    archive,
     clean_environment,
     draw_pair,
     load_tool,
@@ -30,7 +32,6 @@ from .conftest import (
     write_sbd,
     write_voc,
 )
-from .test_fetch import Server, archive
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "README_zh.md")

@@ -6,12 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fcn8s_ms import eval as program
-from fcn8s_ms import evaluation, inference, voc
+from fcn8s_ms import eval, evaluation, inference, voc
 from fcn8s_ms.inference import Predictor, Segmenter
 
-from .conftest import write_mask
-from .test_evaluation import Spread, record_data
+from .helpers import Spread, record_data, write_mask
 
 
 @pytest.fixture
@@ -27,7 +25,7 @@ def run(record, *arguments):
     """Runs the program; returns its exit status."""
     given = ["--data", record, "--device", "CPU", "--workers", "2", *arguments]
     try:
-        program.main([str(one) for one in given])
+        eval.main([str(one) for one in given])
     except SystemExit as stop:
         return stop.code
     return 0
@@ -40,7 +38,7 @@ def test_scores_protocol_files_and_pictures(weights, record, tmp_path, capsys, b
     assert run(record, *arguments, "--batch-size", batch_size) == 0
     found = json.loads(paths[0].read_text())
     data = record_data(record)
-    expected = evaluation.evaluate(Predictor(Spread()), data, voc.CLASSES)
+    expected = evaluation.evaluate_dataset(Predictor(Spread()), data, voc.CLASSES)
     for name, value in expected.items():
         if name != "per class":
             assert found[name] == value
@@ -69,7 +67,7 @@ def test_options_reach_the_predictor(weights, record, tmp_path, capsys):
     assert run(record, *arguments, *options) == 0
     found = json.loads((tmp_path / "a.json").read_text())
     predictor = Predictor(Spread(), resize=64, scales=(0.5, 1.0), flip=True, sliding=(32, 16))
-    expected = evaluation.evaluate(predictor, record_data(record), voc.CLASSES)
+    expected = evaluation.evaluate_dataset(predictor, record_data(record), voc.CLASSES)
     assert found["mean IoU"] == expected["mean IoU"]
     assert found["protocol"] == predictor.protocol
     assert "trimap mean IoU" not in found and "trimap width" not in found
@@ -82,7 +80,7 @@ def test_a_folder_of_masks(record, tmp_path, capsys):
     output = tmp_path / "scores.json"
     assert run(record, "--predictions", tmp_path, "--output", output) == 0
     found = json.loads(output.read_text())
-    expected = evaluation.evaluate(predictor, record_data(record), voc.CLASSES)
+    expected = evaluation.evaluate_dataset(predictor, record_data(record), voc.CLASSES)
     assert found["mean IoU"] == expected["mean IoU"]
     assert found["predictions"] == str(tmp_path) and "checkpoint" not in found
     assert "masks read from files" in capsys.readouterr().out
@@ -144,7 +142,7 @@ def test_pictures_have_the_records_colours(weights, record, tmp_path, monkeypatc
 
 def test_flags_and_predictor_agree():
     """Every option of the predictor has its flag."""
-    parsed = vars(program.get_parser().parse_args([]))
+    parsed = vars(eval.get_parser().parse_args([]))
     options = inference.options_of(type("Config", (), parsed))
     predictor = Predictor(Spread(), **options)
     assert predictor.protocol == Predictor(Spread()).protocol

@@ -16,10 +16,9 @@ from mindspore import Tensor, nn
 from fcn8s_ms import checkpoint, device, eval, export, model, transforms, voc
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Segmenter
-from fcn8s_ms.onnx_engine import OnnxEngine
+from fcn8s_ms.inference.onnx_engine import OnnxEngine
 
-from .conftest import TINY, clean_environment, draw_pair
-from .test_model import fill
+from .helpers import TINY, clean_environment, draw_pair, fill
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -177,7 +176,7 @@ def small(tmp_path):
 
 
 def test_a_file_that_computes_something_else_is_not_written(small, tmp_path, monkeypatch, capsys):
-    from fcn8s_ms import onnx_graph
+    from fcn8s_ms.deployment import onnx_graph
 
     build = onnx_graph.build
 

@@ -14,12 +14,14 @@ from PIL import Image
 
 from fcn8s_ms import records, train, voc
 
-from .conftest import draw_pair, load_tool, write_mask
+from .helpers import draw_pair, write_mask
 
 
 @pytest.fixture(scope="module")
 def tool():
-    return load_tool("build_mindrecord")
+    from fcn8s_ms import build
+
+    return build
 
 
 def message_of(main, arguments, capfd):
@@ -130,7 +132,7 @@ def test_bad_sources(tool, voc_folder, tmp_path, capfd, fault, message):
     output = tmp_path / "out" / "r.mindrecord"
     arguments = ["--voc-root", voc_folder, "--split", "trainval", "--output", output]
     said = message_of(tool.main, arguments, capfd)
-    assert said.startswith("python tools/build_mindrecord.py: error: ")
+    assert said.startswith("python -m fcn8s_ms.build: error: ")
     assert re.search(message, said), said
     assert not output.parent.exists() or not list(output.parent.iterdir())
 

@@ -1,25 +1,13 @@
 """Downloads, from a server that each test starts on loopback."""
 
-import http.server
-import io
 import tarfile
-import threading
 
 import pytest
 
 from fcn8s_ms import fetch
 from fcn8s_ms.errors import InputError
 
-
-def archive(members, kind=tarfile.REGTYPE):
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.type, info.linkname = len(data), kind, "/etc/passwd"
-            tar.addfile(info, io.BytesIO(data))
-    return content.getvalue()
-
+from .helpers import Server, archive
 
 GOOD = archive(
     {
@@ -27,42 +15,6 @@ GOOD = archive(
         "dataset_fcn8s/mindname.mindrecord.db": b"index",
     }
 )
-
-
-class Server:
-    """Serves bytes by name; the first `faults` answers to a full read are cut short."""
-
-    def __init__(self):
-        self.files, self.faults, self.requests = {}, 0, []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                name = self.path.rsplit("/", 1)[-1]
-                outer.requests.append(name)
-                if name not in outer.files:
-                    self.send_error(404)
-                    return
-                content = outer.files[name]
-                start = int(self.headers.get("Range", "bytes=0-")[6:].split("-")[0])
-                self.send_response(206 if start else 200)
-                self.send_header("Content-Length", str(len(content) - start))
-                self.end_headers()
-                body = content[start:]
-                if outer.faults and len(outer.requests) % 3 == 0:
-                    outer.faults -= 1
-                    body = body[: len(body) // 2]
-                try:
-                    self.wfile.write(body)
-                except (BrokenPipeError, ConnectionResetError):
-                    pass  # the client only asked for the size
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/datasets/"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 @pytest.fixture

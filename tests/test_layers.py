@@ -9,73 +9,144 @@ import fcn8s_ms
 
 PACKAGE = Path(fcn8s_ms.__file__).parent
 
+# From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
-    {"__init__"},
-    {"errors", "voc", "cpu", "png"},
-    {"watch"},
-    {"files", "transforms", "model", "folding", "confusion", "schedule", "device", "fetch", "vgg"}
-    | {"optimizer", "accumulation", "freeze", "interruption", "tensorboard", "ranks", "parallel"},
-    {"labelme", "loss", "visualize", "engine", "onnx_graph", "onnx_engine", "deployment"}
-    | {"report", "pictures", "video"},
-    {"sources", "convert", "records", "sample", "checkpoint", "metrics", "callbacks"},
-    {"build", "dataset", "inference", "run_folder"},
-    {"evaluation", "arguments"},
-    {"recorder"},
-    {"train", "eval", "predict", "export"},
+    {"__init__", "errors", "threads", "voc"},
+    {"files", "png", "device", "fetch", "transforms", "confusion"},
+    {"distributed"},
+    {"loss", "visualize"},
+    {"network"},
+    {"model"},
+    {"deployment", "records"},
+    {"checkpoint", "metrics"},
+    {"dataset", "inference"},
+    {"evaluation"},
+    {"training"},
+    {"build", "train", "eval", "predict", "export"},
+    {"__main__"},
 ]
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+FOLDERS = {
+    "records": [
+        {"metadata", "labelme", "demo"},
+        {"checksums", "classes"},
+        {"encode", "read", "sources"},
+        {"survey", "write"},
+    ],
+    "network": [{"cpu", "batch_norm", "freeze", "vgg_weights"}],
+    "inference": [
+        {"images", "inputs", "mindspore_engine", "onnx_engine", "options", "predictor"}
+        | {"stopwatch", "video"},
+        {"segmenter", "outputs"},
+    ],
+    "evaluation": [{"predictions", "report"}, {"scoring"}],
+    "visualize": [{"pictures"}, {"figures"}],
+    "training": [
+        {"accumulation", "callbacks", "interruption", "optimizer", "run_folder", "schedule"}
+        | {"tensorboard"},
+        {"arguments", "resume", "recorder"},
+    ],
+    "deployment": [{"deployed", "onnx_graph"}],
+    "distributed": [{"watchdog", "agreement"}, {"ranks"}],
+}
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 WITHOUT_MINDSPORE = {
-    *("__init__", "errors", "files", "voc", "png", "transforms", "confusion", "schedule"),
-    *("labelme", "sources", "convert", "sample", "visualize", "fetch", "interruption"),
-    *("tensorboard", "inference", "report", "pictures", "video", "onnx_engine", "vgg", "watch"),
+    *("__init__", "confusion", "errors", "fetch", "files", "png", "threads", "transforms", "voc"),
+    *("records.checksums", "records.classes", "records.demo", "records.encode", "records.labelme"),
+    *("records.metadata", "records.sources", "records.survey", "network.vgg_weights"),
+    *("inference.images", "inference.inputs", "inference.onnx_engine", "inference.options"),
+    *("inference.outputs", "inference.predictor", "inference.segmenter", "inference.stopwatch"),
+    *("inference.video", "evaluation.predictions", "evaluation.report", "evaluation.scoring"),
+    *("visualize.figures", "visualize.pictures", "training.interruption", "training.schedule"),
+    *("training.tensorboard", "training.run_folder", "distributed.watchdog"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
-LAZY = {"build", "device", "ranks", "records", "run_folder"}
-LAZY |= {"arguments", "train", "eval", "predict", "export"}
-
-
-def imports(path, top_level_only=False):
-    """Names of the imported modules; those of the package with a leading dot."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body if top_level_only else ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level == 0:
-                yield node.module
-            elif node.module:
-                yield "." + node.module
-            else:
-                yield from ("." + alias.name for alias in node.names)
+LAZY = {"device", "records.read", "records.write", "distributed.ranks", "training.resume"}
+LAZY |= {"training.arguments", "build", "train", "eval", "predict", "export", "__main__"}
 
 
 def modules():
-    return sorted(path.stem for path in PACKAGE.glob("*.py"))
+    """Dotted names of all modules, without the faces of the folders."""
+    names = [
+        path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+        for path in PACKAGE.rglob("*.py")
+    ]
+    return sorted(name for name in names if not name.endswith(".__init__"))
+
+
+def file_of(module):
+    return PACKAGE / f"{module.replace('.', '/')}.py"
+
+
+def imports(module, top_level_only=False):
+    """Absolute names of the imported modules; those of the package without its name in front.
+
+    Of `from . import x` that is x, and of `from .records import x` both records and records.x.
+    What stands under `if TYPE_CHECKING` is not imported.
+    """
+    tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    folder = module.split(".")[:-1]
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module
+        elif isinstance(node, ast.ImportFrom):
+            above = folder[: len(folder) - node.level + 1]
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            if base:
+                yield f".{base}"
+            for alias in node.names:
+                name = f"{base}.{alias.name}" if base else alias.name
+                if name == "__init__" or file_of(name).is_file() or (PACKAGE / name).is_dir():
+                    yield f".{name}"
+
+
+def own(names):
+    """Of imported names those of the package, as (top, rest)."""
+    for name in names:
+        if name.startswith("."):
+            top, _, rest = name[1:].partition(".")
+            yield top, rest
 
 
 def test_every_module_has_a_layer():
-    assert set(modules()) == set(LEVEL)
+    tops = {name.split(".")[0] for name in modules()}
+    assert tops == set(LEVEL)
+    for folder, levels in FOLDERS.items():
+        inside = {name.split(".")[1] for name in modules() if name.startswith(f"{folder}.")}
+        assert inside == set().union(*levels), folder
+    assert set(FOLDERS) == {name.split(".")[0] for name in modules() if "." in name}
 
 
 @pytest.mark.parametrize("module", modules())
 def test_imports_run_downward(module):
-    for name in imports(PACKAGE / f"{module}.py"):
-        if name.startswith(".") and name != ".__version__":
-            imported = name[1:].split(".")[0]
-            assert LEVEL[imported] < LEVEL[module], f"{module} imports {imported}"
+    top, _, rest = module.partition(".")
+    inside = {name: level for level, names in enumerate(FOLDERS.get(top, [])) for name in names}
+    for other, other_rest in own(imports(module)):
+        if other != top:
+            assert LEVEL[other] < LEVEL[top], f"{module} imports {other}"
+        elif other_rest:
+            assert inside[other_rest] < inside[rest], f"{module} imports {other}.{other_rest}"
 
 
 @pytest.mark.parametrize("module", sorted(WITHOUT_MINDSPORE))
 def test_mindspore_is_not_needed(module):
-    roots = {name.split(".")[0] for name in imports(PACKAGE / f"{module}.py")}
-    assert "mindspore" not in roots
+    assert "mindspore" not in {name.split(".")[0] for name in imports(module)}
 
 
 @pytest.mark.parametrize("module", sorted(LAZY))
 def test_mindspore_is_loaded_late(module):
-    heavy = set(LEVEL) - WITHOUT_MINDSPORE - LAZY
-    names = set(imports(PACKAGE / f"{module}.py", top_level_only=True))
+    heavy = set(modules()) - WITHOUT_MINDSPORE - LAZY
+    names = set(imports(module, top_level_only=True))
     assert not {name.split(".")[0] for name in names} & {"mindspore"}
     assert not {name[1:] for name in names if name.startswith(".")} & heavy
 
@@ -85,3 +156,13 @@ def test_public_names_resolve():
         assert getattr(fcn8s_ms, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         fcn8s_ms.nothing
+
+
+def test_the_house_is_small_enough_to_walk_through():
+    assert len(list(PACKAGE.glob("*.py"))) <= 24
+    too_long = {
+        name: lines
+        for name in modules()
+        if (lines := len(file_of(name).read_text(encoding="utf-8").splitlines())) > 450
+    }
+    assert too_long == {}

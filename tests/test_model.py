@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import cv2
@@ -11,29 +10,12 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from fcn8s_ms.cpu import CpuConv2d, CpuStage, MatMulConv2d
 from fcn8s_ms.model import ARCHITECTURES, BACKBONES, FCN8s, FCN16s, FCN32s, bilinear_kernel
+from fcn8s_ms.network.cpu import CpuConv2d, CpuStage, MatMulConv2d
 
-from .conftest import TINY, clean_environment
+from .helpers import TINY, clean_environment, fill
 
 GOLDEN = Path(__file__).parent / "golden"
-
-
-def fill(network):
-    """Gives every parameter a value that follows from its name, as the golden outputs' network."""
-    for name, parameter in network.parameters_dict().items():
-        rng = np.random.RandomState(zlib.crc32(name.encode()) % 2**32)
-        value = rng.standard_normal(parameter.shape).astype(np.float32)
-        kind = name.rsplit(".", 1)[-1]
-        if kind == "moving_variance":
-            value = 0.5 + np.abs(value)
-        elif kind == "gamma":
-            value = 1 + 0.1 * value
-        elif kind in ("beta", "moving_mean"):
-            value = 0.1 * value
-        else:
-            value = value * np.float32(np.sqrt(2 / np.prod(parameter.shape[1:])))
-        parameter.set_data(Tensor(value.astype(np.float32)))
 
 
 @pytest.fixture(scope="module")

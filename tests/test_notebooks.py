@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 
 from fcn8s_ms import checkpoint, fetch, model
 
-from .conftest import TINY, write_plain_record
+from .helpers import TINY, write_plain_record
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 EDITIONS = ("fcn8s_tutorial.ipynb", "fcn8s_tutorial_zh.ipynb")

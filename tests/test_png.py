@@ -8,8 +8,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fcn8s_ms import png, transforms
+from fcn8s_ms.records import checksums
 
-from .conftest import draw_pair, write_mask
+from .helpers import draw_pair, write_mask
 
 IDS = draw_pair("a", 30, 40)[1]
 
@@ -71,28 +72,28 @@ def test_every_flipped_or_missing_byte_shows(tmp_path):
 def test_a_sealed_label_tells_whether_its_image_is_the_one(tmp_path):
     image = bytes(range(256))
     label = png.gray(palette_png(tmp_path))
-    sealed = png.sealed(label, image, "größe")
-    assert png.check_sample(sealed, image, "größe")
-    assert png.check_sample(sealed, np.frombuffer(image, np.uint8), None)
-    assert not png.check_sample(label, image, "größe")  # of a record that others built
+    sealed = checksums.sealed(label, image, "größe")
+    assert checksums.verify_seal(sealed, image, "größe")
+    assert checksums.verify_seal(sealed, np.frombuffer(image, np.uint8), None)
+    assert not checksums.verify_seal(label, image, "größe")  # of a record that others built
     with pytest.raises(ValueError, match="name's checksum differs"):
-        png.check_sample(sealed, image, "grösse")
+        checksums.verify_seal(sealed, image, "grösse")
     for position in (0, 100, 255):
         damaged = bytearray(image)
         damaged[position] ^= 4
         with pytest.raises(ValueError, match="image's checksum differs"):
-            png.check_sample(sealed, damaged, None)
+            checksums.verify_seal(sealed, damaged, None)
     for position in range(0, len(sealed), 7):
         damaged = bytearray(sealed)
         damaged[position] ^= 4
         with pytest.raises(ValueError, match="no PNG|cut short|checksum differs"):
-            png.check_sample(bytes(damaged), image, None)
+            checksums.verify_seal(bytes(damaged), image, None)
 
 
 def test_other_readers_decode_a_sealed_label(tmp_path):
     from mindspore.dataset import vision
 
-    sealed = png.sealed(png.gray(palette_png(tmp_path)), b"image", "name")
+    sealed = checksums.sealed(png.gray(palette_png(tmp_path)), b"image", "name")
     assert (cv2.imdecode(np.frombuffer(sealed, np.uint8), cv2.IMREAD_GRAYSCALE) == IDS).all()
     assert (np.asarray(Image.open(io.BytesIO(sealed))) == IDS).all()
     assert (vision.Decode()(np.frombuffer(sealed, np.uint8))[:, :, 0] == IDS).all()

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import checkpoint, inference, predict, video, visualize, voc
-from fcn8s_ms.inference import Segmenter
+from fcn8s_ms import checkpoint, files, inference, predict, visualize, voc
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.inference import Segmenter, video
 from fcn8s_ms.model import FCN8s
 
-from .conftest import TINY, draw_pair, read_mask
+from .helpers import TINY, draw_pair, read_mask
 
 CLASSES = ["sky", "road", "car", "tree"]
 PALETTE = [[10, 200, 30], [200, 20, 20], [20, 20, 220], [200, 200, 0]]
@@ -217,7 +218,7 @@ def test_a_full_disk_ends_the_run(weights, tmp_path, street, capsys, monkeypatch
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(visualize.files, "write_bytes", full)
+    monkeypatch.setattr(files, "write_bytes", full)
     assert run(weights, tmp_path, tmp_path / "street.png") == 2
     assert "takes no more files: No space left on device" in capsys.readouterr().err
 
@@ -307,7 +308,7 @@ def test_reading_a_picture(tmp_path):
     (tmp_path / "x.jpg").write_bytes(encoded)
     assert inference.read_image(tmp_path / "x.jpg").shape == (30, 40, 3)
     (tmp_path / "x.jpg").write_bytes(encoded[:-40])
-    with pytest.raises(inference.InputError, match="x.jpg is cut short"):
+    with pytest.raises(InputError, match="x.jpg is cut short"):
         inference.read_image(tmp_path / "x.jpg")
     (tmp_path / "x.jpg").write_bytes(whole + b"trailing bytes")
     assert inference.read_image(tmp_path / "x.jpg").shape == (30, 40, 3)

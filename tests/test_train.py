@@ -12,39 +12,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import (
-    build,
-    checkpoint,
-    device,
-    eval,
-    fetch,
-    model,
-    predict,
-    sources,
-    train,
-    visualize,
-    voc,
-)
+from fcn8s_ms import checkpoint, device, eval, fetch, model, predict, records, train, visualize, voc
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.model import FCN8s
+from fcn8s_ms.records import sources
 
-from .conftest import SIZES, TINY, draw_pair, use_tiny_networks
-from .test_fetch import Server, archive
+from .helpers import (
+    SIZES,
+    TINY,
+    Server,
+    archive,
+    arguments,
+    draw_pair,
+    error_of,
+    losses,
+    use_tiny_networks,
+)
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
-def arguments(record, output, *more):
-    """Of a short training. To compile it would take longer than all of its steps."""
-    small = ["--crop-size", "64", "--batch-size", "2", "--workers", "1", "--device", "CPU"]
-    return ["--data", str(record), "--output", str(output), *small, "--mode", "pynative", *more]
-
-
 GRAPH = ("--mode", "graph")
-
-
-def losses(run):
-    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -188,9 +176,9 @@ def test_early_stop(record, tmp_path, monkeypatch):
     from fcn8s_ms import evaluation
 
     scores = iter([0.2, 0.5, 0.4, 0.3, 0.9])
-    evaluate = evaluation.evaluate
+    evaluate = evaluation.evaluate_dataset
     monkeypatch.setattr(
-        evaluation, "evaluate", lambda *args: {**evaluate(*args), "mean IoU": next(scores)}
+        evaluation, "evaluate_dataset", lambda *args: {**evaluate(*args), "mean IoU": next(scores)}
     )
     given = ["--val-data", str(record), "--epochs", "5", "--patience", "2", "--save-every", "100"]
     train.main(arguments(record, tmp_path / "run", *given))
@@ -330,7 +318,7 @@ def test_download_then_train(record, tmp_path, monkeypatch, capsys):
     # Records cannot be renamed, so these are built under the published name.
     built = tmp_path / "mindname.mindrecord"
     pairs = sources.voc_pairs(record.parent / "voc", "trainval")
-    build.build_records(pairs, built)
+    records.build_records(pairs, built)
     checkpoint.save(FCN8s(21, **TINY), tmp_path / "weights.ckpt", {})
     server = Server()
     server.files["dataset_fcn8s.tar"] = archive(
@@ -356,15 +344,6 @@ def broken_copy(record, tmp_path):
     content = record.read_bytes()
     (tmp_path / record.name).write_bytes(content[: len(content) // 2])
     return tmp_path / record.name
-
-
-def error_of(main, given, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in given])
-    assert caught.value.code == 2
-    error = capsys.readouterr().err
-    assert "Traceback" not in error
-    return error
 
 
 @pytest.mark.parametrize(
@@ -402,7 +381,7 @@ def test_unavailable_device(record, tmp_path, capsys, monkeypatch):
 def test_missing_data_names_three_remedies(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     error = error_of(train.main, ["--device", "CPU"], capsys)
-    for remedy in ("mindname.mindrecord is missing", "--download", "build_mindrecord", "--sample"):
+    for remedy in ("mindname.mindrecord is missing", "--download", "fcn8s_ms.build", "--sample"):
         assert remedy in error
     assert not list(tmp_path.iterdir())
 
@@ -421,7 +400,7 @@ def test_output_that_is_not_empty(record, run, capsys):
 def test_eval_of_data_with_other_classes(run, record, tmp_path, capsys):
     other = tmp_path / "other.mindrecord"
     pairs = sources.voc_pairs(record.parent / "voc", "val")
-    build.build_records(pairs, other, classes=[f"c{i}" for i in range(30)])
+    records.build_records(pairs, other, classes=[f"c{i}" for i in range(30)])
     given = ["--checkpoint", run / "FCN8s-2_4.ckpt", "--data", other, "--device", "CPU"]
     assert "they do not belong together" in error_of(eval.main, given, capsys)
 
@@ -484,7 +463,7 @@ def street(tmp_path_factory):
         Image.fromarray(image).save(pair.image)
         Image.fromarray(np.where(label == 255, 255, label > 0).astype(np.uint8)).save(pair.mask)
         pairs.append(pair)
-    build.build_records(pairs, root / "street", classes=("road", "house", "sky"))
+    records.build_records(pairs, root / "street", classes=("road", "house", "sky"))
     return root / "street"
 
 

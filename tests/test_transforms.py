@@ -7,47 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from fcn8s_ms import sources, transforms, voc
+from fcn8s_ms import transforms, voc
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.records import sources
 
-from .conftest import draw_pair, read_mask
+from .helpers import augment, draw_pair, plain_steps, read_mask
 
-TABLE = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
 GOLDEN = Path(__file__).parent / "golden" / "preprocess.json"
-
-
-def plain_steps(image, label, rng, crop, min_scale=0.5, max_scale=2.0):
-    """The tutorial's seven steps in the tutorial's order, each on the whole image."""
-    factor = rng.uniform(min_scale, max_scale)
-    size = (int(factor * image.shape[1]), int(factor * image.shape[0]))
-    image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
-    label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
-    mean, std = np.array(voc.IMAGE_MEAN, np.float32), np.array(voc.IMAGE_STD, np.float32)
-    image = (image - mean) / std
-    bottom, right = max(crop - image.shape[0], 0), max(crop - image.shape[1], 0)
-    image = np.pad(image, ((0, bottom), (0, right), (0, 0)))
-    label = np.pad(label, ((0, bottom), (0, right)), constant_values=255)
-    top = rng.randint(0, image.shape[0] - crop + 1)
-    left = rng.randint(0, image.shape[1] - crop + 1)
-    image, label = image[top : top + crop, left : left + crop], label[top:, left:]
-    label = label[:crop, :crop]
-    if rng.uniform(0, 1) > 0.5:
-        image, label = image[:, ::-1], label[:, ::-1]
-    return image.transpose(2, 0, 1).astype(np.float32), label.astype(np.int32)
-
-
-def augment(image, label, rng, crop, out=None):
-    return transforms.augment(
-        image,
-        label,
-        rng,
-        table=TABLE,
-        crop_size=crop,
-        min_scale=0.5,
-        max_scale=2.0,
-        ignore_label=255,
-        out=out,
-    )
 
 
 def test_denormalising_gives_the_very_pixels_back():

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn8s_ms import device, files, voc
+from fcn8s_ms import device, files, threads, voc
 from fcn8s_ms.errors import InputError, reported_by
 
 _PROGRAM = "python tools/benchmark.py"
@@ -146,13 +146,13 @@ def infer_ours(options):
     """Class ids of one image with this package's engine, or with an exported file."""
     image, _ = _images(1, options.crop)
     if options.network is not None:
-        from fcn8s_ms.onnx_engine import OnnxEngine
+        from fcn8s_ms.inference.onnx_engine import OnnxEngine
 
         engine = OnnxEngine(options.network, "CPU")
         return lambda: len(engine.class_ids(image))
-    from fcn8s_ms.engine import MindSporeEngine
-    from fcn8s_ms.folding import fold_batch_norm
+    from fcn8s_ms.inference.mindspore_engine import MindSporeEngine
     from fcn8s_ms.model import FCN8s
+    from fcn8s_ms.network.batch_norm import fold_batch_norm
 
     device.configure("CPU")
     engine = MindSporeEngine(fold_batch_norm(FCN8s(voc.NUM_CLASSES)))
@@ -240,7 +240,8 @@ _PIPELINE_IMAGES = 512
 
 
 def _record(folder: Path) -> Path:
-    from fcn8s_ms import build, sources
+    from fcn8s_ms import records
+    from fcn8s_ms.records import sources
 
     pairs = []
     for number, (image, label) in enumerate(_drawn_pairs(_PIPELINE_IMAGES)):
@@ -248,7 +249,7 @@ def _record(folder: Path) -> Path:
         pair.image.write_bytes(image)
         pair.mask.write_bytes(label)
         pairs.append(pair)
-    build.build_records(pairs, folder / "pipeline.mindrecord")
+    records.build_records(pairs, folder / "pipeline.mindrecord")
     return folder / "pipeline.mindrecord"
 
 
@@ -358,7 +359,7 @@ def metrics_ours(options):
     import mindspore as ms
     from mindspore import nn
 
-    from fcn8s_ms.engine import MindSporeEngine
+    from fcn8s_ms.inference.mindspore_engine import MindSporeEngine
     from fcn8s_ms.metrics import segmentation_metrics
 
     device.configure("CPU")
@@ -404,20 +405,20 @@ def metrics_plain(options):
 
 def records_ours(options):
     """Building a record from images and masks of VOC's size."""
-    from fcn8s_ms import build
+    from fcn8s_ms import records
 
     folder = tempfile.TemporaryDirectory()
     pairs = _written_pairs(Path(folder.name))
 
     def round_():
         output = Path(folder.name) / "r.mindrecord"
-        return build.build_records(pairs, output, overwrite=True).num_samples
+        return records.build_records(pairs, output, overwrite=True).num_samples
 
     return round_
 
 
 def _written_pairs(folder: Path, count: int = 200):
-    from fcn8s_ms import sources
+    from fcn8s_ms.records import sources
 
     drawn = _drawn_pairs(20)
     pairs = []
@@ -478,9 +479,9 @@ def scale_rank(options) -> None:
     """Life of one of the processes of `scale`: measures, and writes what it found if first."""
     from mindspore import nn
 
+    from fcn8s_ms.distributed.ranks import ALONE, Ranks, is_scheduler, run_scheduler
     from fcn8s_ms.loss import CrossEntropyLoss
     from fcn8s_ms.model import FCN8s
-    from fcn8s_ms.ranks import ALONE, Ranks, is_scheduler, run_scheduler
 
     if is_scheduler():
         run_scheduler()
@@ -726,7 +727,7 @@ def _machine(options) -> dict:
     )
     return {
         "cpu": model or platform.processor(),
-        "cpus": device.available_cpus(),  # MindSpore uses as many threads
+        "cpus": threads.available_cpus(),  # MindSpore uses as many threads
         "python": platform.python_version(),
         **versions,
     }

@@ -17,15 +17,17 @@ import sys
 import time
 from pathlib import Path
 
-from fcn8s_ms import arguments, device, files, sample
+from fcn8s_ms import device, files
 from fcn8s_ms.errors import InputError, reported_by
-from fcn8s_ms.run_folder import RunFolder
+from fcn8s_ms.records import demo
+from fcn8s_ms.training import arguments
+from fcn8s_ms.training.run_folder import RunFolder
 
 _PROGRAM = "python tools/compare.py"
 _NARROW = {"widths": (8, 16, 32, 32, 32), "fc_width": 64}
 _SCORES = ("mean IoU", "pixel accuracy", "mean pixel accuracy", "frequency weighted IoU")
 # The sample's preset, longer and with a validation an epoch, so that there are curves to see.
-_SAMPLE_FLAGS = {**sample.PRESET, "epochs": 6, "val_every": 1}
+_SAMPLE_FLAGS = {**demo.PRESET, "epochs": 6, "val_every": 1}
 # Of the training program, but decided here.
 _TAKEN = ("--sample", "--download", "--resume")
 
@@ -78,15 +80,16 @@ def _train(argv) -> None:
 
 def _draw_sample(folder: Path) -> None:
     """Draws the sample and builds its records in the folder."""
-    from fcn8s_ms import build, sources
+    from fcn8s_ms import records
+    from fcn8s_ms.records import sources
 
     print(f"Drawing the sample into {folder} …", flush=True)
-    sample.write_sample(folder)
+    demo.write_sample(folder)
     for split in ("train", "val"):
-        build.build_records(
+        records.build_records(
             sources.voc_pairs(folder, split),
             folder / f"{split}.mindrecord",
-            classes=sample.CLASSES,
+            classes=demo.CLASSES,
             source=folder,
             list_name=split,
         )
@@ -210,13 +213,13 @@ def _show(output: Path, results: dict, val_data: Path, pictures: int) -> None:
     rows = []
     for arch in results:
         segmenter = Segmenter.from_checkpoint(RunFolder(output / arch, arch).best)
-        shown = evaluation.samples(segmenter.predictor, val_data, pictures)
+        shown = evaluation.predict_first(segmenter.predictor, val_data, pictures)
         rows = [
             [*row, prediction]
             for row, (_, _, prediction) in zip(rows or [one[:2] for one in shown], shown)
         ]
     first = next(iter(results.values()))["metrics"]
-    classes, palette = evaluation.class_names(
+    classes, palette = records.class_names(
         len(first["validation"]["per class"]), records.read_metadata(val_data)
     )
     title = f"{val_data.name}, the best of {first['train']['steps']} steps each"

@@ -52,12 +52,13 @@ def _train_torch(folder: Path) -> None:
 
 
 def _sample_record(folder: Path) -> Path:
-    from fcn8s_ms import build, sample, sources
+    from fcn8s_ms import records
+    from fcn8s_ms.records import demo, sources
 
     drawn = folder / "sample"
-    sample.write_sample(drawn)
+    demo.write_sample(drawn)
     record = folder / "train.mindrecord"
-    build.build_records(sources.voc_pairs(drawn, "train"), record, classes=sample.CLASSES)
+    records.build_records(sources.voc_pairs(drawn, "train"), record, classes=demo.CLASSES)
     return record
 
 

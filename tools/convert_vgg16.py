@@ -15,8 +15,9 @@ import argparse
 import pickle
 from pathlib import Path
 
-from fcn8s_ms import files, vgg
+from fcn8s_ms import files
 from fcn8s_ms.errors import InputError, listing, reported_by
+from fcn8s_ms.network import vgg_weights
 
 _PROGRAM = "python tools/convert_vgg16.py"
 _DAMAGED = "it is damaged, cut short or of another kind; fetch or save it again"
@@ -120,7 +121,7 @@ def read(path) -> dict:
     return _READERS[path.suffix](path)
 
 
-def write(path, conversion: vgg.Conversion, source: Path) -> None:
+def write(path, conversion: vgg_weights.Conversion, source: Path) -> None:
     """Writes the checkpoint and a JSON with what it was made of beside; whole or not at all.
 
     Raises:
@@ -146,7 +147,7 @@ def write(path, conversion: vgg.Conversion, source: Path) -> None:
     checkpoint.save(ms.nn.Cell(), path, metadata, parameters)
 
 
-def report(conversion: vgg.Conversion) -> str:
+def report(conversion: vgg_weights.Conversion) -> str:
     """What was converted and what was left, in a few lines."""
     convolutions = [
         array.shape
@@ -185,7 +186,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--without-fc", action="store_true", help="leave fc6 and fc7, the later conv6 and conv7")
     add(
         "--preprocessing",
-        choices=tuple(vgg.PREPROCESSING),
+        choices=tuple(vgg_weights.PREPROCESSING),
         help="what SOURCE takes in. torchvision: RGB less mean, by standard deviation (default but "
         "for Keras); caffe: BGR less the original network's mean (default for Keras); caffe-rgb: "
         "the same in RGB, as torchvision's IMAGENET1K_FEATURES",
@@ -203,7 +204,7 @@ def main(argv=None) -> None:
             raise InputError(f"{options.output} is SOURCE too; choose another OUTPUT")
         arrays = read(options.source)
         try:
-            conversion = vgg.convert(
+            conversion = vgg_weights.convert(
                 arrays,
                 with_fc=not options.without_fc,
                 preprocessing=options.preprocessing,

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn8s_ms import sample
 from fcn8s_ms.errors import InputError, reported_by
+from fcn8s_ms.records import demo
 
 _PROGRAM = "python tools/kill_training.py"
 # Fields of the log that two equal runs do not share.
@@ -37,15 +37,16 @@ def _train(arguments) -> None:
 
 
 def _records(folder: Path) -> dict:
-    from fcn8s_ms import build, sources
+    from fcn8s_ms import records
+    from fcn8s_ms.records import sources
 
     drawn = folder / "sample"
-    sample.write_sample(drawn)
+    demo.write_sample(drawn)
     built = {}
     for split in ("train", "val"):
         built[split] = folder / f"{split}.mindrecord"
         pairs = sources.voc_pairs(drawn, split)
-        build.build_records(pairs, built[split], classes=sample.CLASSES, overwrite=True)
+        records.build_records(pairs, built[split], classes=demo.CLASSES, overwrite=True)
     return built
 
 

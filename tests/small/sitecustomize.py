@@ -51,8 +51,8 @@ def _redirect_downloads(fetch):
 
 CHANGES = {
     "fcn8s_ms.model": _shrink_networks,
-    "fcn8s_ms.sample": _shrink_sample,
-    "fcn8s_ms.arguments": _shrink_trainings,
+    "fcn8s_ms.records.demo": _shrink_sample,
+    "fcn8s_ms.training.arguments": _shrink_trainings,
     "fcn8s_ms.fetch": _redirect_downloads,
 }
 

@@ -1,0 +1,167 @@
+"""Scores of an evaluation as text, Markdown, CSV and JSON."""
+
+import csv
+import io
+import math
+from pathlib import Path
+
+from .. import files
+from ..errors import InputError
+
+__all__ = ["FORMATS", "check_format", "csv_text", "markdown", "protocol_line", "table", "write"]
+
+FORMATS = (".json", ".csv", ".md")
+"""Endings of the files that `write` writes."""
+
+# The columns of a table, as far as the scores have them: name and whether it counts something.
+_COLUMNS = {
+    "IoU": False,
+    "accuracy": False,
+    "precision": False,
+    "trimap IoU": False,
+    "share": False,
+    "pixels": True,
+    "images": True,
+}
+
+
+def _columns(result: dict) -> list[str]:
+    rows = list(result["per class"].values())
+    return [name for name in _COLUMNS if rows and name in rows[0]]
+
+
+def _number(value, is_count: bool) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:,}" if is_count else f"{value:.4f}"
+
+
+def _totals(result: dict) -> dict[str, float]:
+    """The scores of all classes together."""
+    return {name: value for name, value in result.items() if isinstance(value, float)}
+
+
+def _worst(result: dict) -> list[dict]:
+    return result.get("worst", [])
+
+
+def _sources(result: dict) -> list[str]:
+    return [
+        f"{name.capitalize()}: {result[name]}"
+        for name in ("checkpoint", "predictions")
+        if name in result
+    ]
+
+
+def protocol_line(result: dict) -> str:
+    """What was scored and how, in one line: protocol, trimap, number of images, data, engine."""
+    parts = [result["protocol"]]
+    if "trimap width" in result:
+        parts.append(f"trimap: within {result['trimap width']} pixels of another label")
+    parts.append(f"{result['images']} images of {result['data']}")
+    if "engine" in result:
+        parts.append(result["engine"])
+    return "; ".join(parts)
+
+
+def table(result: dict) -> str:
+    """The scores as text for a terminal.
+
+    Args:
+        result: of `fcn8s_ms.evaluation.scores`, with `worst` as in the program's JSON if wanted.
+            What does not exist is shown as -, for instance the IoU of a class that occurs neither
+            in labels nor in predictions.
+    """
+    columns = _columns(result)
+    lines = [["class", *columns]]
+    for name, row in result["per class"].items():
+        lines.append([name, *(_number(row[column], _COLUMNS[column]) for column in columns)])
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    text = [
+        "  ".join(
+            [line[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
+        )
+        for line in lines
+    ]
+    text.append("")
+    text += [f"{name:<24} {_number(value, False)}" for name, value in _totals(result).items()]
+    if _worst(result):
+        text += ["", "lowest mean IoU"]
+        text += [f"  {item['mean IoU']:.4f}  {item['image']}" for item in _worst(result)]
+    return "\n".join(text)
+
+
+def markdown(result: dict) -> str:
+    """The scores as a page of Markdown."""
+    columns = _columns(result)
+
+    def row(cells):
+        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+    lines = [row(["score", "value"]), "| --- | ---: |"]
+    lines += [row([name, _number(value, False)]) for name, value in _totals(result).items()]
+    lines += ["", row(["class", *columns]), "| --- |" + " ---: |" * len(columns)]
+    for name, values in result["per class"].items():
+        lines.append(row([name, *(_number(values[one], _COLUMNS[one]) for one in columns)]))
+    if _worst(result):
+        lines += ["", row(["lowest mean IoU", "image"]), "| ---: | --- |"]
+        lines += [row([_number(one["mean IoU"], False), one["image"]]) for one in _worst(result)]
+    lines += ["", "".join(f"{line}. " for line in _sources(result))]
+    lines[-1] += f"Protocol: {protocol_line(result)}."
+    return "\n".join(lines) + "\n"
+
+
+def csv_text(result: dict) -> str:
+    """The scores as CSV: a row a class, in full precision.
+
+    Everything else stands above in lines that begin with #, which most readers can skip (pandas:
+    `comment="#"`). What does not exist is an empty cell.
+    """
+    columns = _columns(result)
+    text = io.StringIO()
+    for line in _sources(result):
+        text.write(f"# {line[0].lower()}{line[1:]}\n")
+    text.write(f"# protocol: {protocol_line(result)}\n")
+    for name, value in _totals(result).items():
+        text.write(f"# {name}: {'' if math.isnan(value) else repr(value)}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["class", *columns])
+    for name, values in result["per class"].items():
+        cells = (values[column] for column in columns)
+        writer.writerow(
+            [name, *("" if isinstance(one, float) and math.isnan(one) else one for one in cells)]
+        )
+    return text.getvalue()
+
+
+def check_format(path) -> None:
+    """Raises InputError for a file whose ending says no format."""
+    if Path(path).suffix.lower() not in FORMATS:
+        raise InputError(f"{path} ends in none of {', '.join(FORMATS)}; take one of them")
+
+
+def write(path, result: dict) -> None:
+    """Writes scores in the format that the file's ending asks for: JSON, CSV or Markdown.
+
+    Args:
+        path: file to write; its folder is made.
+        result: of `fcn8s_ms.evaluation.scores` with `images`, `data` and `protocol`, perhaps
+            `checkpoint` or `predictions`, `engine`, `trimap width` and `worst`.
+
+    Raises:
+        InputError: another ending, or the file cannot be written.
+    """
+    path = Path(path)
+    check_format(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".json":
+            files.write_json(path, result)
+        else:
+            to_text = csv_text if path.suffix.lower() == ".csv" else markdown
+            files.write_text(path, to_text(result))
+    except OSError as error:
+        raise InputError(
+            f"{path.absolute()} cannot be written: {error.strerror}; choose another place"
+        ) from error

@@ -1,0 +1,116 @@
+"""The engine that computes an exported network with ONNX Runtime; it needs no MindSpore."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+
+__all__ = ["OnnxEngine"]
+
+_PROVIDERS = {
+    "Ascend": "CANNExecutionProvider",
+    "GPU": "CUDAExecutionProvider",
+    "CPU": "CPUExecutionProvider",
+}
+
+
+class OnnxEngine:
+    """Runs a file of `python -m fcn8s_ms.export --format ONNX` on batches of any size.
+
+    Args:
+        path: the file.
+        device: 'CPU', 'GPU', 'Ascend', or 'auto' for the first of Ascend, GPU, CPU that the
+            installed ONNX Runtime supports.
+
+    Attributes:
+        n_class: number of classes.
+        metadata: what the export wrote into the file: `classes`, `palette`, `mean`, `std`, …
+
+    Raises:
+        InputError: ONNX Runtime is not installed or does not support the device, or the file is
+            missing, damaged, or takes or gives something else.
+    """
+
+    def __init__(self, path, device: str = "auto"):
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise InputError(
+                'the ONNX engine needs onnxruntime: pip install onnxruntime "numpy<2"'
+            ) from error
+        path = Path(path).absolute()
+        if not path.is_file():
+            raise InputError(f"network {path} is missing")
+        available = onnxruntime.get_available_providers()
+        wanted = _PROVIDERS if device == "auto" else [device]
+        names = [_PROVIDERS[name] for name in wanted if _PROVIDERS.get(name) in available]
+        if not names:
+            raise InputError(
+                f"device {device} is not available to ONNX Runtime here; it has "
+                f"{', '.join(available)}. Take --device CPU, or install onnxruntime for the device"
+            )
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only: they come as exceptions
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=names)
+        except Exception as error:  # onnxruntime has a class of its own for every fault
+            raise InputError(
+                f"network {path} cannot be loaded: {str(error).splitlines()[0]}; export it again"
+            ) from error
+        self._name = f"ONNX Runtime {onnxruntime.__version__}, {names[0]}"
+        self.metadata = _metadata(self._session, path)
+        self.n_class = len(self.metadata["classes"])
+        (source,) = self._session.get_inputs()
+        (output,) = self._session.get_outputs()
+        if source.type != "tensor(float)":
+            raise InputError(
+                f"network {path} takes raw pixels; export it without --normalize for this engine"
+            )
+        self._source, self._output, self._path = source.name, output.name, path
+
+    @property
+    def name(self) -> str:
+        """ONNX Runtime's version and what it runs on."""
+        return self._name
+
+    def _run(self, batch) -> np.ndarray:
+        batch = np.ascontiguousarray(batch, np.float32)
+        return self._session.run([self._output], {self._source: batch})[0]
+
+    def class_ids(self, batch) -> np.ndarray:
+        """Class ids of a normalised batch.
+
+        Args:
+            batch: float32 array (N, 3, H, W), sides multiples of 32.
+
+        Returns:
+            int32 array (N, H, W).
+        """
+        result = self._run(batch)
+        return result if self._output == "class_ids" else result.argmax(axis=1).astype(np.int32)
+
+    def logits(self, batch) -> np.ndarray:
+        """Logits of a normalised batch: float32 (N, n_class, H, W).
+
+        Raises:
+            InputError: the file gives class ids only.
+        """
+        if self._output == "class_ids":
+            raise InputError(
+                f"network {self._path} gives class ids and no logits, which scales, mirroring, "
+                "windows and probabilities need; export it without --argmax"
+            )
+        return self._run(batch)
+
+
+def _metadata(session, path: Path) -> dict:
+    texts = session.get_modelmeta().custom_metadata_map
+    try:
+        metadata = {name: json.loads(texts[name]) for name in ("classes", "palette", "mean", "std")}
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"network {path} has no metadata of its classes; export it with fcn8s_ms.export"
+        ) from error
+    return {**texts, **metadata}

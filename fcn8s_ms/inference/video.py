@@ -1,0 +1,111 @@
+"""Videos: frame by frame in, frame by frame out, with OpenCV."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .. import files
+from ..errors import InputError
+
+__all__ = ["Reader", "Writer"]
+
+_DEFAULT_FPS = 25.0
+
+
+class Reader:
+    """The frames of a video file.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        fps: frames a second.
+        frame_count: as the file says, which may be a guess; 0 if it does not.
+
+    Raises:
+        InputError: the file is missing, or no video that OpenCV opens.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path).absolute()
+        if not self.path.is_file():
+            raise InputError(f"{self.path} is missing; check the path")
+        self._capture = cv2.VideoCapture(str(self.path))
+        if not self._capture.isOpened():
+            raise InputError(
+                f"video {self.path} cannot be opened: it is damaged or of a format that OpenCV "
+                "does not read; save it anew, as MP4 (H.264)"
+            )
+        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or _DEFAULT_FPS
+        self.frame_count = max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+
+    def __iter__(self):
+        """Yields every frame: uint8 (H, W, 3), BGR.
+
+        Raises:
+            InputError: there is none.
+        """
+        number = 0
+        while True:
+            is_read, frame = self._capture.read()
+            if not is_read:
+                break
+            number += 1
+            yield frame
+        if not number:
+            raise InputError(f"video {self.path} has no frame that OpenCV reads; save it anew")
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._capture.release()
+
+
+class Writer:
+    """An MP4 file (MPEG-4) that has its name once it is complete.
+
+    The format has even sides: an odd last row or column is left out.
+
+    Args:
+        path: of the file, `*.mp4`.
+        fps: frames a second.
+    """
+
+    def __init__(self, path, fps: float):
+        self.path = Path(path)
+        self._fps = fps
+        self._unfinished = files.unfinished(self.path)
+        self._writer = None
+
+    def write(self, picture: np.ndarray) -> None:
+        """Adds a frame: uint8 (H, W, 3), RGB, of the size of the first.
+
+        Raises:
+            InputError: OpenCV cannot write such a file here.
+        """
+        if self._writer is None:
+            height, width = picture.shape[:2]
+            self._writer = cv2.VideoWriter(
+                str(self._unfinished),
+                cv2.VideoWriter_fourcc(*"mp4v"),
+                self._fps,
+                (width, height),
+            )
+            if not self._writer.isOpened():
+                raise InputError(
+                    f"{self.path.absolute()} cannot be written: OpenCV has no encoder for MPEG-4 "
+                    "here, or the folder is write-protected; choose --save mask, which is PNGs"
+                )
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def close(self, keep: bool = True) -> None:
+        """Ends the file.
+
+        Args:
+            keep: whether it is complete; else it is removed.
+        """
+        if self._writer is not None:
+            self._writer.release()
+            if keep:
+                files.replace(self._unfinished, self.path)
+        self._unfinished.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What a CPU, several devices or a deployment change in a network after it has been built."""

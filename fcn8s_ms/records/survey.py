@@ -1,0 +1,68 @@
+"""A walk through a whole record: sizes, counts, checksums."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import transforms
+from ..errors import InputError
+from ..threads import available_cpus, map_ahead
+from .checksums import check_sample
+from .read import open_record, unchecked_samples
+
+__all__ = ["Survey", "survey_record"]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What goes through a whole record file finds.
+
+    Attributes:
+        num_samples: images.
+        num_sealed: images with a checksum, all of which agree.
+        sizes: how many images there are of every (height, width).
+        pixel_counts: pixels of every label value, int64 (256,).
+        image_counts: images that hold the label value, int64 (256,).
+    """
+
+    num_samples: int
+    num_sealed: int
+    sizes: Counter
+    pixel_counts: np.ndarray
+    image_counts: np.ndarray
+
+
+def survey_record(path, progress=None) -> Survey:
+    """Goes through all samples of a record file and checks them.
+
+    Args:
+        path: as for `open_record`.
+        progress: as for `build_records`.
+
+    Raises:
+        InputError: a sample is damaged or cannot be decoded.
+    """
+    file, num_samples = open_record(path)
+    sizes, num_sealed = Counter(), 0
+    pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
+
+    def look(sample):
+        name, image, label = sample
+        is_sealed = check_sample(file, name, image, label)
+        label = transforms.decode_label(label, f"{file}: label of {name!r}")
+        if not is_sealed:
+            image = transforms.decode_image(image, f"{file}: image of {name!r}")
+            if image.shape[:2] != label.shape:
+                raise InputError(f"{file}: image and label of {name!r} differ in size")
+        return is_sealed, label.shape, np.bincount(label.ravel(), minlength=256)
+
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        results = map_ahead(pool, look, unchecked_samples(file), 16 * available_cpus())
+        for is_sealed, shape, counts in progress(results, num_samples) if progress else results:
+            num_sealed += is_sealed
+            sizes[shape] += 1
+            pixels += counts
+            images += counts > 0
+    return Survey(num_samples, num_sealed, sizes, pixels, images)

@@ -1,0 +1,227 @@
+import cv2
+import numpy as np
+import pytest
+
+from fcn8s_ms import confusion, dataset, evaluation, voc
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.inference import Predictor
+
+from ..helpers import SIZES, Spread, draw_pair, record_data, write_mask
+
+
+def brute_force(pairs, num_classes):
+    """The scores by counting pixel after pixel, without a matrix."""
+    right, truth, predicted = ([0] * num_classes for _ in range(3))
+    for label, ids in pairs:
+        for true_class, found in zip(label.ravel().tolist(), ids.ravel().tolist()):
+            if true_class >= num_classes:
+                continue
+            truth[true_class] += 1
+            predicted[found] += 1
+            right[true_class] += true_class == found
+    total = sum(truth)
+    iou, accuracy, precision = {}, {}, {}
+    for number in range(num_classes):
+        union = truth[number] + predicted[number] - right[number]
+        if union:
+            iou[number] = right[number] / union
+        if truth[number]:
+            accuracy[number] = right[number] / truth[number]
+        if predicted[number]:
+            precision[number] = right[number] / predicted[number]
+    return {
+        "pixel accuracy": sum(right) / total,
+        "mean pixel accuracy": sum(accuracy.values()) / len(accuracy),
+        "mean IoU": sum(iou.values()) / len(iou),
+        "frequency weighted IoU": sum(truth[n] / total * iou[n] for n in iou),
+        "IoU": iou,
+        "accuracy": accuracy,
+        "precision": precision,
+        "pixels": truth,
+    }
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
+@pytest.mark.parametrize("options", [{}, {"scales": (0.5, 1.0), "flip": True}])
+def test_scores_equal_those_counted_pixel_after_pixel(record, batch_size, options):
+    predictor = Predictor(Spread(), **options)
+    data = record_data(record, batch_size)
+    found = evaluation.evaluate_dataset(predictor, data, voc.CLASSES)
+    pairs = [(label, predictor(image)) for _, image, label in data.whole_samples()]
+    expected = brute_force(pairs, 21)
+    assert len({int(one) for _, ids in pairs for one in ids.flat}) > 2
+    for name in ("pixel accuracy", "mean pixel accuracy", "mean IoU", "frequency weighted IoU"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-9)
+    for number, row in enumerate(found["per class"].values()):
+        for column in ("IoU", "accuracy", "precision"):
+            value = expected[column].get(number, float("nan"))
+            assert row[column] == pytest.approx(value, abs=1e-9, nan_ok=True)
+        assert row["pixels"] == expected["pixels"][number]
+        assert row["share"] == pytest.approx(row["pixels"] / sum(expected["pixels"]))
+        assert row["images"] == sum((label == number).any() for label, _ in pairs)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_equal_scikit_learns(seed):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.RandomState(seed)
+    label = rng.randint(0, 21, (4, 60, 80)).astype(np.uint8)
+    label[rng.uniform(size=label.shape) < 0.1] = 255
+    ids = np.where(rng.uniform(size=label.shape) < 0.6, label, rng.randint(0, 19, label.shape))
+    ids = np.where(label == 255, rng.randint(0, 21, label.shape), ids).astype(np.uint8)
+    predicted = [evaluation.Prediction("x", None, one, other) for one, other in zip(label, ids)]
+    counts = evaluation.count(predicted, 21)
+    found = evaluation.scores(counts, voc.CLASSES)
+    y_true, y_pred = label[label != 255], ids[label != 255]
+    matrix = sklearn.confusion_matrix(y_true, y_pred, labels=range(21))
+    assert (counts.matrix == matrix).all()
+    assert found["pixel accuracy"] == pytest.approx(
+        sklearn.accuracy_score(y_true, y_pred), abs=1e-9
+    )
+    accuracy = sklearn.recall_score(y_true, y_pred, labels=range(21), average="macro")
+    assert found["mean pixel accuracy"] == pytest.approx(accuracy, abs=1e-9)
+    iou = sklearn.jaccard_score(y_true, y_pred, labels=range(21), average="macro")
+    assert found["mean IoU"] == pytest.approx(iou, abs=1e-9)
+    weighted = sklearn.jaccard_score(y_true, y_pred, labels=range(21), average="weighted")
+    assert found["frequency weighted IoU"] == pytest.approx(weighted, abs=1e-9)
+    precision = sklearn.precision_score(
+        y_true, y_pred, labels=range(21), average=None, zero_division=np.nan
+    )
+    np.testing.assert_allclose(
+        [row["precision"] for row in found["per class"].values()], precision, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("num_shards", [2, 3])
+def test_counts_of_shards_add_up(record, num_shards):
+    predictor = Predictor(Spread())
+    whole = evaluation.count(evaluation.predict_dataset(predictor, record_data(record)), 21)
+    total = evaluation.Counts.zeros(21)
+    for shard in range(num_shards):
+        data = record_data(record, num_shards=num_shards, shard_id=shard)
+        part = evaluation.count(evaluation.predict_dataset(predictor, data), 21)
+        for name in ("matrix", "class_images"):
+            setattr(total, name, getattr(total, name) + getattr(part, name))
+        total.num_images += part.num_images
+    assert total.num_images == whole.num_images == len(SIZES)
+    assert (total.matrix == whole.matrix).all()
+    assert (total.class_images == whole.class_images).all()
+
+
+def test_trimap_scores_count_what_is_close_to_a_boundary(record):
+    data = record_data(record)
+    predictor = Predictor(Spread())
+    pairs = [(label, predictor(image)) for _, image, label in data.whole_samples()]
+    close = []
+    for label, ids in pairs:
+        band = confusion.trimap(label, 3)
+        assert 0 < band.mean() < 1
+        close.append((label[band], ids[band]))
+    counts = evaluation.count(evaluation.predict_dataset(predictor, data), 21, trimap_width=3)
+    found = evaluation.scores(counts, voc.CLASSES)
+    expected = brute_force(close, 21)
+    assert found["trimap mean IoU"] == pytest.approx(expected["mean IoU"], abs=1e-9)
+    assert found["trimap pixel accuracy"] == pytest.approx(expected["pixel accuracy"], abs=1e-9)
+    row = found["per class"]["person"]
+    assert row["trimap IoU"] == pytest.approx(expected["IoU"][15], abs=1e-9)
+    assert "trimap mean IoU" not in evaluation.evaluate_dataset(predictor, data, voc.CLASSES)
+
+
+def test_worst_images_whatever_the_order():
+    label = np.array([[0, 0, 1, 1]], np.uint8)
+    ids = {
+        "right": [0, 0, 1, 1],
+        "half": [0, 1, 1, 1],
+        "wrong": [1, 1, 0, 0],
+        "also wrong": [1, 1, 0, 0],
+        "ignored": [1, 1, 1, 1],
+    }
+    labels = {name: label for name in ids} | {"ignored": np.full_like(label, 255)}
+    for names in (list(ids), list(reversed(ids))):
+        worst = evaluation.Worst(3)
+        evaluation.count(
+            (
+                evaluation.Prediction(name, None, labels[name], np.array([ids[name]], np.uint8))
+                for name in names
+            ),
+            2,
+            worst=worst,
+        )
+        found = [(prediction.name, iou) for iou, prediction in worst.sorted()]
+        assert found == [("also wrong", 0), ("wrong", 0), ("half", (1 / 2 + 2 / 3) / 2)]
+
+
+# --- masks made by anything --------------------------------------------------------------------
+
+
+@pytest.fixture
+def masks(record, tmp_path):
+    """A folder of masks for the record: the truth, all classes where it is ignored."""
+    for place, (name, height, width) in enumerate(SIZES):
+        label = draw_pair(name, height, width)[1]
+        label[label == 255] = 3
+        # Gray and palette, with and without the ending of the program that predicts.
+        if place % 2:
+            cv2.imwrite(str(tmp_path / f"{name}.png"), label)
+        else:
+            write_mask(tmp_path / f"{name}_mask.png", label)
+    return tmp_path
+
+
+def score_masks(folder, record):
+    predicted = evaluation.read_predictions(folder, record_data(record))
+    return evaluation.scores(evaluation.count(predicted, 21), voc.CLASSES)
+
+
+def test_the_truth_itself_scores_1(record, masks):
+    found = score_masks(masks, record)
+    assert found["mean IoU"] == found["pixel accuracy"] == 1
+
+
+def test_masks_of_a_predictor_score_as_the_predictor(record, tmp_path):
+    predictor = Predictor(Spread())
+    data = record_data(record)
+    for name, image, _ in data.whole_samples():
+        write_mask(tmp_path / f"{name}.png", predictor(image))
+    found = score_masks(tmp_path, record)
+    expected = evaluation.evaluate_dataset(predictor, data, voc.CLASSES)
+    assert {k: v for k, v in found.items() if k != "per class"} == {
+        k: v for k, v in expected.items() if k != "per class"
+    }
+
+
+def test_masks_that_cannot_be_scored(record, masks):
+    (masks / "b.png").rename(masks / "z.png")
+    (masks / "c_mask.png").unlink()
+    with pytest.raises(InputError, match="lacks 2 of 5 masks: b.png, c.png"):
+        score_masks(masks, record)
+    label = draw_pair("c", 65, 96)[1] % 21
+    write_mask(masks / "c.png", label[:60])
+    (masks / "z.png").rename(masks / "b.png")
+    with pytest.raises(InputError, match="c.png is 96x60, the image 96x65"):
+        score_masks(masks, record)
+    label[0, 0] = 40
+    write_mask(masks / "c.png", label)
+    with pytest.raises(InputError, match="c.png has ids 40 where a class is asked for"):
+        score_masks(masks, record)
+    write_mask(masks / "c_mask.png", label)
+    with pytest.raises(InputError, match="c.png and c_mask.png are for one image"):
+        score_masks(masks, record)
+
+
+# --- the tutorial's protocol -------------------------------------------------------------------
+
+
+def test_crops_are_those_of_training(record):
+    engine = Spread()
+    data = evaluation.tutorial_crops(record, 21, 2, batch_size=2, crop_size=64, seed=5)
+    found = evaluation.count_crops(engine, data)
+    assert found.num_images == 4  # of 5: the last batch is not complete
+    training = dataset.SegDataset(
+        voc.IMAGE_MEAN, voc.IMAGE_STD, record, batch_size=2, crop_size=64, seed=5
+    )
+    expected = np.zeros((21, 21), np.int64)
+    for batch in training.get_dataset().create_dict_iterator(num_epochs=1, output_numpy=True):
+        ids = engine.class_ids(batch["data"])
+        expected += confusion.confusion_matrix(batch["label"], ids, 21)
+    assert (found.matrix == expected).all()

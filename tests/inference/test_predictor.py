@@ -1,0 +1,313 @@
+import cv2
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+from PIL import Image
+
+from fcn8s_ms import checkpoint, transforms, voc
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.inference import Predictor, Segmenter, read_image
+from fcn8s_ms.inference.mindspore_engine import MindSporeEngine
+from fcn8s_ms.model import FCN8s
+
+from ..helpers import TINY, draw_pair
+
+
+@pytest.fixture(scope="module")
+def network():
+    ms.set_seed(1)
+    return FCN8s(4, **TINY).set_train(False)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (50, 75), (33, 31), (1, 1)])
+def test_ids_of_any_size_equal_those_of_the_image_padded_by_hand(network, height, width):
+    image = np.random.RandomState(height).randint(0, 256, (height, width, 3)).astype(np.uint8)
+    rows, columns = -(-height // 32) * 32, -(-width // 32) * 32
+    padded = np.zeros((1, 3, rows, columns), np.float32)
+    for channel in range(3):
+        values = (image[:, :, channel] - voc.IMAGE_MEAN[channel]) / voc.IMAGE_STD[channel]
+        padded[0, channel, :height, :width] = values
+    logits = network(Tensor(padded)).asnumpy()[0, :, :height, :width]
+    found = Predictor(MindSporeEngine(network))(image)
+    assert found.shape == (height, width) and found.dtype == np.uint8
+    best = np.take_along_axis(logits, found[np.newaxis].astype(int), 0)[0]
+    assert (logits.max(axis=0) - best).max() <= 1e-4 * np.abs(logits).max()
+
+
+def test_probabilities_equal_those_of_the_image_padded_by_hand(network):
+    image = noise(375, 500)
+    table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
+    padded = np.zeros((1, 3, 384, 512), np.float32)
+    padded[0, :, :375, :500] = transforms.normalize(image, table)
+    engine = MindSporeEngine(network)
+    logits = engine.logits(padded)[0, :, :375, :500].astype(np.float64)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=0)
+    found = Predictor(engine).probabilities(image)
+    assert found.shape == (4, 375, 500) and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_training_goes_on_in_training_mode(network):
+    predictor = Predictor(MindSporeEngine(network))
+    image = np.zeros((32, 32, 3), np.uint8)
+    for training in (True, False):
+        network.set_train(training)
+        predictor(image)
+        assert network.training is training
+        assert network.conv1[1].training is training
+
+
+def test_moving_statistics_are_used_and_not_changed(network):
+    before = network.conv1[1].moving_mean.asnumpy().copy()
+    network.set_train(True)
+    Predictor(MindSporeEngine(network))(np.full((32, 32, 3), 200, np.uint8))
+    network.set_train(False)
+    assert np.array_equal(network.conv1[1].moving_mean.asnumpy(), before)
+
+
+def test_segmenter_from_checkpoint(network, tmp_path):
+    path = tmp_path / "FCN8s.ckpt"
+    palette = [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]
+    checkpoint.save(network, path, {"classes": ["a", "b", "c", "d"], "palette": palette})
+    segmenter = Segmenter.from_checkpoint(path)
+    assert not any(
+        "moving" in name for name in segmenter.predictor.engine.network.parameters_dict()
+    )
+    assert segmenter.classes == ("a", "b", "c", "d")
+    assert segmenter.palette[:4].tolist() == palette
+    assert segmenter.palette[255].tolist() == [224, 224, 192]
+    image, _ = draw_pair("x", 40, 50)
+    cv2.imwrite(str(tmp_path / "x.png"), image)
+    assert np.array_equal(segmenter(str(tmp_path / "x.png")), segmenter(image))
+
+
+def test_published_checkpoint_has_vocs_classes():
+    segmenter = Segmenter(MindSporeEngine(FCN8s(21, **TINY)))
+    assert segmenter.classes == voc.CLASSES
+    assert Segmenter(MindSporeEngine(FCN8s(3, **TINY))).classes == ("class 0", "class 1", "class 2")
+
+
+def test_names_that_do_not_fit(network):
+    with pytest.raises(InputError, match="2 class names for a network of 4 classes"):
+        Segmenter(MindSporeEngine(network), ["a", "b"])
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3))])
+def test_array_that_is_no_image(network, image):
+    with pytest.raises(InputError, match=r"give uint8 \(H, W, 3\), BGR"):
+        Segmenter(MindSporeEngine(network))(image)
+
+
+def test_unreadable_picture(tmp_path):
+    with pytest.raises(InputError, match="none.jpg is missing"):
+        read_image(tmp_path / "none.jpg")
+    (tmp_path / "text.jpg").write_text("text")
+    with pytest.raises(InputError, match="text.jpg cannot be decoded"):
+        read_image(tmp_path / "text.jpg")
+
+
+def test_padding_is_the_datasets(network):
+    """The predictor and evaluation batches pad alike: validation scores what predict shows."""
+    image, _ = draw_pair("y", 50, 75)
+    predictor = Predictor(MindSporeEngine(network))
+    table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
+    batch = transforms.pad_to_multiple(transforms.normalize(image, table))[np.newaxis]
+    assert np.array_equal(predictor.engine.class_ids(batch)[0, :50, :75], predictor(image))
+
+
+def noise(height, width, seed=0):
+    rng = np.random.RandomState(seed)
+    return rng.randint(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+class Plain:
+    """An engine without MindSpore: logits that depend on the 5x5 pixels around, padding too."""
+
+    n_class = 3
+    name = "plain"
+
+    def logits(self, batch):
+        self.shape = batch.shape
+        around = np.stack(
+            [cv2.blur(x.transpose(1, 2, 0), (5, 5)).transpose(2, 0, 1) for x in batch]
+        )
+        return np.ascontiguousarray(around[:, ::-1] * 2)
+
+    def class_ids(self, batch):
+        return self.logits(batch).argmax(1).astype(np.int32)
+
+
+def test_one_window_is_the_plain_pass():
+    image = noise(50, 75)
+    plain = Predictor(Plain())
+    for crop in (96, 128):
+        sliding = Predictor(Plain(), sliding=(crop, 32))
+        assert np.array_equal(sliding.probabilities(image), plain.probabilities(image))
+        assert np.array_equal(sliding(image), plain(image))
+
+
+def test_windows_that_overlap_are_averaged():
+    image = noise(32, 70)
+    logits = np.zeros((3, 32, 70), np.float32)
+    counts = np.zeros(70)
+    single = Predictor(Plain())
+    for left in (0, 24, 38):  # the last one moved inwards: 48 would reach beyond 70
+        window = single._batch([image[:, left : left + 32]])
+        logits[..., left : left + 32] += Plain().logits(window)[0]
+        counts[left : left + 32] += 1
+    expected = np.exp(logits / counts) / np.exp(logits / counts).sum(axis=0)
+    for batch_size in (1, 2, 5):
+        predictor = Predictor(Plain(), sliding=(32, 24))
+        ((key, found),) = predictor.many([("a", image)], batch_size, probabilities=True)
+        assert key == "a"
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert np.array_equal(predictor(image), expected.argmax(axis=0))
+
+
+def test_one_view_of_scale_1_is_the_plain_pass():
+    image = noise(50, 75)
+    predictor = Predictor(Plain(), scales=[1.0], flip=False)
+    assert np.array_equal(predictor(image), Predictor(Plain())(image))
+    assert np.array_equal(predictor.probabilities(image).argmax(axis=0), predictor(image))
+    np.testing.assert_allclose(predictor.probabilities(image).sum(axis=0), 1, atol=1e-6)
+
+
+def test_views_are_averaged_at_the_images_own_size():
+    image = noise(40, 64)
+    single = Predictor(Plain())
+    expected = np.zeros((3, 40, 64))
+    for scale, size in ((0.5, (32, 20)), (1, (64, 40))):
+        seen = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        for mirror in (False, True):
+            view = np.ascontiguousarray(seen[:, ::-1]) if mirror else seen
+            logits = Plain().logits(single._batch([view]))[0][:, : size[1], : size[0]]
+            if mirror:
+                logits = logits[..., ::-1]
+            logits = np.stack([cv2.resize(np.ascontiguousarray(one), (64, 40)) for one in logits])
+            expected += np.exp(logits) / np.exp(logits).sum(axis=0) / 4
+    predictor = Predictor(Plain(), scales=(0.5, 1), flip=True)
+    np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-6)
+    assert np.array_equal(predictor(image), predictor.probabilities(image).argmax(axis=0))
+
+
+def test_longer_side_is_what_the_network_sees():
+    engine = Plain()
+    predictor = Predictor(engine, resize=100)
+    for height, width, seen in ((50, 200, (32, 128)), (400, 200, (128, 64)), (30, 40, (96, 128))):
+        ids = predictor(noise(height, width))
+        assert ids.shape == (height, width) and ids.dtype == np.uint8
+        assert engine.shape[2:] == seen
+        found = predictor.probabilities(noise(height, width)).argmax(axis=0)
+        # Here logits are interpolated, there too: only ties may differ.
+        assert (ids == found).mean() > 0.999
+
+
+OPTIONS = [{}, {"resize": 60}, {"scales": (0.5, 1.25), "flip": True}, {"sliding": (32, 16)}]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_results_do_not_depend_on_the_batches(network, options):
+    sizes = [(40, 60), (33, 64), (64, 40), (50, 50), (40, 60), (20, 90), (64, 33), (60, 40)]
+    images = [noise(*size, seed) for seed, size in enumerate(sizes)]
+    predictor = Predictor(MindSporeEngine(network), **options)
+    expected = [predictor(image) for image in images]
+    for batch_size in (1, 3):
+        found = dict(predictor.many(enumerate(images), batch_size))
+        assert sorted(found) == list(range(len(images)))
+        for number, ids in enumerate(expected):
+            assert np.array_equal(found[number], ids)
+
+
+def test_batches_are_of_one_padded_size_and_few_images_wait():
+    class Counting(Plain):
+        shapes = []
+
+        def class_ids(self, batch):
+            self.shapes.append(batch.shape)
+            return super().class_ids(batch)
+
+    sizes = [(30, 32 * (1 + number % 5)) for number in range(50)]
+    alive = []
+
+    def images():
+        for number, size in enumerate(sizes):
+            alive.append(number)
+            yield number, noise(*size)
+
+    engine = Counting()
+    for number, _ in Predictor(engine).many(images(), 4):
+        assert len(alive) <= 32 + 4
+        alive.remove(number)
+    assert not alive
+    assert engine.shapes[0] == (4, 3, 32, 32)
+    assert len(engine.shapes) == 5 * 3  # ten images of every size: 4, 4, 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resize": 0}, "resize is 0"),
+        ({"scales": ()}, "give one or more"),
+        ({"scales": (0,)}, "between 0 and 8"),
+        ({"sliding": (50, 25)}, "a multiple of 32"),
+        ({"sliding": (64, 65)}, r"take 1…64"),
+        ({"sliding": (64, 0)}, r"take 1…64"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(InputError, match=message):
+        Predictor(Plain(), **options)
+
+
+def test_protocol_says_how_images_are_seen():
+    assert Predictor(Plain()).protocol == (
+        "every image once, whole, at its own size (padded to a multiple of 32, scored without the "
+        "padding), one scale, no mirroring"
+    )
+    options = {"resize": 512, "scales": (0.5, 1), "flip": True, "sliding": (256, 128)}
+    assert Predictor(Plain(), **options).protocol == (
+        "every image once, in windows of 256x256 every 128 pixels, resized to a longer side of 512 "
+        "pixels (overlaps averaged), scored at its own size, scales 0.5, 1, with mirroring"
+    )
+
+
+def test_logits_are_those_the_class_ids_come_from(network):
+    engine = MindSporeEngine(network)
+    batch = np.random.RandomState(3).standard_normal((2, 3, 64, 32)).astype(np.float32)
+    logits = engine.logits(batch)
+    assert logits.dtype == np.float32 and logits.shape == (2, 4, 64, 32)
+    assert np.array_equal(engine.class_ids(batch), logits.argmax(axis=1))
+    assert engine.class_ids(batch).dtype == np.int32
+    np.testing.assert_allclose(logits, network(Tensor(batch)).asnumpy(), atol=1e-5)
+    assert engine.n_class == 4 and engine.name.startswith("MindSpore")
+
+
+def test_segmenter_takes_paths_arrays_and_pil_images(tmp_path):
+    segmenter = Segmenter(Plain())
+    bgr = noise(20, 30)
+    rgb = np.ascontiguousarray(bgr[..., ::-1])
+    expected = segmenter(bgr)
+    assert not np.array_equal(segmenter(rgb), expected)
+    cv2.imwrite(str(tmp_path / "x.png"), bgr)
+    picture = Image.fromarray(rgb)
+    for image in (tmp_path / "x.png", str(tmp_path / "x.png"), picture, picture.convert("RGBA")):
+        assert np.array_equal(segmenter(image), expected)
+    assert np.array_equal(segmenter(rgb, order="RGB"), expected)
+    assert segmenter.probabilities(rgb, order="RGB").shape == (3, 20, 30)
+    with pytest.raises(InputError, match="choose 'BGR' or 'RGB'"):
+        segmenter(rgb, order="rgb")
+
+
+def test_exif_turns_files_and_pil_images_upright(tmp_path):
+    upright = cv2.resize(noise(3, 4), (64, 48), interpolation=cv2.INTER_CUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(upright)[..., ::-1]))
+    stored.save(tmp_path / "x.jpg", exif=exif, quality=100, subsampling=0)
+    segmenter = Segmenter(Plain())
+    expected = segmenter(upright)
+    for image in (tmp_path / "x.jpg", Image.open(tmp_path / "x.jpg")):
+        found = segmenter(image)
+        assert found.shape == (48, 64)
+        assert (found == expected).mean() > 0.9

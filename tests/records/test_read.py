@@ -1,0 +1,171 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcn8s_ms import records
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.records import sources
+
+from ..helpers import SIZES, draw_pair, write_plain_record
+
+
+def copied(record, folder, suffixes=("", ".db", ".json")):
+    for suffix in suffixes:
+        shutil.copy(f"{record}{suffix}", folder / f"{record.name}{suffix}")
+    return folder / record.name
+
+
+def flip(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_record_without_metadata_can_be_read(record, tmp_path):
+    path = copied(record, tmp_path, ("", ".db"))
+    assert records.read_metadata(path) is None
+    assert records.open_record(path)[1] == 5
+
+
+def test_a_record_of_others_can_be_read(tmp_path):
+    """As the published one: no metadata, no seals."""
+    path = write_plain_record(tmp_path / "r.mindrecord")
+    assert records.open_record(path) == (path, 5)
+    names = [name for name, _, _ in records.read_samples(path)]
+    assert names == [name for name, _, _ in SIZES]
+    found = records.survey_record(path)
+    assert found.num_samples == 5 and found.num_sealed == 0
+
+
+def test_metadata_of_another_record_are_not_taken(record, tmp_path):
+    """A name that ends in digits may be a shard's, or not."""
+    path = write_plain_record(tmp_path / f"{record.name}0")
+    shutil.copy(f"{record}.json", tmp_path)
+    assert records.read_metadata(path) is None
+
+
+def test_columns(record):
+    expected = {"data": "bytes", "file_name": "string", "label": "bytes"}
+    assert records.columns(record) == expected
+
+
+def test_survey(record):
+    found = records.survey_record(record, progress=lambda rows, total: (row for row in rows))
+    labels = [draw_pair(*size)[1] for size in SIZES]
+    assert found.num_samples == found.num_sealed == 5
+    assert found.sizes == {(height, width): 1 for _, height, width in SIZES}
+    for label in (0, 7, 15, 20, 255):
+        assert found.pixel_counts[label] == sum((one == label).sum() for one in labels)
+        assert found.image_counts[label] == sum((one == label).any() for one in labels)
+
+
+def test_record_that_is_missing(tmp_path):
+    with pytest.raises(InputError, match=f"record {tmp_path}/none is missing; build it with"):
+        records.open_record(tmp_path / "none")
+
+
+@pytest.mark.parametrize("suffixes", [("", ".json"), ("",)])
+def test_record_without_its_index(record, tmp_path, suffixes):
+    path = copied(record, tmp_path, suffixes)
+    with pytest.raises(InputError, match="all.mindrecord.db is missing: MindRecord needs it"):
+        records.open_record(path)
+
+
+def test_record_without_one_of_its_shards(voc_folder, tmp_path):
+    output = tmp_path / "r"
+    records.build_records(sources.voc_pairs(voc_folder, "trainval"), output, num_shards=3)
+    (tmp_path / "r2").unlink()
+    for name in ("r", "r0", "r1"):
+        with pytest.raises(InputError, match="r2 is missing: .* copy all files of the record"):
+            records.open_record(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffixes", [("", ".db", ".json"), ("", ".db")])
+def test_record_that_is_garbage(record, tmp_path, capfd, suffixes):
+    path = copied(record, tmp_path, suffixes)
+    path.write_bytes(b"garbage" * 1000)
+    message = "7,000 bytes instead of" if ".json" in suffixes else "cannot be read as a MindRecord"
+    with pytest.raises(InputError, match=f"all.mindrecord .*{message}"):
+        records.open_record(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_record_that_is_cut_short(record, tmp_path):
+    path = copied(record, tmp_path)
+    with open(path, "rb+") as file:
+        file.truncate(path.stat().st_size - 10)
+    with pytest.raises(InputError, match="it is cut short or of another build"):
+        records.open_record(path)
+
+
+@pytest.mark.parametrize("suffix", ["", ".db"])
+@pytest.mark.parametrize("position", [8, 100, 400])
+def test_damage_to_head_and_index(record, tmp_path, suffix, position):
+    """MindSpore would abort on some of these."""
+    path = copied(record, tmp_path)
+    flip(Path(f"{path}{suffix}"), position)
+    with pytest.raises(InputError, match="all.mindrecord or all.mindrecord.db is damaged"):
+        records.open_record(path)
+
+
+def test_damage_to_samples(record, tmp_path):
+    """Wherever a byte of image or label differs, reading ends with an error."""
+    path = copied(record, tmp_path)
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    whole = list(records.read_samples(record))
+    payload = [
+        content.tobytes().index(part) for _, image, label in whole for part in (image, label)
+    ]
+    for start in payload[:2] + payload[-2:]:
+        for position in (start, start + 200):
+            flip(path, position)
+            with pytest.raises(InputError, match="a sample is damaged .*; copy or build"):
+                list(records.read_samples(path))
+            flip(path, position)
+    flip(path, payload[3])
+    with pytest.raises(InputError, match="a sample is damaged"):
+        records.survey_record(path)
+    flip(path, payload[3])
+    assert list(records.read_samples(path)) == whole
+
+
+def test_record_with_other_columns(tmp_path):
+    from mindspore.mindrecord import FileWriter
+
+    path = tmp_path / "other.mindrecord"
+    writer = FileWriter(str(path))
+    writer.add_schema({"picture": {"type": "bytes"}, "data": {"type": "bytes"}})
+    writer.write_raw_data([{"picture": b"1", "data": b"2"}])
+    writer.commit()
+    expected = "has the columns data, picture; needed are data, label, file_name: build it with"
+    with pytest.raises(InputError, match=expected):
+        records.open_record(path)
+
+
+def test_record_that_was_renamed(record, tmp_path):
+    for suffix in ("", ".db"):
+        shutil.copy(f"{record}{suffix}", tmp_path / f"renamed{suffix}")
+    with pytest.raises(InputError, match="damaged, renamed or of another kind"):
+        records.open_record(tmp_path / "renamed")
+
+
+@pytest.mark.parametrize("content", ['{"classes": 1}', "[]", "{", '{"palette": [[0, 0, 0]]}'])
+def test_metadata_that_are_damaged(record, tmp_path, content):
+    path = copied(record, tmp_path)
+    path.with_name(path.name + ".json").write_text(content)
+    with pytest.raises(InputError, match="all.mindrecord.json is not this package's metadata"):
+        records.read_metadata(path)
+
+
+def test_metadata_of_an_older_build_can_be_read(record, tmp_path):
+    import json
+
+    path = copied(record, tmp_path)
+    content = json.loads(Path(f"{path}.json").read_text())
+    for name in ("image_counts", "present_pixels", "file_sizes", "index_checksums"):
+        del content[name]
+    Path(f"{path}.json").write_text(json.dumps(content))
+    assert records.read_metadata(path).image_counts == ()
+    assert records.open_record(path)[1] == 5

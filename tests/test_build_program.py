@@ -1,0 +1,207 @@
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn8s_ms import records, transforms, voc
+
+from .helpers import SIZES, TOOLS, draw_pair, shape, write_labelme, write_plain_record, write_sbd
+
+TOOL = TOOLS / "build_mindrecord.py"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    from fcn8s_ms import build
+
+    return build
+
+
+def test_build(tool, voc_folder, tmp_path, capsys):
+    output = tmp_path / "out" / "r.mindrecord"
+    tool.main(["--voc-root", str(voc_folder), "--split", "trainval", "--output", str(output)])
+    assert records.open_record(output)[1] == 5
+    metadata = records.read_metadata(output)
+    assert metadata.list_name == "trainval" and metadata.source == str(voc_folder)
+    printed = capsys.readouterr()
+    total = sum(metadata.pixel_counts)
+    row = f"{metadata.pixel_counts[15]:,} {metadata.pixel_counts[15] / total:7.2%}       5"
+    assert row in printed.out
+    assert f"python -m fcn8s_ms.train --data {output}" in printed.out
+    assert "5/5" in printed.err
+
+
+def test_shards_and_overwrite(tool, voc_folder, tmp_path, capsys):
+    given = ["--voc-root", str(voc_folder), "--output", str(tmp_path / "r.mindrecord")]
+    tool.main([*given, "--num-shards", "3"])
+    assert "3 images in r.mindrecord0, r.mindrecord1, r.mindrecord2" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as caught:
+        tool.main([*given, "--num-shards", "3"])
+    assert caught.value.code == 2
+    assert "r.mindrecord0 exists" in capsys.readouterr().err
+    tool.main([*given, "--overwrite"])
+    assert records.open_record(tmp_path / "r.mindrecord") == (tmp_path / "r.mindrecord", 3)
+
+
+def run(tool, *arguments):
+    tool.main([str(argument) for argument in arguments])
+
+
+def labels_in(record):
+    return {name: transforms.decode_label(png) for name, _, png in records.read_samples(record)}
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+
+def test_trainaug(tool, voc_folder, tmp_path, capsys):
+    write_sbd(tmp_path / "sbd", {"train": "bdx", "val": "ey"})
+    output = tmp_path / "r"
+    given = ["--voc-root", voc_folder, "--sbd-root", tmp_path / "sbd"]
+    run(tool, *given, "--split", "trainaug", "--output", output)
+    assert "trainaug: 5 images, 21 classes" in capsys.readouterr().out
+    labels = labels_in(output)
+    assert list(labels) == ["a", "b", "c", "x", "y"]
+    assert (labels["b"] == draw_pair("b", 90, 70)[1]).all()  # VOC's, with its borders
+    of_sbd = draw_pair("x", 50, 60)[1]
+    assert (labels["x"] == np.where(of_sbd == 255, 0, of_sbd)).all()
+    assert records.read_metadata(output).list_name == "trainaug"
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three images, and their masks as ids 0, 1, 2 and 255 and as colours."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[[1, 2, 255]] = (128, 64, 0), (0, 0, 255), (9, 9, 9)
+    for name in ("images", "ids", "colours"):
+        (tmp_path / name).mkdir()
+    for number in range(3):
+        image, _ = draw_pair("a", 24, 32)
+        ids = np.full((24, 32), number % 2, np.uint8)
+        ids[:9], ids[20:] = 2, 255
+        Image.fromarray(image).save(tmp_path / "images" / f"{number}.tif")
+        Image.fromarray(ids).save(tmp_path / "ids" / f"{number}.png")
+        Image.fromarray(colours[ids]).save(tmp_path / "colours" / f"{number}.png")
+    (tmp_path / "names.txt").write_text("road\nhouse\nsky\n")
+    (tmp_path / "list.txt").write_text("2\n0\n")
+    lines = ["road 0 0 0", "house 128 64 0", "sky 0 0 255", "ignore 9 9 9"]
+    (tmp_path / "colours.txt").write_text("\n".join(lines))
+    return tmp_path
+
+
+def expected_ids(number):
+    ids = np.full((24, 32), number % 2, np.uint8)
+    ids[:9], ids[20:] = 2, 255
+    return ids
+
+
+@pytest.mark.parametrize(("masks", "classes"), [("ids", "names"), ("colours", "colours")])
+def test_folders(tool, folders, masks, classes):
+    output = folders / "r"
+    given = ["--images", folders / "images", "--labels", folders / masks]
+    run(tool, *given, "--classes", folders / f"{classes}.txt", "--output", output)
+    labels = labels_in(output)
+    for number in range(3):
+        assert (labels[str(number)] == expected_ids(number)).all()
+    metadata = records.read_metadata(output)
+    assert metadata.classes == ("road", "house", "sky") and metadata.list_name == "all"
+    palette = [voc.palette()[1].tolist(), [128, 64, 0]][masks == "colours"]
+    assert list(metadata.palette[1]) == palette
+    assert metadata.pixel_counts == (2 * 11 * 32, 11 * 32, 3 * 9 * 32)
+
+
+def test_list_label_map_and_ignore_label(tool, folders):
+    output = folders / "r"
+    (folders / "map.json").write_text(json.dumps({"1": "sky", "255": "road"}))
+    given = ["--images", folders / "images", "--labels", folders / "ids"]
+    given += ["--classes", folders / "names.txt", "--list", folders / "list.txt"]
+    given += ["--label-map", folders / "map.json", "--ignore-label", 2, "--output", output]
+    run(tool, *given)
+    labels = labels_in(output)
+    assert list(labels) == ["2", "0"]
+    expected = np.zeros((24, 32), np.uint8)
+    expected[:9] = 255
+    assert (labels["2"] == expected).all()
+
+
+def test_labelme(tool, tmp_path):
+    image, _ = draw_pair("a", 24, 32)
+    cv2.imwrite(str(tmp_path / "p.jpg"), image)
+    square = [[4.0, 4.0], [20.0, 20.0]]
+    write_labelme(tmp_path / "p.json", [shape("car", square, "rectangle")], 32, 24)
+    output = tmp_path / "out" / "r"
+    run(tool, "--labelme", tmp_path, "--output", output)
+    expected = np.zeros((24, 32), np.uint8)
+    expected[4:21, 4:21] = 1
+    assert (labels_in(output)["p"] == expected).all()
+    assert records.read_metadata(output).classes == ("background", "car")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "give one of --voc-root, --images, --labelme, --inspect, not 0 of them"),
+        ("--voc-root x --images y", "not 2 of them"),
+        ("--voc-root x", "--output is missing"),
+        ("--images x --output r", "--images needs --labels, the folder of masks, and --classes"),
+        ("--images x --labels y --split train --output r", "--split goes with --voc-root only"),
+        ("--inspect x --list y", "--list goes with --images only"),
+        (
+            "--voc-root x --sbd-root y --split train --output r",
+            "--sbd-root makes the list trainaug",
+        ),
+        ("--voc-root x --ignore-label 256 --output r", "--ignore-label is 256; masks hold 0…255"),
+        ("--voc-root x --preview 0 --output r", "--preview is 0; it must be positive"),
+    ],
+)
+def test_flags_that_do_not_go_together(tool, arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        tool.main(arguments.split())
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+# --- looking at data -----------------------------------------------------------------------------
+
+
+def test_inspect(tool, record, tmp_path, capsys):
+    copies = [tmp_path / f"all.mindrecord{suffix}" for suffix in ("", ".db", ".json")]
+    for copy in copies:
+        copy.write_bytes((record.parent / copy.name).read_bytes())
+    run(tool, "--inspect", copies[0])
+    out = capsys.readouterr().out
+    assert "5 images, 1 shard(s)" in out
+    assert "columns: data (bytes), file_name (string), label (bytes)" in out
+    assert "checksums: all images and labels are as they were written" in out
+    assert "90×70 (1)" in out and "trainval" not in out
+    pixels = sum((draw_pair(*size)[1] == 15).sum() for size in SIZES)
+    assert f"person          {pixels:,}".replace(" ", "") in out.replace(" ", "")
+    assert "No pixel is labelled aeroplane" in out
+    picture = np.asarray(Image.open(f"{copies[0]}.samples.png").convert("RGB"))
+    assert (picture == (192, 128, 128)).all(axis=2).mean() > 0.02  # persons
+
+
+def test_inspect_a_record_of_others(tool, tmp_path, capsys):
+    record = write_plain_record(tmp_path / "mindname.mindrecord")
+    run(tool, "--inspect", record, "--preview", 2, "--crop-size", 64)
+    out = capsys.readouterr().out
+    assert "no metadata (.json) beside it; class names are guessed" in out
+    assert "checksums: 5 images have none; they decode" in out
+    assert "tvmonitor" in out
+    assert (tmp_path / "mindname.mindrecord.preview.png").is_file()
+
+
+def test_preview_beside_a_new_record(tool, voc_folder, tmp_path, capsys):
+    output = tmp_path / "r"
+    run(tool, "--voc-root", voc_folder, "--output", output, "--preview", 9, "--crop-size", 64)
+    assert f"Look at {output}.preview.png" in capsys.readouterr().out
+    assert (tmp_path / "r.preview.png").is_file()
+
+
+def test_help_shows_examples():
+    done = subprocess.run([sys.executable, TOOL, "--help"], capture_output=True, text=True)
+    assert "python -m fcn8s_ms.build --images camvid/images --labels" in done.stdout

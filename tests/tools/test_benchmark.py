@@ -1,0 +1,124 @@
+"""The benchmark runs and compares like with like; no test looks at a time."""
+
+import json
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from fcn8s_ms import transforms, voc
+
+from ..helpers import TOOLS, augment, load_tool
+
+TOOL = TOOLS / "benchmark.py"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    return load_tool("benchmark")
+
+
+def test_race_writes_a_table_and_json(tmp_path):
+    output = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, TOOL, "records", "--against", "plain", "--rounds", "2"]
+        + ["--warm-rounds", "0", "--json", output],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    figures = json.loads(output.read_text())
+    assert figures["machine"]["mindspore"] and figures["machine"]["cpus"] >= 1
+    result = figures["parts"]["records"]
+    assert set(result) == {"ours", "plain"}
+    for row in result.values():
+        assert row["least"] <= row["median"] <= row["largest"]
+        assert row["peak_bytes"] > 1e7
+    assert "ours" in done.stdout and "200 images" in done.stdout
+
+
+def test_scale_measures_one_process_and_two(tmp_path):
+    output = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, TOOL, "scale", "--narrow", "--crop", "64", "--rounds", "2"]
+        + ["--warm-rounds", "1", "--json", output],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = json.loads(output.read_text())["parts"]["scale"].values()
+    assert one["parameters"] == two["parameters"]
+    assert [len(seconds) for seconds in one["seconds"].values()] == [2]
+    assert set(two["seconds"]) == {"apart", "together", "all-reduce alone"}
+    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in two["seconds"].values())
+    table = done.stdout.splitlines()[-3:]
+    assert "images/s" in table[0] and table[1].split()[0] == "1" and table[2].split()[0] == "2"
+
+
+def test_scale_shares(tool):
+    """Worked out by hand: 2 s a step apart, of 4 s together; one process takes 2.5 s."""
+    found = {
+        1: {"parameters": 10**6, "seconds": {"apart": [2.5, 9, 1]}},
+        2: {
+            "parameters": 10**6,
+            "seconds": {"apart": [2, 2, 2], "together": [4, 3, 5], "all-reduce alone": [1, 1, 1]},
+        },
+    }
+    table = tool._scale_table(found, types.SimpleNamespace(crop=128)).splitlines()
+    assert "4 MB of gradients" in table[0]
+    assert table[2].split() == ["1", "2.500", "(1.000", "…", "9.000)", "1.60", "100.0%"]
+    expected = ["2", "4.000", "(3.000", "…", "5.000)", "2.00", "62.5%", "50.0%", "1.000"]
+    assert table[3].split() == expected
+
+
+def test_plain_order_and_ours_make_the_same_crops(tool):
+    image, label = tool._drawn_pairs(1)[0]
+    decoded = transforms.decode_image(image), transforms.decode_label(label)
+    for seed in range(4):
+        plain = tool.plain_steps(image, label, np.random.RandomState(seed), 512)
+        ours = augment(*decoded, np.random.RandomState(seed), 512)
+        for one, other in zip(plain, ours):
+            assert np.array_equal(one, other)
+
+
+def test_plain_network_has_plain_layers_only(tool, tiny_network):
+    from mindspore import nn
+
+    layers = [cell for _, cell in tool._plain_network().cells_and_names()]
+    convolutions = [type(cell) for cell in layers if isinstance(cell, nn.Conv2d)]
+    assert len(convolutions) == 13 + 2 + 3
+    assert set(convolutions) == {nn.Conv2d}
+    assert not [cell for cell in layers if type(cell).__module__.startswith("fcn8s_ms.network.cpu")]
+
+
+def test_plain_metrics_are_ours(tool):
+    from fcn8s_ms import confusion
+
+    logits, label = tool._logits()
+    logits, label = logits[:1, :, :64, :64], label[:1, :64, :64]
+    counts = np.bincount((21 * label + logits.argmax(axis=1)).ravel(), minlength=21 * 21)
+    ours = confusion.confusion_matrix(label, logits.argmax(axis=1), voc.NUM_CLASSES)
+    assert (counts.reshape(21, 21) == ours).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["nothing"], "part 'nothing' is unknown; choose of train, infer"),
+        (["metrics", "--against", "torch", "--torch-python", "/bin/false"], "has no torch"),
+    ],
+)
+def test_bad_arguments(tool, capsys, given, message):
+    with pytest.raises(SystemExit) as caught:
+        tool.main(given)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_contestant_that_fails_is_named(tool, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        tool.main(["train", "--against", "plain", "--crop", "33", "--rounds", "1"])
+    assert caught.value.code == 2
+    assert "the contestant ours stopped" in capsys.readouterr().err

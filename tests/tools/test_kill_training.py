@@ -1,0 +1,32 @@
+"""A short version of what `python tools/kill_training.py` does at length."""
+
+from ..helpers import load_tool
+
+
+def test_killed_training_ends_as_one_that_was_not(tmp_path):
+    tool = load_tool("kill_training")
+    history = tool.run_test(kills=2, epochs=3, save_every=2, seed=3, folder=tmp_path)
+    assert history
+
+
+def test_differences_are_found(tmp_path):
+    """The comparison is not blind: one weight, one line."""
+    import numpy as np
+    from mindspore import Parameter, Tensor, nn
+
+    from fcn8s_ms import checkpoint
+
+    tool = load_tool("kill_training")
+    runs = [tmp_path / "one", tmp_path / "other"]
+    network = nn.Cell()
+    network.w = Parameter(Tensor(np.arange(3, dtype=np.float32)), name="w")
+    for run in runs:
+        checkpoint.save(network, run / "FCN8s-last.ckpt", {"step": 1})
+        for name, line in (("log", {"step": 1, "memory_gb": id(run)}), ("validations", {"a": 1})):
+            (run / f"{name}.jsonl").write_text(tool.json.dumps(line) + "\n")
+    assert tool._difference(*runs) is None
+    (runs[0] / "validations.jsonl").write_text('{"a": 2}\n')
+    assert tool._difference(*runs) == "validations.jsonl"
+    network.w.set_data(Tensor(np.array([0, 1, 2.0000002], np.float32)))
+    checkpoint.save(network, runs[1] / "FCN8s-last.ckpt", {"step": 1})
+    assert tool._difference(*runs) == "FCN8s-last.ckpt: w"

@@ -1,0 +1,115 @@
+import json
+
+import pytest
+
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.records import demo
+from fcn8s_ms.training import arguments
+
+
+def test_defaults_are_the_tutorials():
+    config = arguments.parse([])
+    assert (config.batch_size, config.crop_size, config.epochs) == (4, 512, 1)
+    assert (config.base_lr, config.min_lr) == (0.05, 0.0005)
+    assert (config.momentum, config.weight_decay) == (0.9, 1e-4)
+    assert (config.optimizer, config.schedule) == ("momentum", "cosine")
+    assert config.amp is None and config.conv_algo is None and config.allow_tf32 is None
+    assert (config.loss_scale, config.loss_scale_factor, config.loss_scale_window) == (
+        65536,
+        2,
+        2000,
+    )
+
+
+def test_learning_rates_follow_the_optimizer_and_one_another():
+    config = arguments.parse(["--optimizer", "adamw"])
+    assert (config.base_lr, config.min_lr) == (0.001, 0.00001)
+    config = arguments.parse(["--base-lr", "0.2"])
+    assert config.min_lr == pytest.approx(0.002)
+    assert arguments.parse(["--base-lr", "0.2", "--min-lr", "0"]).min_lr == 0
+
+
+def test_preset_beats_defaults_and_flags_beat_the_preset():
+    config = arguments.parse(["--sample", "--epochs", "7", "--keep", "5"])
+    assert (config.epochs, config.keep) == (7, 5)  # 5 is the default too, but was given
+    assert config.base_lr == demo.PRESET["base_lr"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--steps", "7", "--accumulate", "3", "--optimizer", "adamw", "--clip-norm", "0.5"],
+        ["--freeze", "backbone", "--freeze-bn", "--no-allow-tf32", "--tensorboard"],
+        ["--allow-tf32", "--amp", "O2", "--loss-scale", "4", "--conv-algo", "least-memory"],
+        ["--val-data", "v.mindrecord", "--patience", "3", "--schedule", "constant"],
+    ],
+)
+def test_command_repeats_the_arguments(given):
+    config = arguments.parse(given)
+    assert arguments.parse(arguments.command(config)) == config
+
+
+def test_command_names_nothing_but_what_differs():
+    assert arguments.command(arguments.parse([])) == []
+    config = arguments.parse(["--epochs", "3", "--freeze-bn"])
+    assert arguments.command(config, keep=["crop_size"]) == [
+        *("--crop-size", "512", "--epochs", "3", "--freeze-bn"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--steps", "0"], "--steps is 0; it must be positive"),
+        (["--accumulate", "0"], "--accumulate is 0"),
+        (["--clip-norm", "0"], "--clip-norm is 0.0"),
+        (["--power", "0"], "--power is 0.0"),
+        (["--patience", "0"], "--patience is 0"),
+        (["--patience", "2"], "--patience counts validations; pass --val-data FILE too"),
+        (["--loss-scale", "0.5"], "--loss-scale is 0.5; it must be at least 1"),
+        (["--loss-scale-window", "0"], "--loss-scale-window is 0"),
+        (["--max-overflows", "0"], "--max-overflows is 0"),
+        (["--save-every", "0"], "--save-every is 0"),
+    ],
+)
+def test_out_of_range(given, message):
+    with pytest.raises(InputError, match=message):
+        arguments.parse(given)
+
+
+def test_steps_stand_instead_of_epochs(capsys):
+    with pytest.raises(SystemExit):
+        arguments.parse(["--steps", "3", "--epochs", "2"])
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """The folder of a run that was given --epochs 3 --base-lr 0.2."""
+    names = {"epochs": 3, "base_lr": 0.2, "min_lr": 0.002, "data": "/data/a.mindrecord"}
+    (tmp_path / "arguments.json").write_text(json.dumps(names))
+    return tmp_path
+
+
+def test_resumed_run_has_its_own_arguments(stored):
+    config = arguments.parse(["--resume", str(stored), "--workers", "2"])
+    assert (config.epochs, config.base_lr, config.workers) == (3, 0.2, 2)
+    assert str(config.data) == "/data/a.mindrecord"
+    assert config.output == config.resume == stored
+
+
+def test_default_that_is_given_counts(stored):
+    with pytest.raises(InputError, match="--base-lr 0.05 is not the run's .0.2."):
+        arguments.parse(["--resume", str(stored), "--base-lr", "0.05"])
+
+
+def test_longer_run(stored):
+    assert arguments.parse(["--resume", str(stored), "--epochs", "5"]).epochs == 5
+    assert arguments.parse(["--resume", str(stored), "--steps", "50"]).steps == 50
+    (stored / "arguments.json").write_text(json.dumps({"steps": 50}))
+    config = arguments.parse(["--resume", str(stored), "--epochs", "5"])
+    assert (config.epochs, config.steps) == (5, None)
+
+
+def test_sample_is_not_drawn_again(stored):
+    assert not arguments.parse(["--resume", str(stored), "--sample"]).sample

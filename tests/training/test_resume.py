@@ -1,0 +1,250 @@
+"""Interrupted runs of the real program end as the run that was not interrupted."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from fcn8s_ms import checkpoint, device, evaluation, records, train
+from fcn8s_ms.records import sources
+
+from ..helpers import arguments, assert_same, error_of, lines, losses, state, use_tiny_networks
+
+pytestmark = pytest.mark.usefixtures("tiny_network")
+
+# Three epochs of two steps, saved at odd moments.
+LENGTH = ["--epochs", "3", "--save-every", "2"]
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Sends this process a signal in a step, once."""
+
+    def prepare(step, number=signal.SIGTERM):
+        left = [step]
+
+        def memory(target):
+            left[0] -= 1
+            if left[0] == 0:
+                time.sleep(0.5)  # until the handler is the program's again
+                os.kill(os.getpid(), number)
+            return {}
+
+        monkeypatch.setattr(device, "memory", memory)
+
+    return prepare
+
+
+def interrupted(given, status=143):
+    with pytest.raises(SystemExit) as caught:
+        train.main(given)
+    assert caught.value.code == status
+
+
+@pytest.fixture(scope="module")
+def reference(record, tmp_path_factory):
+    output = tmp_path_factory.mktemp("reference") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        use_tiny_networks(patch)
+        train.main(arguments(record, output, "--val-data", str(record), *LENGTH))
+    return output
+
+
+def test_stopped_and_stopped_again_is_as_never_stopped(
+    record, reference, tmp_path, stop_at, capsys
+):
+    run = tmp_path / "run"
+    stop_at(3)  # in the middle of an epoch, between two checkpoints
+    interrupted(arguments(record, run, "--val-data", str(record), *LENGTH))
+    error = capsys.readouterr().err
+    assert f"stopped by SIGTERM after step 3 of 6; go on with: {train.PROGRAM} --resume" in error
+    assert checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"] == 3
+    stop_at(1, signal.SIGINT)  # the last of an epoch: its validation is for the next process
+    interrupted(["--resume", str(run)], 130)
+    assert [row["step"] for row in lines(run / "validations.jsonl")] == [2]
+    stop_at(2)  # the last of all: only what comes after it is left
+    interrupted(["--resume", str(run)])
+    train.main(["--resume", str(run)])
+    assert_same(run, reference)
+
+
+def test_stopped_in_a_validation(record, reference, tmp_path, monkeypatch):
+    evaluate = evaluation.evaluate_dataset
+
+    def interrupted_evaluate(*arguments):
+        monkeypatch.setattr(evaluation, "evaluate_dataset", evaluate)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(evaluation, "evaluate_dataset", interrupted_evaluate)
+    run = tmp_path / "run"
+    interrupted(arguments(record, run, "--val-data", str(record), *LENGTH))
+    assert checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"] == 2
+    assert not (run / "validations.jsonl").exists()
+    train.main(["--resume", str(run)])
+    assert_same(run, reference)
+
+
+def test_resume_of_a_finished_run_changes_nothing(reference, capsys):
+    before = {
+        path.name: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in reference.iterdir()
+        if path.suffix == ".ckpt" or path.name.endswith(".ckpt.json")
+    }
+    logs = [(reference / name).read_text() for name in ("log.jsonl", "validations.jsonl")]
+    train.main(["--resume", str(reference)])
+    assert "6 steps, 2 an epoch; going on after step 6" in capsys.readouterr().out
+    for name, (written, content) in before.items():
+        path = reference / name
+        assert (path.stat().st_mtime_ns, path.read_bytes()) == (written, content)
+    assert [(reference / name).read_text() for name in ("log.jsonl", "validations.jsonl")] == logs
+
+
+def test_every_state_of_an_optimizer_is_restored(record, tmp_path, stop_at):
+    """Bias corrections and second moments; the sums of an accumulated gradient are no state."""
+    given = ["--optimizer", "adamw", "--clip-norm", "0.5", "--accumulate", "2", "--steps", "4"]
+    given += ["--batch-size", "1", "--freeze", "backbone", "--schedule", "polynomial"]
+    train.main(arguments(record, tmp_path / "whole", *given))
+    stop_at(3)
+    interrupted(arguments(record, tmp_path / "run", *given))
+    train.main(["--resume", str(tmp_path / "run")])
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    found, expected = state(tmp_path / "run"), state(tmp_path / "whole")
+    assert list(found) == list(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert {"beta1_power", "moment2.conv6.0.weight"} < set(found)
+    assert "moment2.conv1.0.weight" not in found  # frozen
+    assert not [name for name in found if name.startswith("accumulated")]
+    rates = [row["lr"] for row in lines(tmp_path / "run" / "log.jsonl")]
+    assert rates[0] == 0.001 and rates[-1] == pytest.approx(0.00001)
+
+
+def test_run_can_become_longer(record, tmp_path):
+    """With a constant learning rate the longer run is the run that was long from the start."""
+    constant = ["--schedule", "constant", "--base-lr", "0.01"]
+    train.main(arguments(record, tmp_path / "long", *constant, "--epochs", "2"))
+    train.main(arguments(record, tmp_path / "run", *constant, "--steps", "3", "--save-every", "2"))
+    train.main(["--resume", str(tmp_path / "run"), "--epochs", "2"])
+    assert losses(tmp_path / "run") == losses(tmp_path / "long")
+    for name in ("FCN8s-last.ckpt", "FCN8s-2_4.ckpt"):
+        found, expected = state(tmp_path / "run", name), state(tmp_path / "long", name)
+        assert all(np.array_equal(found[key], expected[key]) for key in expected)
+
+
+def test_damaged_last_checkpoint(record, tmp_path, stop_at, caplog):
+    run = tmp_path / "run"
+    stop_at(3)
+    interrupted(arguments(record, run, *LENGTH))
+    last = run / "FCN8s-last.ckpt"
+    last.write_bytes(last.read_bytes()[:-7])
+    train.main(["--resume", str(run)])
+    assert "FCN8s-last.ckpt is damaged: its checksum" in caplog.text
+    assert "going on from" in caplog.text and "FCN8s-1_2.ckpt, which is without" in caplog.text
+    rows = lines(run / "log.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert checkpoint.read_metadata(last)["step"] == 6
+    assert state(run)["global_step"] == 6  # its place in the schedule was kept
+
+
+def test_full_disk_stops_the_run_and_loses_nothing(
+    record, reference, tmp_path, capsys, monkeypatch
+):
+    """A disk of some megabytes that something else fills between two checkpoints."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        run, filler = disk / "run", disk / "filler"
+        calls = iter(range(9))
+
+        def memory(target):
+            if next(calls) == 2:  # in the third step
+                with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+                    while True:
+                        file.write(b"x" * 4096)
+            return {}
+
+        monkeypatch.setattr(device, "memory", memory)
+        given = arguments(record, run, "--val-data", str(record), *LENGTH)
+        error = error_of(train.main, given, capsys).splitlines()[-1]
+        assert str(run) in error and "No space left on device" in error
+        assert checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"] == 2
+        for path in run.glob("*.ckpt"):
+            checkpoint.read(path)
+        filler.unlink()
+        train.main(["--resume", str(run)])
+        assert_same(run, reference)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_loss_that_is_not_finite(record, tmp_path, capsys):
+    run = tmp_path / "run"
+    given = arguments(record, run, "--base-lr", "1e25", "--save-every", "1", "--epochs", "3")
+    error = error_of(train.main, given, capsys).splitlines()[-1]
+    (step,) = [row["step"] for row in lines(run / "log.jsonl")][-1:]
+    assert f"at step {step + 1} with learning rate " in error
+    assert "The images of its batch: '" in error
+    assert f"The newest checkpoint from before is {run / 'FCN8s-last.ckpt'}" in error
+    assert checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"] == step
+    for value in state(run).values():
+        assert np.isfinite(value).all()
+
+
+def test_weights_that_are_not_finite_are_not_saved(record, tmp_path, capsys):
+    run = tmp_path / "run"
+    given = arguments(record, run, "--base-lr", "3e38", "--save-every", "1")
+    given += ["--weight-decay", "1e30"]
+    error = error_of(train.main, given, capsys).splitlines()[-1]
+    assert "are no longer finite" in error and "at step 1 with learning rate 3e+38" in error
+    assert "There is no checkpoint from before it" in error
+    assert not list(run.glob("*.ckpt*"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--base-lr", "0.1"], "--base-lr 0.1 is not the run's (0.05) and cannot change within it"),
+        (["--seed", "2"], "--seed 2 is not the run's (1)"),
+        (["--freeze", "backbone"], "--freeze ['backbone'] is not the run's ([])"),
+        (["--output", "other"], "goes on in that folder; leave out --output"),
+        (["--steps", "3"], "has done 6 steps, more than 3; give a larger --epochs or --steps"),
+        (["--patience", "1"], None),
+    ],
+)
+def test_what_may_change(reference, capsys, given, message):
+    given = ["--resume", str(reference), *given]
+    before = (reference / "arguments.json").read_text()
+    if message is None:
+        train.main(given)
+        assert json.loads((reference / "arguments.json").read_text())["patience"] == 1
+    else:
+        assert message in error_of(train.main, given, capsys)
+        assert (reference / "arguments.json").read_text() == before
+
+
+def test_the_same_flags_again_are_no_change(record, reference):
+    given = arguments(record, reference, "--val-data", str(record), *LENGTH)
+    train.main([*given, "--resume", str(reference)])
+
+
+def test_data_of_another_size(record, reference, tmp_path, capsys):
+    other = tmp_path / "other.mindrecord"
+    records.build_records(sources.voc_pairs(record.parent / "voc", "train"), other)
+    given = ["--resume", str(reference), "--data", str(other)]
+    error = error_of(train.main, given, capsys)
+    assert f"{other} has 3 images, the data of the run in {reference} had 5" in error
+
+
+def test_no_run_to_go_on_with(tmp_path, capsys):
+    error = error_of(train.main, ["--resume", str(tmp_path)], capsys)
+    assert f"--resume {tmp_path} is no folder of a run" in error

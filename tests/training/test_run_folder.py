@@ -1,0 +1,150 @@
+import json
+import multiprocessing
+
+import numpy as np
+import pytest
+
+from fcn8s_ms import checkpoint
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.model import FCN8s
+from fcn8s_ms.training.resume import Progress
+from fcn8s_ms.training.run_folder import RunFolder
+
+from ..helpers import TINY
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run of four steps with a checkpoint after each, and logs that are a step ahead."""
+    folder = RunFolder.create(tmp_path / "run")
+    folder.write_arguments({"epochs": 2})
+    network = FCN8s(5, **TINY)
+    for step in (1, 2, 3, 4):
+        checkpoint.save(network, folder.weights((step + 1) // 2, step), {"step": step})
+    checkpoint.save(network, folder.last, {"step": 4})
+    lines = [{"step": step, "loss": None if step == 2 else 0.5} for step in (1, 2, 3, 4, 5)]
+    folder.log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 6, "lo')
+    results = [{"step": 2, "mean IoU": None, "per class": {"a": {"IoU": None}}}]
+    folder.validations.write_text("".join(json.dumps(line) + "\n" for line in results))
+    folder.release()
+    return folder
+
+
+def steps(path):
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_progress_of_a_run(folder):
+    progress = Progress.read(folder)
+    assert progress.step == 4 and progress.is_complete and len(progress.parameters) == 81
+    assert [line["step"] for line in progress.steps] == [1, 2, 3, 4]
+    assert np.isnan(progress.steps[1]["loss"])
+    (result,) = progress.validations
+    assert np.isnan(result["mean IoU"]) and np.isnan(result["per class"]["a"]["IoU"])
+    # What comes again is removed, a line that was cut short too.
+    assert steps(folder.log) == [1, 2, 3, 4]
+
+
+def test_damaged_checkpoints_are_passed_over(folder, caplog):
+    for path in (folder.last, folder.weights(2, 4)):
+        damage(path)
+    progress = Progress.read(folder)
+    assert progress.step == 3 and not progress.is_complete
+    assert steps(folder.log) == [1, 2, 3]
+    assert f"{folder.last} is damaged" in caplog.text
+    assert f"{folder.weights(2, 4)} is damaged" in caplog.text
+    assert "FCN8s-2_3.ckpt, which is without the optimizer's state" in caplog.text
+
+
+def test_no_intact_checkpoint(folder):
+    for path in [folder.last, *folder.all_weights()]:
+        damage(path)
+    with pytest.raises(InputError, match="none of the checkpoints in .* can be used"):
+        Progress.read(folder)
+    assert len(folder.log.read_text().splitlines()) == 6  # nothing is lost over it
+
+
+def test_run_killed_before_its_first_checkpoint(folder, caplog):
+    for path in [folder.last, *folder.all_weights()]:
+        path.unlink()
+    progress = Progress.read(folder)
+    assert (progress.step, progress.parameters, progress.steps) == (0, None, [])
+    assert "has no checkpoint yet: starting at its beginning" in caplog.text
+
+
+def test_prune_keeps_the_newest(folder):
+    folder.prune(2)
+    assert [path.name for path in folder.all_weights()] == ["FCN8s-2_3.ckpt", "FCN8s-2_4.ckpt"]
+    assert sorted(path.name for path in folder.path.glob("*.json")) == [
+        "FCN8s-2_3.ckpt.json",
+        "FCN8s-2_4.ckpt.json",
+        "FCN8s-last.ckpt.json",
+        "arguments.json",
+    ]
+
+
+def test_newest_goes_by_number_not_by_name(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    assert folder.newest() is None
+    for step in (9, 10, 100):
+        folder.weights(1, step).write_text("")
+    folder.best.write_text("")
+    assert folder.newest() == folder.weights(1, 100)
+    folder.prune(1)
+    assert folder.all_weights() == [folder.weights(1, 100)]
+    folder.last.write_text("")
+    assert folder.newest() == folder.last
+
+
+def test_leftovers_of_a_killed_process_go(folder):
+    for name in (".FCN8s-last.unfinished.ckpt", ".FCN8s-last.unfinished.tmp"):
+        (folder.path / name).write_text("half")
+    RunFolder.open(folder.path).release()
+    assert not list(folder.path.glob(".*"))
+
+
+def test_folder_of_a_process_killed_at_its_beginning_can_be_taken(tmp_path):
+    (tmp_path / ".arguments.unfinished.json").write_text("{")
+    RunFolder.create(tmp_path).release()
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(InputError, match="is not empty; choose another name"):
+        RunFolder.create(tmp_path)
+
+
+def _try_to_open(path, answers):
+    try:
+        RunFolder.open(path)
+    except InputError as error:
+        answers.put(str(error))
+    else:
+        answers.put("opened")
+
+
+def test_one_training_at_a_time(folder):
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+
+    def other_process():
+        process = context.Process(target=_try_to_open, args=(folder.path, answers))
+        process.start()
+        process.join()
+        return answers.get()
+
+    holder = RunFolder.open(folder.path)
+    assert "is in use by another training" in other_process()
+    holder.release()
+    assert other_process() == "opened"
+
+
+def test_folders_that_are_none(tmp_path):
+    with pytest.raises(InputError, match="is no folder of a run: it has no readable arguments.js"):
+        RunFolder.open(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--output .*file is not empty; choose another name"):
+        RunFolder.create(tmp_path / "file")
+    with pytest.raises(InputError, match="cannot be made"):
+        RunFolder.create(tmp_path / "file" / "run")

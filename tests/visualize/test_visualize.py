@@ -1,0 +1,183 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn8s_ms import visualize, voc
+
+from ..helpers import read_mask
+
+PALETTE = voc.palette()
+
+
+def test_mask_is_a_palette_png_of_class_ids(tmp_path):
+    ids = np.array([[0, 15, 20], [255, 7, 1]], np.uint8)
+    visualize.write_mask(tmp_path / "m.png", ids, PALETTE)
+    mask = Image.open(tmp_path / "m.png")
+    assert mask.mode == "P"
+    assert (np.asarray(mask) == ids).all()
+    assert mask.convert("RGB").getpixel((1, 0)) == (192, 128, 128)
+    assert (read_mask(tmp_path / "m.png") == ids).all()
+
+
+def test_mask_of_another_type():
+    with pytest.raises(ValueError, match="class ids are uint8"):
+        visualize.write_mask("m.png", np.zeros((2, 2), np.int64), PALETTE)
+
+
+def test_overlay_mixes_true_colours():
+    image = np.zeros((1, 3, 3), np.uint8)
+    image[0, :] = (200, 100, 0)  # BGR
+    ids = np.array([[0, 15, 255]], np.uint8)
+    found = visualize.overlay(image, ids, PALETTE, opacity=0.5)
+    assert found[0, 0].tolist() == [0, 100, 200]  # background: the picture, in RGB
+    assert found[0, 1].tolist() == [96, 114, 164]
+    assert found[0, 2].tolist() == [0, 100, 200]
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (64, 48), (20, 20), (1200, 900)])
+def test_legend_stays_inside_and_shows_the_colours_present(height, width):
+    picture = np.full((height, width, 3), 77, np.uint8)
+    ids = np.zeros((height, width), np.uint8)
+    ids[: height // 2, : width // 2] = 15
+    found = visualize.draw_legend(picture, ids, voc.CLASSES, PALETTE)
+    assert found.shape == picture.shape
+    assert (picture == 77).all()
+    assert (found == PALETTE[15]).all(axis=2).any()
+    # The corner with the object stays free.
+    assert (found[: height // 4, : width // 4] == 77).all()
+
+
+def test_no_legend_without_classes():
+    picture = np.full((50, 50, 3), 77, np.uint8)
+    found = visualize.draw_legend(picture, np.zeros((50, 50), np.uint8), voc.CLASSES, PALETTE)
+    assert (found == picture).all()
+
+
+def test_grid_shows_image_truth_and_prediction(tmp_path):
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[:, :] = (255, 0, 0)  # blue, in BGR
+    truth = np.full((60, 80), 15, np.uint8)
+    prediction = np.full((60, 80), 7, np.uint8)
+    truth[:5] = 255
+    visualize.prediction_grid(
+        tmp_path / "grid.png", [(image, truth, prediction)], voc.CLASSES, PALETTE, "title"
+    )
+    picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    thirds = np.split(picture[:, : picture.shape[1] // 3 * 3], 3, axis=1)
+    for third, colour in zip(thirds, ((0, 0, 255), (192, 128, 128), (128, 128, 128))):
+        assert (third == colour).all(axis=2).mean() > 0.2
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_grid_shows_images_beside_their_labels(tmp_path, count):
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[:, :] = (255, 0, 0)  # blue, in BGR
+    label = np.full((60, 60), 15, np.uint8)
+    label[:20] = 255
+    samples = [(image, label)] * count
+    visualize.sample_grid(tmp_path / "grid.png", samples, voc.CLASSES, PALETTE, "title")
+    picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    blue, person = ((picture == colour).all(axis=2) for colour in ((0, 0, 255), (192, 128, 128)))
+    assert 1.2 < blue.sum() / person.sum() < 1.6  # persons cover two thirds
+    assert blue.mean() > 0.1
+
+
+def test_curves(tmp_path):
+    steps = [{"step": i + 1, "loss": 3 / (i + 1), "lr": 0.1} for i in range(60)]
+    validations = [{"step": 30, "mean IoU": 0.3, "pixel accuracy": 0.6}]
+    for name, given in (("two.png", ()), ("three.png", validations)):
+        visualize.curves(tmp_path / name, steps, given)
+    two, three = (Image.open(tmp_path / name) for name in ("two.png", "three.png"))
+    assert three.width > two.width
+
+
+def test_networks_grid_has_a_column_for_each_network(tmp_path):
+    image = np.full((60, 80, 3), 255, np.uint8)
+    labels = [np.full((60, 80), label, np.uint8) for label in (15, 7, 1, 0)]
+    visualize.networks_grid(
+        tmp_path / "grid.png", [(image, *labels)], ("A", "B", "C"), voc.CLASSES, PALETTE
+    )
+    picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    columns = [
+        np.flatnonzero((picture == PALETTE[label]).all(axis=2).mean(axis=0) > 0.3)
+        for label in (15, 7, 1, 0)
+    ]
+    assert all(len(column) > picture.shape[1] / 8 for column in columns)
+    assert [column.mean() for column in columns] == sorted(column.mean() for column in columns)
+
+
+def test_networks_curves_draw_every_run(tmp_path):
+    def run(count):
+        steps = [{"step": i + 1, "loss": 3 / (i + 1), "lr": 0.1} for i in range(count)]
+        return steps, [{"step": count, "mean IoU": 0.3, "pixel accuracy": 0.6}]
+
+    pixels = []
+    for names in ("A", "AB", "ABC"):
+        visualize.networks_curves(tmp_path / "c.png", {name: run(30 + ord(name)) for name in names})
+        picture = np.asarray(Image.open(tmp_path / "c.png").convert("RGB"))
+        colours = [(31, 119, 180), (255, 127, 14), (44, 160, 44)]  # Matplotlib's first three
+        pixels.append([bool((picture == colour).all(axis=2).any()) for colour in colours])
+    assert pixels == [[True, False, False], [True, True, False], [True, True, True]]
+
+
+def test_overlay_without_background_colours_the_first_class():
+    image = np.zeros((1, 2, 3), np.uint8)
+    ids = np.array([[0, 1]], np.uint8)
+    palette = voc.palette()
+    palette[0] = (100, 50, 20)
+    found = visualize.overlay(image, ids, palette, background=None)
+    assert found[0, 0].tolist() == [50, 25, 10]
+    assert visualize.background(voc.CLASSES) == 0
+    assert visualize.background(("sky", "road")) is None
+
+
+def test_legend_names_the_first_class_where_it_is_no_background():
+    picture = np.full((200, 200, 3), 77, np.uint8)
+    ids = np.zeros((200, 200), np.uint8)
+    palette = voc.palette()
+    palette[0] = (1, 200, 3)
+    found = visualize.draw_legend(picture, ids, ("sky", "road"), palette, "top left")
+    assert (found[:40, :40] == palette[0]).all(axis=2).any()
+    assert (found[100:] == 77).all()
+
+
+def test_comparison_shows_errors_in_red(tmp_path):
+    image = np.full((60, 80, 3), 40, np.uint8)
+    truth = np.full((60, 80), 15, np.uint8)
+    prediction = truth.copy()
+    prediction[:30] = 7
+    truth[:, :20] = 255
+    visualize.comparison(
+        tmp_path / "a.png", image, truth, prediction, voc.CLASSES, PALETTE, "title"
+    )
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
+    red = (picture == (230, 0, 0)).all(axis=2)
+    ignored = (picture == (224, 224, 192)).all(axis=2)
+    right = (picture == (20, 20, 20)).all(axis=2)
+    assert red.sum() / right.sum() == pytest.approx(1, abs=0.1)
+    assert ignored.sum() > red.sum()  # a third of the pixels, and in two of the pictures
+
+
+def test_confusion_plot_is_normalised_by_rows(tmp_path):
+    from matplotlib import colormaps
+
+    matrix = np.array([[90, 10, 0], [0, 1000, 0], [0, 0, 0]])
+    visualize.confusion_plot(tmp_path / "a.png", matrix, ("sky", "road", "car"), "title")
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
+    blues = colormaps["Blues"]
+
+    def area(share):
+        colour = np.round(255 * np.array(blues(share)[:3]))
+        return (np.abs(picture - colour) <= 1).all(axis=2).sum()
+
+    assert area(1.0) == pytest.approx(area(0.9), rel=0.2)  # one cell each
+    assert area(0.1) == pytest.approx(area(0.9), rel=0.2)
+    gray = (picture == round(0.93 * 255)).all(axis=2).sum()
+    assert gray == pytest.approx(3 * area(0.9), rel=0.2)  # a row without pixels
+
+
+@pytest.mark.parametrize("count", [2, 21])
+def test_confusion_plot_of_any_number_of_classes(tmp_path, count):
+    names = [f"class {number}" for number in range(count)]
+    visualize.confusion_plot(tmp_path / "a.png", np.eye(count, dtype=int), names)
+    assert Image.open(tmp_path / "a.png").width > 14 * count
