@@ -1,11 +1,14 @@
-"""Both READMEs: links, paths, names, flags, and the commands that are marked as runnable.
+"""The pages: links, paths, names, flags, and the commands that are marked as runnable.
 
 A block of shell commands is marked by a line `<!-- runnable -->` directly before it. The marked
-blocks of a document run in order in one folder, as they stand, on small data that lies where the
-document has it, with the small networks and short trainings of `tests/small/sitecustomize.py`.
+blocks of all English pages run in one folder, page after page and in order, unchanged, on small
+data that lies where the pages have it, with the small networks and short trainings of
+`tests/small/sitecustomize.py`. The Chinese pages mark the same commands.
 """
 
+import ast
 import configparser
+import functools
 import os
 import re
 import shlex
@@ -27,18 +30,32 @@ from .helpers import (
     archive,
     clean_environment,
     draw_pair,
-    load_tool,
     write_plain_record,
     write_sbd,
     write_voc,
 )
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "README_zh.md")
 PACKAGE = Path(fcn8s_ms.__file__).parent
 
-# Flags of other programs that the documents name: isort, pip, converter_lite, atc, msrun.
-FOREIGN_FLAGS = {"--check-only", "--no-deps", "--fmk", "--modelFile", "--outputFile"}
+# In the order in which a newcomer reads them, and in which their marked blocks run.
+ENGLISH = (
+    "README.md",
+    "fcn8s_ms/README.md",
+    "tools/README.md",
+    "notebooks/README.md",
+    "tests/README.md",
+    "tests/golden/README.md",
+)
+CHINESE = ("README_zh.md", "fcn8s_ms/README_zh.md", "tools/README_zh.md", "notebooks/README_zh.md")
+DOCUMENTS = (*ENGLISH, *CHINESE)
+MAP_OF_THE_CODE = "fcn8s_ms/README.md"
+DIFFERENCES = ("fcn8s_ms/README.md", "fcn8s_ms/README_zh.md")
+MOST_LINES = 200  # of the first page
+UNTRACKED = ("build", "dataset", "dist", "predictions", "runs")  # folders that programs write
+
+# Flags of other programs that the documents name: ruff, pip, converter_lite, atc, msrun.
+FOREIGN_FLAGS = {"--check", "--no-deps", "--fmk", "--modelFile", "--outputFile"}
 FOREIGN_FLAGS |= {"--framework", "--model", "--soc_version", "--worker_num", "--local_worker_num"}
 FOREIGN_FLAGS |= {"--master_addr", "--master_port", "--node_rank", "--join"}
 # Programs that pass on what they do not know, and to which.
@@ -69,6 +86,18 @@ def runnable(text):
     return found
 
 
+def test_every_page_is_checked():
+    found = [*ROOT.glob("README*.md"), *ROOT.glob("[a-z]*/README*.md")]
+    found += ROOT.glob("[a-z]*/[a-z]*/README*.md")
+    found = {path.relative_to(ROOT).as_posix() for path in found}
+    assert {path for path in found if path.split("/")[0] not in UNTRACKED} == set(DOCUMENTS)
+
+
+@pytest.mark.parametrize("document", [ENGLISH[0], CHINESE[0]])
+def test_first_page_is_short(document):
+    assert len(read(document).splitlines()) <= MOST_LINES
+
+
 # --- links and paths -----------------------------------------------------------------------------
 
 
@@ -90,64 +119,127 @@ def links(text):
     return re.findall(r"\]\(([^)\s]+)\)|<img[^>]*src=\"([^\"]+)\"", without_blocks(text))
 
 
-def broken_links(text):
+def broken_links(text, folder):
+    """Targets that are not there, seen from the folder of the page."""
     broken = []
     for target in ("".join(found) for found in links(text)):
         path, _, name = target.partition("#")
         if path.startswith(("https://", "http://")):
             continue
-        file = ROOT / path
-        if path and not file.exists():
+        file = (folder / path).resolve()
+        # A host of code does not follow links that leave the repository.
+        if path and not (file.exists() and file.is_relative_to(ROOT)):
             broken.append(target)
-        elif name and name not in anchors(read(path) if path else text):
+        elif name and name not in anchors(file.read_text(encoding="utf-8") if path else text):
             broken.append(target)
     return broken
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_resolve(document):
-    assert broken_links(read(document)) == []
+    assert broken_links(read(document), (ROOT / document).parent) == []
 
 
 def test_broken_links_are_found():
     text = "# A `b` c\n[1](#a-b-c) [2](#a-b) [3](setup.cfg) [4](setup.cfg.old)\n```\n[5](no)\n```\n"
-    assert broken_links(text) == ["#a-b", "setup.cfg.old"]
+    assert broken_links(text, ROOT) == ["#a-b", "setup.cfg.old"]
+    text = "[1](../setup.cfg) [2](setup.cfg) [3](../README.md#no-such) [4](../../setup.cfg)"
+    broken = ["setup.cfg", "../README.md#no-such", "../../setup.cfg"]
+    assert broken_links(text, ROOT / "tests") == broken
+
+
+def test_all_pages_are_linked():
+    """From the first page, directly or by way of others."""
+    reached, waiting = set(), [ENGLISH[0]]
+    while waiting:
+        document = waiting.pop()
+        if document in reached or document not in DOCUMENTS:
+            continue
+        reached.add(document)
+        for target in ("".join(found).partition("#")[0] for found in links(read(document))):
+            file = (ROOT / document).parent / target
+            if target.endswith(".md") and "://" not in target:
+                waiting.append(file.resolve().relative_to(ROOT).as_posix())
+    assert reached == set(DOCUMENTS)
+
+
+def paths_in(text):
+    """Paths from the top of the repository, wherever the page lies."""
+    text = re.sub(r"\]\([^)\s]+\)", "]", text)  # links are checked from where the page lies
+    folders = r"fcn8s_ms|tools|tests|notebooks|\.ci|\.github"
+    paths = set(re.findall(rf"(?<![\w/.~-])(?:{folders})/[\w./*-]+", text))
+    return paths | set(re.findall(r"(?<![\w/.~-])(?:setup\.cfg|pyproject\.toml)\b", text))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_paths_of_the_project_exist(document):
-    text = read(document)
-    paths = set(re.findall(r"(?<![\w/.~-])(?:fcn8s_ms|tools|tests|notebooks|\.ci)/[\w./*-]+", text))
-    paths |= set(re.findall(r"(?<![\w/.~-])(?:setup\.cfg|pyproject\.toml|[A-Z]+\.md)\b", text))
-    assert len(paths) > 5
+    paths = paths_in(read(document))
     assert [path for path in sorted(paths) if not list(ROOT.glob(path.rstrip("./")))] == []
+
+
+def test_paths_are_found():
+    assert len(set().union(*(paths_in(read(document)) for document in DOCUMENTS))) > 15
 
 
 # --- names ---------------------------------------------------------------------------------------
 
 
+def is_there(dotted):
+    """Whether `fcn8s_ms.folder.module.name` exists, without importing it."""
+    parts = dotted.split(".")[1:]
+    folder = PACKAGE
+    while parts and (folder / parts[0]).is_dir():
+        folder /= parts.pop(0)
+    file = folder / "__init__.py"
+    if parts and (folder / f"{parts[0]}.py").is_file():
+        file = folder / f"{parts.pop(0)}.py"
+    if not parts:
+        return file.is_file()
+    name = re.escape(parts[0])
+    pattern = rf'^(?:def|class) {name}\b|^{name}\b.* =|^    "{name}":'  # the last: a lazy import
+    return file.is_file() and re.search(pattern, file.read_text(encoding="utf-8"), re.M) is not None
+
+
+def dotted_names(text):
+    return set(re.findall(r"\bfcn8s_ms(?:\.[a-z_]\w*)+", text))
+
+
+def imported_names(text):
+    """What blocks of Python import from the package; they have to be Python, too."""
+    for block in blocks(text, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "fcn8s_ms":
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_modules_exist(document):
-    for module, name in re.findall(r"\bfcn8s_ms\.([a-z]\w*)(?:\.(\w+))?", read(document)):
-        file = PACKAGE / f"{module}.py"
-        assert file.is_file(), module
-        if name:
-            assert re.search(rf"^(def|class) {name}\b|^{name} =", file.read_text(), re.M), name
+    names = dotted_names(read(document)) | set(imported_names(read(document)))
+    assert [name for name in sorted(names) if not is_there(name)] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_table_of_modules_is_complete(document):
-    rows = re.split(r"^\| (?:module|模块) \|.*\n\|[ -|]*\n", read(document), flags=re.M)[1]
-    cells = re.findall(r"^\| ([^|]*) \|", rows.split("\n\n")[0], flags=re.M)
-    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
-    assert named == {file.stem for file in PACKAGE.glob("*.py")} - {"__init__"}
+def test_missing_modules_are_found():
+    there = ["fcn8s_ms.train", "fcn8s_ms.model.FCN8s", "fcn8s_ms.FCN8s", "fcn8s_ms"]
+    missing = ["fcn8s_ms.trane", "fcn8s_ms.model.FCN9s", "fcn8s_ms.FCN9s", "fcn8s_ms.no.train"]
+    assert [name for name in there + missing if not is_there(name)] == missing
+    text = "`fcn8s_ms.a.b.c`\n```python\nfrom fcn8s_ms.d import e\n```\n"
+    assert dotted_names(text) == {"fcn8s_ms.a.b.c", "fcn8s_ms.d"}
+    assert list(imported_names(text)) == ["fcn8s_ms.d.e"]
+
+
+def test_table_of_modules_is_complete():
+    rows = re.split(r"^\| module \|.*\n\|[ -|]*\n", read(MAP_OF_THE_CODE), flags=re.M)[1]
+    named = re.findall(r"^\| `([\w/]+)` \| .+ \|$", rows.split("\n\n")[0], flags=re.M)
+    files = (file.relative_to(PACKAGE).with_suffix("") for file in PACKAGE.rglob("*.py"))
+    modules = [file.as_posix() for file in files if file.name != "__init__"]
+    assert sorted(named) == sorted(modules)  # each exactly once
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_tests_exist(document):
-    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     names = {name for name in inline_code(read(document)) if re.fullmatch(r"test_\w+", name)}
-    assert len(names) > 5
+    assert len(names) > 5 or document not in DIFFERENCES
     assert [name for name in sorted(names) if f"def {name}(" not in code] == []
 
 
@@ -162,47 +254,73 @@ def test_extras_exist(document):
 # --- flags ---------------------------------------------------------------------------------------
 
 
-def parsers():
-    """The parser of every program, by how it is called."""
+# Of `fcn8s-ms` itself, before the name of a program.
+CONSOLE_FLAGS = {"--help", "--version"}
+
+
+@functools.cache
+def programs():
+    """Flags of every program, by how it is called."""
     found = {}
-    for file in sorted(PACKAGE.glob("*.py")):
+    for file in sorted(PACKAGE.glob("[a-z]*.py")):
         if re.search(r"^def main\(", file.read_text(encoding="utf-8"), re.M):
-            module = __import__(f"fcn8s_ms.{file.stem}", fromlist=["get_parser"])
-            found[f"fcn8s_ms.{file.stem}"] = module.get_parser()
-    for file in sorted((ROOT / "tools").glob("*.py")):
-        if re.search(r"^def get_parser\(", file.read_text(encoding="utf-8"), re.M):
-            found[f"tools/{file.name}"] = load_tool(file.stem).get_parser()
+            found[f"fcn8s_ms.{file.stem}"] = flags_of("-m", f"fcn8s_ms.{file.stem}")
+    tools = [*(ROOT / "tools").glob("*.py"), *(ROOT / "tools").glob("*/__main__.py")]
+    for file in sorted(tools):
+        if file.name == "__main__.py" or "__main__" in file.read_text(encoding="utf-8"):
+            called = file.parent if file.name == "__main__.py" else file
+            name = called.relative_to(ROOT).as_posix()
+            found[name] = flags_of(name)
     return found
 
 
-def flags_of(parser):
-    return {flag for action in parser._actions for flag in action.option_strings}
+def flags_of(*program):
+    """The options that `--help` lists: what a program takes, however it is built."""
+    done = subprocess.run(
+        [sys.executable, *program, "--help"],
+        cwd=ROOT,
+        env=clean_environment(PYTHONPATH=str(ROOT), COLUMNS="100"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    listed = re.findall(r"^ +(-[\w-]+(?:[ ,].*)?)$", done.stdout, flags=re.M)
+    heads = (re.split(r" {2,}", line)[0] for line in listed)
+    return {flag for head in heads for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", head)}
 
 
 def commands(text):
     """Calls of the project's programs: what is called, and its arguments."""
+    called = r"python3? (?:-m (fcn8s_ms\.[a-z]\w*)|(tools/[\w/.]+))(.*)|fcn8s-ms ([a-z]+)(.*)"
     for block in [*blocks(text), *inline_code(text)]:
         for line in block.replace("\\\n", " ").splitlines():
             for part in re.split(r"&&|\|\||[|;]", line):
-                called = re.search(r"python3? (?:-m (fcn8s_ms\.\w+)|(tools/\w+\.py))(.*)", part)
-                if called:
-                    yield called[1] or called[2], shlex.split(called[3], comments=True)
+                found = re.search(called, part)
+                if found:
+                    name = found[1] or found[2] or f"fcn8s_ms.{found[4]}"
+                    yield name, shlex.split(found[3] or found[5] or "", comments=True)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_flags_exist(document):
-    text, programs = read(document), parsers()
-    known = set().union(*map(flags_of, programs.values()))
+    text = read(document)
+    known = set().union(*programs().values(), FOREIGN_FLAGS, CONSOLE_FLAGS)
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text))
-    assert sorted(named - known - FOREIGN_FLAGS) == []
-    called = list(commands(text))
-    assert len(called) > 5
-    for program, arguments in called:
+    assert sorted(named - known) == []
+    for program, arguments in commands(text):
         flags = {part.split("=")[0] for part in arguments if re.match(r"--\w", part)}
-        known = flags_of(programs[program])
+        known = programs()[program]
         if program in PASSES_ON:
-            known |= flags_of(programs[PASSES_ON[program]])
+            known = known | programs()[PASSES_ON[program]]
         assert flags <= known, program
+
+
+def test_commands_are_found():
+    called = [program for document in DOCUMENTS for program, _ in commands(read(document))]
+    assert set(called) == set(programs())
+    assert list(commands("`fcn8s-ms train --sample # x` `fcn8s-ms --version`")) == [
+        ("fcn8s_ms.train", ["--sample"])
+    ]
 
 
 # --- commands ------------------------------------------------------------------------------------
@@ -212,9 +330,21 @@ def commands_alone(block):
     return "\n".join(re.sub(r"(^|\s)#.*", "", line).rstrip() for line in block.splitlines())
 
 
-def test_documents_mark_the_same_commands():
-    english, chinese = ([commands_alone(one) for one in runnable(read(d))] for d in DOCUMENTS)
-    assert english and english == chinese
+@pytest.mark.parametrize("document", CHINESE)
+def test_documents_mark_the_same_commands(document):
+    pair = (document.replace("_zh", ""), document)
+    english, chinese = ([commands_alone(one) for one in runnable(read(d))] for d in pair)
+    assert english == chinese
+
+
+@pytest.mark.parametrize("document", CHINESE)
+def test_documents_show_the_same_commands(document):
+    """None that the English page has not."""
+    pair = (document.replace("_zh", ""), document)
+    english, chinese = (
+        {(program, *arguments) for program, arguments in commands(read(d))} for d in pair
+    )
+    assert chinese <= english
 
 
 def write_data(folder, home):
@@ -264,7 +394,7 @@ def server(tmp_path_factory):
 
 
 def test_marked_commands_run(tmp_path, server):
-    """One document's, for the other's are the same."""
+    """The English pages', for the Chinese ones' are the same."""
     folder, home, programs = (tmp_path / name for name in ("clone", "home", "bin"))
     for path in (folder, home, programs):
         path.mkdir()
@@ -283,8 +413,8 @@ def test_marked_commands_run(tmp_path, server):
         MPLCONFIGDIR=matplotlib.get_configdir(),  # Matplotlib's list of fonts
         FCN8S_MS_TEST_SERVER=server.url,
     )
-    marked = runnable(read(DOCUMENTS[0]))
-    assert marked
+    marked = [block for document in ENGLISH for block in runnable(read(document))]
+    assert len(marked) > 5
     for block in marked:
         done = subprocess.run(
             [shutil.which("bash"), "-euo", "pipefail", "-c", block],
