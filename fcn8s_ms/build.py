@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from . import records, threads, voc
-from .errors import InputError, reported_by
+from .errors import InputError, flag, program, reported_by
 from .records import encode, sources
 
-_PROGRAM = "python -m fcn8s_ms.build"
+_PROGRAM = program("build")
 _EXAMPLES = f"""examples:
   PASCAL VOC, one of its lists:
     {_PROGRAM} --voc-root ~/data --split train --output dataset/voc_train.mindrecord
@@ -126,7 +126,7 @@ def _check(arguments) -> None:
         name: getattr(arguments, name) for name in ("voc_root", "images", "labelme", "inspect")
     }
     chosen = [name for name, value in given.items() if value is not None]
-    flags = ", ".join("--" + name.replace("_", "-") for name in given)
+    flags = ", ".join(flag(name) for name in given)
     if len(chosen) != 1:
         raise InputError(f"give one of {flags}, not {len(chosen)} of them; --help has examples")
     belongs = {
@@ -138,9 +138,7 @@ def _check(arguments) -> None:
     }
     for name, owner in belongs.items():
         if getattr(arguments, name) is not None and chosen != [owner]:
-            raise InputError(
-                f"--{name.replace('_', '-')} goes with --{owner.replace('_', '-')} only"
-            )
+            raise InputError(f"{flag(name)} goes with {flag(owner)} only")
     if chosen != ["inspect"] and arguments.output is None:
         raise InputError("--output is missing: the record file to write")
     if arguments.images is not None and (arguments.labels is None or arguments.classes is None):

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import files, model
 from .errors import InputError
+from .network.architectures import ARCHITECTURES
 
 __all__ = [
     "LoadReport",
@@ -273,14 +274,17 @@ def load_network(path):
     """
     parameters = read(path)
     path = Path(path).absolute()
-    arch = next((arch for arch in _LAST_LAYER if _LAST_LAYER[arch] in parameters), None)
+    arch = next(
+        (name for name, one in ARCHITECTURES.items() if f"{one.last_layer}.weight" in parameters),
+        None,
+    )
     if arch is None:
         raise InputError(
             f"checkpoint {path} is no FCN: parameter 'upscore8.weight' is missing (of FCN-16s "
             "'upscore16.weight', of FCN-32s 'upscore32.weight')"
         )
     try:
-        network = model.ARCHITECTURES[arch](
+        network = model.NETWORKS[arch](
             parameters["score_fr.weight"].shape[0],
             depths=[_depth(parameters, f"conv{stage}") for stage in range(1, 6)],
             widths=[parameters[f"conv{stage}.0.weight"].shape[0] for stage in range(1, 6)],
@@ -292,13 +296,6 @@ def load_network(path):
     if report.missing or report.dropped:
         raise InputError(f"checkpoint {path} is incomplete: {report}")
     return network.set_train(False)
-
-
-_LAST_LAYER = {
-    "fcn8s": "upscore8.weight",
-    "fcn16s": "upscore16.weight",
-    "fcn32s": "upscore32.weight",
-}
 
 
 def _depth(parameters, stage: str) -> int:

@@ -12,13 +12,13 @@ from . import transforms
 from .errors import InputError
 from .records import check_sample, open_record
 from .threads import available_cpus, map_ahead
+from .transforms import STRIDE
 from .voc import IGNORE_LABEL, NUM_CLASSES
 
 __all__ = ["SegDataset"]
 
 logger = logging.getLogger(__name__)
 
-_STRIDE = 32
 # Evaluation sorts images of up to 64 x 64 strides (2048 x 2048 pixels) into batches of equal size;
 # a larger image is a batch of its own.
 _MAX_STRIDES = 64
@@ -93,10 +93,10 @@ class SegDataset:
         for name, value in (("batch_size", batch_size), ("crop_size", crop_size)):
             if value < 1:
                 raise InputError(f"{name} is {value}; it must be positive")
-        if crop_size % _STRIDE:
+        if crop_size % STRIDE:
             raise InputError(
-                f"crop_size {crop_size} is not a multiple of 32; "
-                f"take {-(-crop_size // _STRIDE) * _STRIDE}"
+                f"crop_size {crop_size} is not a multiple of {STRIDE}; "
+                f"take {transforms.next_multiple(crop_size)}"
             )
         if (num_shards is None) != (shard_id is None):
             raise InputError("num_shards and shard_id go together; give both or neither")
@@ -310,7 +310,7 @@ class SegDataset:
     def _whole_rows(self, shards):
         if shards and self.num_samples % self.num_shards:
             # Equal shares without counting an image twice: the filler's label is all ignored.
-            ignored = np.full((_STRIDE, _STRIDE), self.ignore_label, np.uint8)
+            ignored = np.full((STRIDE, STRIDE), self.ignore_label, np.uint8)
             png = cv2.imencode(".png", ignored)[1].tobytes()
             shards["padded_sample"] = {"data": png, "label": png, "file_name": ""}
             shards["num_padded"] = -self.num_samples % self.num_shards
@@ -393,14 +393,14 @@ class SegDataset:
         )
 
     def _whole(self, image, label):
-        image = transforms.pad_to_multiple(transforms.normalize(image, self._table), _STRIDE)
-        label = transforms.pad_to_multiple(label, _STRIDE, self.ignore_label)
+        image = transforms.pad_to_multiple(transforms.normalize(image, self._table), STRIDE)
+        label = transforms.pad_to_multiple(label, STRIDE, self.ignore_label)
         return image, label.astype(np.int32)
 
 
 def _size_bucket(label) -> int:
     """Number of the bucket of a padded size, from 0; past the last for a size over the limit."""
-    rows, columns = (side // _STRIDE for side in label.shape)
+    rows, columns = (side // STRIDE for side in label.shape)
     if max(rows, columns) > _MAX_STRIDES:
         return _MAX_STRIDES * _MAX_STRIDES
     return (rows - 1) * _MAX_STRIDES + columns - 1

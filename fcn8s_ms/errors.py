@@ -1,9 +1,11 @@
-"""The one exception for what a user can put right, and how command lines report it."""
+"""The one exception for errors the user can fix, and how command lines report it."""
 
 import contextlib
 import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-__all__ = ["InputError", "listing", "reported_by"]
+__all__ = ["InputError", "flag", "listing", "program", "reported_by"]
 
 _MAX_LISTED = 20
 
@@ -16,15 +18,30 @@ class InputError(ValueError):
     """
 
 
-def listing(items, limit: int = _MAX_LISTED) -> str:
-    """Items parted by commas, as a message shows them: the first ones and how many more."""
+def flag(name: str) -> str:
+    """Spelling of an argument on a command line: `--crop-size` for `crop_size`."""
+    return "--" + name.replace("_", "-")
+
+
+def program(name: str) -> str:
+    """Command that starts one of the programs, as this process itself was started.
+
+    Args:
+        name: of the program, such as `train`.
+    """
+    launcher = Path(sys.argv[0] if sys.argv else "").stem
+    return f"fcn8s-ms {name}" if launcher == "fcn8s-ms" else f"python -m fcn8s_ms.{name}"
+
+
+def listing(items: Iterable, limit: int = _MAX_LISTED) -> str:
+    """Items separated by commas, as a message shows them: the first ones and how many more."""
     items = [str(item) for item in items]
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + more
 
 
 @contextlib.contextmanager
-def reported_by(program: str):
+def reported_by(program: str) -> Iterator[None]:
     """Turns an `InputError` into a message on standard error and exit status 2."""
     try:
         yield

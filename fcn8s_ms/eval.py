@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import device, fetch, files, inference, threads, voc
-from .errors import InputError, reported_by
+from .errors import InputError, flag, program, reported_by
 from .evaluation import report
 
 __all__ = ["Config", "get_parser", "main"]
 
-_PROGRAM = "python -m fcn8s_ms.eval"
+_PROGRAM = program("eval")
 
 PROTOCOLS = ("whole", "tutorial")
 _TUTORIAL_BATCH_SIZE = 4
@@ -46,8 +46,9 @@ class Config:
     def __post_init__(self):
         for name, least in (("batch_size", 1), ("workers", 1), ("trimap", 0), ("worst", 0)):
             if getattr(self, name) < least:
-                flag = "--" + name.replace("_", "-")
-                raise InputError(f"{flag} is {getattr(self, name)}; it must be at least {least}")
+                raise InputError(
+                    f"{flag(name)} is {getattr(self, name)}; it must be at least {least}"
+                )
         for path in self.output:
             report.check_format(path)
         if self.protocol == "tutorial":

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from . import device, files, voc
-from .errors import InputError, reported_by
+from .errors import InputError, program, reported_by
+from .transforms import STRIDE
 
 __all__ = ["Config", "export", "get_parser", "main"]
 
-_PROGRAM = "python -m fcn8s_ms.export"
+_PROGRAM = program("export")
 FORMATS = ("ONNX", "MINDIR", "AIR")
 
 # Largest difference that passes, relative to the largest logit; and share of class ids.
@@ -42,9 +43,9 @@ class Config:
         size = {"--height": self.height, "--width": self.width}
         for flag, value in size.items():
             if self.format == "AIR":
-                if value is None or value < 32 or value % 32:
+                if value is None or value < STRIDE or value % STRIDE:
                     raise InputError(
-                        f"AIR files have a fixed size: give {flag}, a multiple of 32"
+                        f"AIR files have a fixed size: give {flag}, a multiple of {STRIDE}"
                         f" (it is {value})"
                     )
             elif value is not None:
@@ -162,11 +163,11 @@ def _picture(config: Config) -> np.ndarray:
     else:
         picture = read_image(config.image)
     if config.normalize and config.format == "MINDIR":  # it does not pad
-        height, width = (side // 32 * 32 for side in picture.shape[:2])
+        height, width = (side // STRIDE * STRIDE for side in picture.shape[:2])
         picture = picture[:height, :width]
         if not picture.size:
             raise InputError(
-                f"--image {config.image} is too small; it takes 32x32 pixels to compare"
+                f"--image {config.image} is too small; it takes {STRIDE}x{STRIDE} pixels to compare"
             )
     return picture
 

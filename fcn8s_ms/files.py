@@ -1,5 +1,6 @@
 """Files: read with an error that names them, written whole or not at all, as strict JSON."""
 
+import errno
 import hashlib
 import json
 import math
@@ -9,9 +10,11 @@ from pathlib import Path
 from .errors import InputError
 
 __all__ = [
+    "DISK_ERRORS",
     "append_json_line",
     "give_ordinary_permissions",
     "json_text",
+    "lock_folder",
     "make_folder",
     "read_bytes",
     "read_json",
@@ -24,6 +27,38 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""Error numbers of a disk that takes no more: full, over quota, file too large, read-only."""
+
+
+def lock_folder(path) -> int | None:
+    """Locks a folder against other processes, until the descriptor is closed or this one ends.
+
+    Returns:
+        Descriptor that holds the lock; None where the system has no such locks.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:  # the file system has none
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def read_bytes(path, remedy: str = "check the path") -> bytes:

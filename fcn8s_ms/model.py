@@ -10,23 +10,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from .network.architectures import BACKBONES, FC_WIDTH, SKIP_INITS, UPSAMPLE_INITS, VGG_WIDTHS
 from .network.cpu import CpuConv2d, CpuMaxPool2d, CpuStage, MatMulConv2d
+from .transforms import STRIDE
 
-__all__ = ["ARCHITECTURES", "BACKBONES", "FCN16s", "FCN32s", "FCN8s", "STRIDE", "bilinear_kernel"]
-
-STRIDE = 32
-"""Pixels of input for one cell of the deepest feature map: sides must be multiples of it."""
-
-BACKBONES = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-"""Convolutions in each of conv1…conv5. Source: https://arxiv.org/abs/1409.1556, table 1."""
-
-VGG_WIDTHS = (64, 128, 256, 512, 512)
-FC_WIDTH = 4096
-
-INITIALISATIONS = {
-    "upsample_init": ("xavier_uniform", "bilinear"),
-    "skip_init": ("xavier_uniform", "zeros"),
-}
+__all__ = ["BACKBONES", "FCN16s", "FCN32s", "FCN8s", "NETWORKS", "bilinear_kernel"]
 
 
 def bilinear_kernel(channels: int, kernel_size: int) -> np.ndarray:
@@ -136,9 +124,12 @@ class _FCN(nn.Cell):
                 raise ValueError(
                     f"{name} has {len(values)} values; give one for each of conv1…conv5"
                 )
-        for name, value in (("upsample_init", upsample_init), ("skip_init", skip_init)):
-            if value not in INITIALISATIONS[name]:
-                choices = " or ".join(repr(choice) for choice in INITIALISATIONS[name])
+        for name, value, known in (
+            ("upsample_init", upsample_init, UPSAMPLE_INITS),
+            ("skip_init", skip_init, SKIP_INITS),
+        ):
+            if value not in known:
+                choices = " or ".join(repr(choice) for choice in known)
                 raise ValueError(f"{name} is {value!r}; choose {choices}")
         self.n_class = n_class
         self.upsample_init = upsample_init
@@ -264,5 +255,5 @@ class FCN8s(_FCN):
         return self.upscore8(fused + self.score_pool3(pool3))
 
 
-ARCHITECTURES = {"fcn32s": FCN32s, "fcn16s": FCN16s, "fcn8s": FCN8s}
-"""The three by the names of the programs' `--arch`."""
+NETWORKS = {network.__name__.lower(): network for network in (FCN32s, FCN16s, FCN8s)}
+"""The three by their names in `network.architectures.ARCHITECTURES`."""

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -11,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import device, files, inference, threads
-from .errors import InputError, reported_by
+from .errors import InputError, program, reported_by
 from .inference import inputs, video
 from .inference.outputs import ENDINGS, Saver
 from .inference.stopwatch import Stopwatch, TimedEngine
 
 __all__ = ["Config", "get_parser", "main", "predict"]
 
-_PROGRAM = "python -m fcn8s_ms.predict"
-
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_PROGRAM = program("predict")
 
 
 @dataclass(frozen=True)
@@ -208,7 +205,7 @@ class _Run:
             try:
                 return self._saver.save(picture.name, image, result), None
             except OSError as error:
-                if error.errno in _FULL_DISK:
+                if error.errno in files.DISK_ERRORS:
                     raise InputError(
                         f"{self._config.output.absolute()} takes no more files: {error.strerror}; "
                         "free some space, and predict the rest"

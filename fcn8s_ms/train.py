@@ -5,7 +5,6 @@ Defaults are the tutorial's, but the learning rate really follows its cosine, on
 
 import contextlib
 import dataclasses
-import errno
 import logging
 import shlex
 import signal
@@ -16,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import device, fetch, voc
+from . import device, fetch, files, voc
 from .distributed.ranks import ALONE, Ranks, check_launch, is_scheduler, run_scheduler
 from .errors import InputError, reported_by
+from .network.architectures import BACKBONES
 from .records import demo
 from .training import interruption, schedule
 from .training.arguments import PROGRAM, Config, command, get_parser, parse
@@ -200,9 +200,9 @@ def _build_network(config: Config, num_classes: int, is_restored: bool):
     pretrained = None if is_restored else config.pretrained
     parameters = None if pretrained is None else checkpoint.read(pretrained)
     ms.set_seed(config.seed)
-    network = model.ARCHITECTURES[config.arch](
+    network = model.NETWORKS[config.arch](
         num_classes,
-        depths=model.BACKBONES[config.backbone],
+        depths=BACKBONES[config.backbone],
         upsample_init=config.upsample_init,
         skip_init=config.skip_init,
     )
@@ -512,7 +512,7 @@ def _full_disk_reported(ranks: Ranks, folder: RunFolder):
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in files.DISK_ERRORS:
             raise
         raise InputError(
             f"{folder.path.absolute()}: {error.strerror}; the checkpoints are as they were. Free "

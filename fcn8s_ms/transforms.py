@@ -16,15 +16,20 @@ from .errors import InputError
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "STRIDE",
     "augment",
     "decode_image",
     "decode_label",
     "denormalize",
     "normalization_table",
+    "next_multiple",
     "normalize",
     "pad_to_multiple",
 ]
 
+
+STRIDE = 32
+"""Pixels of input per cell of the deepest feature map: the network takes multiples of it."""
 
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".dib", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm")
@@ -180,7 +185,12 @@ def augment(
     return out
 
 
-def pad_to_multiple(array: np.ndarray, multiple: int = 32, value=0) -> np.ndarray:
+def next_multiple(side: int, multiple: int = STRIDE) -> int:
+    """The smallest multiple that is not below a side."""
+    return -(-side // multiple) * multiple
+
+
+def pad_to_multiple(array: np.ndarray, multiple: int = STRIDE, value=0) -> np.ndarray:
     """Pads the last two axes at the bottom and right to the next multiple.
 
     Args:
@@ -193,7 +203,8 @@ def pad_to_multiple(array: np.ndarray, multiple: int = 32, value=0) -> np.ndarra
         output back with `[..., :H, :W]`.
     """
     height, width = array.shape[-2:]
-    bottom, right = -height % multiple, -width % multiple
+    bottom = next_multiple(height, multiple) - height
+    right = next_multiple(width, multiple) - width
     if not bottom and not right:
         return array
     before = [(0, 0)] * (array.ndim - 2)

@@ -37,8 +37,8 @@ SIZES = [("a", 70, 90), ("b", 90, 70), ("c", 65, 96), ("d", 40, 150), ("e", 64, 
 
 def use_tiny_networks(patch):
 
-    for arch, network_class in model.ARCHITECTURES.items():
-        patch.setitem(model.ARCHITECTURES, arch, functools.partial(network_class, **TINY))
+    for arch, network_class in model.NETWORKS.items():
+        patch.setitem(model.NETWORKS, arch, functools.partial(network_class, **TINY))
 
 
 def write_mask(path, ids):

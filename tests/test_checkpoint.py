@@ -305,10 +305,10 @@ def test_missing_file(tmp_path):
         checkpoint.load_network(tmp_path / "none.ckpt")
 
 
-@pytest.mark.parametrize("arch", model.ARCHITECTURES)
+@pytest.mark.parametrize("arch", model.NETWORKS)
 @pytest.mark.parametrize("backbone", model.BACKBONES)
 def test_network_is_built_from_the_names(tmp_path, arch, backbone):
-    network = model.ARCHITECTURES[arch](4, depths=model.BACKBONES[backbone], **TINY)
+    network = model.NETWORKS[arch](4, depths=model.BACKBONES[backbone], **TINY)
     checkpoint.save(network, tmp_path / "one.ckpt", {})
     loaded = checkpoint.load_network(tmp_path / "one.ckpt")
     assert type(loaded) is type(network) and loaded.n_class == 4 and not loaded.training

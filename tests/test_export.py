@@ -28,10 +28,10 @@ SIZES = [(64, 96), (75, 50), (33, 31), (20, 40), (128, 32)]
 CLASSES = ["sky", "road", "tree", "car", "sign"]
 
 
-@pytest.fixture(scope="module", params=model.ARCHITECTURES)
+@pytest.fixture(scope="module", params=model.NETWORKS)
 def trained(request, tmp_path_factory):
     """A checkpoint with statistics and weights that all matter."""
-    network = model.ARCHITECTURES[request.param](5, **TINY)
+    network = model.NETWORKS[request.param](5, **TINY)
     fill(network)
     path = tmp_path_factory.mktemp(request.param) / "network.ckpt"
     palette = [[40 * i, 0, 255 - 40 * i] for i in range(5)]

@@ -32,7 +32,7 @@ FOLDERS = {
         {"encode", "read", "sources"},
         {"survey", "write"},
     ],
-    "network": [{"cpu", "batch_norm", "freeze", "vgg_weights"}],
+    "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
     "inference": [
         {"images", "inputs", "mindspore_engine", "onnx_engine", "options", "predictor"}
         | {"stopwatch", "video"},
@@ -53,7 +53,13 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 WITHOUT_MINDSPORE = {
     *("__init__", "confusion", "errors", "fetch", "files", "png", "threads", "transforms", "voc"),
     *("records.checksums", "records.classes", "records.demo", "records.encode", "records.labelme"),
-    *("records.metadata", "records.sources", "records.survey", "network.vgg_weights"),
+    *(
+        "records.metadata",
+        "records.sources",
+        "records.survey",
+        "network.vgg_weights",
+        "network.architectures",
+    ),
     *("inference.images", "inference.inputs", "inference.onnx_engine", "inference.options"),
     *("inference.outputs", "inference.predictor", "inference.segmenter", "inference.stopwatch"),
     *("inference.video", "evaluation.predictions", "evaluation.report", "evaluation.scoring"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from fcn8s_ms.model import ARCHITECTURES, BACKBONES, FCN8s, FCN16s, FCN32s, bilinear_kernel
+from fcn8s_ms.model import BACKBONES, NETWORKS, FCN8s, FCN16s, FCN32s, bilinear_kernel
 from fcn8s_ms.network.cpu import CpuConv2d, CpuStage, MatMulConv2d
 
 from .helpers import TINY, clean_environment, fill
@@ -171,10 +171,10 @@ def upsampled(x, weight, stride):
     return out[:, :, stride // 2 : -(stride // 2), stride // 2 : -(stride // 2)]
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", NETWORKS)
 def test_heads_by_their_definition(arch):
     """Scores of the fused maps, from the largest stride to the smallest, in numpy."""
-    network = ARCHITECTURES[arch](3, **TINY).set_train(False)
+    network = NETWORKS[arch](3, **TINY).set_train(False)
     fill(network)
     x = Tensor(np.random.RandomState(0).standard_normal((2, 3, 64, 96)).astype(np.float32))
     pool3 = network.to_pool3(x)
@@ -209,7 +209,7 @@ def test_family_shares_names_and_shapes():
         arch: {
             name: value.shape for name, value in network_class(3, **TINY).parameters_dict().items()
         }
-        for arch, network_class in ARCHITECTURES.items()
+        for arch, network_class in NETWORKS.items()
     }
     own = {"fcn32s": {"upscore32.weight"}, "fcn16s": {"upscore16.weight"}}
     for arch, expected in own.items():

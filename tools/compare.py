@@ -19,6 +19,7 @@ from pathlib import Path
 
 from fcn8s_ms import device, files
 from fcn8s_ms.errors import InputError, reported_by
+from fcn8s_ms.network import architectures
 from fcn8s_ms.records import demo
 from fcn8s_ms.training import arguments
 from fcn8s_ms.training.run_folder import RunFolder
@@ -47,8 +48,8 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--arch",
         nargs="+",
-        choices=arguments.ARCHITECTURES,
-        default=list(arguments.ARCHITECTURES),
+        choices=architectures.ARCHITECTURES,
+        default=list(architectures.ARCHITECTURES),
         help="which to train, in which order (default: all three)",
     )
     add("--output", type=Path, help="folder for the results (default: runs/compare-<date-time>)")
@@ -64,8 +65,8 @@ def _name(arch: str) -> str:
 def _use_narrow_networks() -> None:
     from fcn8s_ms import model
 
-    for arch, network_class in model.ARCHITECTURES.items():
-        model.ARCHITECTURES[arch] = functools.partial(network_class, **_NARROW)
+    for arch, network_class in model.NETWORKS.items():
+        model.NETWORKS[arch] = functools.partial(network_class, **_NARROW)
 
 
 def _train(argv) -> None:

@@ -75,9 +75,9 @@ def _train_here(options, folder: Path) -> list[float]:
     num_classes = len(metadata.classes) if metadata else voc.NUM_CLASSES
     network_arguments = _NARROW if options.narrow else {}
     if options.narrow:
-        model.ARCHITECTURES["fcn8s"] = functools.partial(model.FCN8s, **_NARROW)
+        model.NETWORKS["fcn8s"] = functools.partial(model.FCN8s, **_NARROW)
     ms.set_seed(options.seed)
-    network = model.ARCHITECTURES["fcn8s"](num_classes)
+    network = model.NETWORKS["fcn8s"](num_classes)
     checkpoint.save(network, folder / "weights.ckpt", {})
     weights = {one.name: one.asnumpy() for one in network.get_parameters()}
     np.savez(folder / "weights.npz", **weights)

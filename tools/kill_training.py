@@ -30,9 +30,7 @@ def _train(arguments) -> None:
     """The training program with a network of a few thousand parameters."""
     from fcn8s_ms import model, train
 
-    model.ARCHITECTURES["fcn8s"] = functools.partial(
-        model.FCN8s, widths=(4, 4, 8, 8, 8), fc_width=16
-    )
+    model.NETWORKS["fcn8s"] = functools.partial(model.FCN8s, widths=(4, 4, 8, 8, 8), fc_width=16)
     train.main(arguments)
 
 

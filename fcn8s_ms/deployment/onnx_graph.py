@@ -10,7 +10,7 @@ import numpy as np
 from mindspore import nn
 
 from ..errors import InputError
-from ..model import STRIDE
+from ..transforms import STRIDE
 
 __all__ = ["build", "import_onnx", "to_float16"]
 

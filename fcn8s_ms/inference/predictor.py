@@ -8,10 +8,10 @@ import numpy as np
 
 from .. import transforms, voc
 from ..errors import InputError
+from ..transforms import STRIDE
 
 __all__ = ["Predictor"]
 
-_STRIDE = 32
 # Images that wait for others of their size at the same time, in batches.
 _WAITING_BATCHES = 8
 
@@ -67,8 +67,8 @@ class Predictor:
             raise InputError(f"scales are {scales}; give one or more between 0 and 8")
         if sliding is not None:
             crop, stride = sliding
-            if crop < 1 or crop % _STRIDE:
-                raise InputError(f"sliding window of {crop} pixels; take a multiple of {_STRIDE}")
+            if crop < 1 or crop % STRIDE:
+                raise InputError(f"sliding window of {crop} pixels; take a multiple of {STRIDE}")
             if not 0 < stride <= crop:
                 raise InputError(f"sliding stride of {stride} pixels; take 1…{crop}, the window")
         self.engine = engine
@@ -256,7 +256,7 @@ def _scaled(size, factor: float) -> tuple[int, int]:
 
 
 def _padded(size) -> tuple[int, int]:
-    return tuple(-(-side // _STRIDE) * _STRIDE for side in size)
+    return tuple(transforms.next_multiple(side) for side in size)
 
 
 def _cropped(array: np.ndarray, size) -> np.ndarray:

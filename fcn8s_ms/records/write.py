@@ -21,11 +21,6 @@ from .encode import Converter
 from .metadata import Metadata, index_file, metadata_file, read_metadata, record_files
 from .read import quiet_stderr, rows
 
-try:
-    import fcntl
-except ImportError:  # not on Windows; what a killed build leaves stays there
-    fcntl = None
-
 __all__ = ["build_records"]
 
 _MAX_FAULTS_SHOWN = 20
@@ -50,17 +45,13 @@ def _existing_output(path: Path, num_shards: int) -> list[Path]:
     return [candidate for candidate in candidates if os.path.lexists(candidate)]
 
 
-def _locked(folder: Path) -> int | None:
-    """Locks a folder for this process's life: file descriptor, or None where that cannot be."""
-    if fcntl is None:
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+def _remove_abandoned(building: Path) -> None:
+    """Removes a folder unless a build at work holds it; without locks it stays."""
+    with contextlib.suppress(BlockingIOError):
+        descriptor = files.lock_folder(building)
+        if descriptor is not None:
+            shutil.rmtree(building, ignore_errors=True)
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -74,12 +65,9 @@ def _building_folder(output: Path):
         output.parent.mkdir(parents=True, exist_ok=True)
         for folder in output.parent.iterdir():
             if folder.name.startswith(prefix) and folder.name.endswith(suffix):
-                descriptor = _locked(folder)
-                if descriptor is not None:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    os.close(descriptor)
+                _remove_abandoned(folder)
         building = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=output.parent))
-        descriptor = _locked(building)
+        descriptor = files.lock_folder(building)
     except OSError as error:
         raise InputError(
             f"{output.parent} cannot be written to: {error.strerror}; choose another --output"

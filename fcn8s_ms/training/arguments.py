@@ -7,17 +7,17 @@ from pathlib import Path
 
 from .. import device, fetch, threads
 from ..distributed.ranks import LAUNCH
-from ..errors import InputError
+from ..errors import InputError, flag, program
+from ..network.architectures import ARCHITECTURES, BACKBONES, SKIP_INITS, UPSAMPLE_INITS
 from ..records import demo
+from ..transforms import STRIDE, next_multiple
 from .run_folder import RunFolder
 
 __all__ = ["PROGRAM", "Config", "command", "get_parser", "parse"]
 
-PROGRAM = "python -m fcn8s_ms.train"
+PROGRAM = program("train")
 
 OPTIMIZERS = ("momentum", "adamw")
-ARCHITECTURES = ("fcn32s", "fcn16s", "fcn8s")
-BACKBONES = ("vgg16", "vgg19")
 FREEZABLE = ("backbone", "upsampling")
 SCHEDULES = ("cosine", "polynomial", "constant")
 _BASE_LR = {"momentum": 0.05, "adamw": 0.001}
@@ -93,10 +93,10 @@ class Config:
         for name in (*positive, *counts, *scaling):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise InputError(f"{_flag(name)} is {value}; it must be positive")
+                raise InputError(f"{flag(name)} is {value}; it must be positive")
         for name in ("min_lr", "warmup_steps", "momentum", "weight_decay", "seed", "device_id"):
             if not getattr(self, name) >= 0:
-                raise InputError(f"{_flag(name)} is {getattr(self, name)}; it must not be negative")
+                raise InputError(f"{flag(name)} is {getattr(self, name)}; it must not be negative")
         if self.momentum >= 1:
             raise InputError(f"--momentum is {self.momentum}; it must be below 1")
         if not self.loss_scale >= 1:
@@ -105,20 +105,16 @@ class Config:
             raise InputError(f"--min-lr {self.min_lr} is above --base-lr {self.base_lr}")
         if self.num_classes is not None and not 2 <= self.num_classes <= 255:
             raise InputError(f"--num-classes is {self.num_classes}; choose 2…255")
-        if self.crop_size % 32:
+        if self.crop_size % STRIDE:
             raise InputError(
-                f"--crop-size {self.crop_size} is not a multiple of 32; "
-                f"take {-(-self.crop_size // 32) * 32}"
+                f"--crop-size {self.crop_size} is not a multiple of {STRIDE}; "
+                f"take {next_multiple(self.crop_size)}"
             )
         for name in ("scale_lr", "sync_bn"):
             if getattr(self, name) and not self.distributed:
-                raise InputError(f"{_flag(name)} is for several devices; pass --distributed too")
+                raise InputError(f"{flag(name)} is for several devices; pass --distributed too")
         if self.patience is not None and self.val_data is None and not self.sample:
             raise InputError("--patience counts validations; pass --val-data FILE too")
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -163,27 +159,27 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("network").add_argument
     add(
         "--arch",
-        choices=ARCHITECTURES,
+        choices=tuple(ARCHITECTURES),
         default="fcn8s",
         help="which feature maps give scores: conv7; also pool4; also pool3 (default: %(default)s)",
     )
     add(
         "--backbone",
-        choices=BACKBONES,
+        choices=tuple(BACKBONES),
         default="vgg16",
         help="16 or 19 layers, all with BatchNorm (default: %(default)s)",
     )
     add("--pretrained", type=Path, help="checkpoint to start from, as far as names and shapes fit")
     add(
         "--upsample-init",
-        choices=("xavier_uniform", "bilinear"),
+        choices=UPSAMPLE_INITS,
         default="xavier_uniform",
         help="how the transposed convolutions start: as in the tutorial's code, or the paper "
         "(default: %(default)s)",
     )
     add(
         "--skip-init",
-        choices=("xavier_uniform", "zeros"),
+        choices=SKIP_INITS,
         default="xavier_uniform",
         help="how the scores of pool3 and pool4 start: as in the tutorial's code, or the paper, "
         "whose networks go on from one with a skip less (default: %(default)s)",
@@ -409,7 +405,7 @@ def _resumed(parser, given: dict) -> Config:
             same = arguments[name].absolute() == value.absolute()
         if not same and name not in _MAY_CHANGE:
             raise InputError(
-                f"{_flag(name)} {value} is not the run's ({arguments[name]}) and cannot change "
+                f"{flag(name)} {value} is not the run's ({arguments[name]}) and cannot change "
                 f"within it; start another run, from its weights if you like: --pretrained "
                 f"{RunFolder(folder, arguments['arch']).best} --output NEW"
             )
@@ -431,9 +427,9 @@ def command(config: Config, keep=()) -> list[str]:
         if value is None or (value == defaults[name] and name not in keep):
             continue
         if isinstance(value, bool):
-            flags.append(_flag(name) if value else _flag("no_" + name))
+            flags.append(flag(name) if value else flag("no_" + name))
         elif isinstance(value, list):
-            flags += [_flag(name), *value]
+            flags += [flag(name), *value]
         else:
-            flags += [_flag(name), str(value)]
+            flags += [flag(name), str(value)]
     return flags

@@ -1,6 +1,5 @@
 """The folder of one training, and its files."""
 
-import contextlib
 import json
 import logging
 import os
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import InputError
+from ..network.architectures import ARCHITECTURES
 
 __all__ = ["RunFolder"]
 
@@ -41,7 +41,7 @@ class RunFolder:
 
     def __init__(self, path, arch: str = "fcn8s"):
         self.path = Path(path)
-        self._name = "FCN" + arch.removeprefix("fcn")
+        self._name = ARCHITECTURES[arch].class_name
         self.arguments = self.path / "arguments.json"
         self.log = self.path / "log.jsonl"
         self.validations = self.path / "validations.jsonl"
@@ -114,18 +114,13 @@ class RunFolder:
         files.write_json(self.arguments, arguments)
 
     def _hold(self):
-        with contextlib.suppress(ImportError):  # Windows has no flock
-            import fcntl
-
-            self._lock = os.open(self.path, os.O_RDONLY)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                self.release()
-                raise InputError(
-                    f"{self.path.absolute()} is in use by another training; wait for its end, or "
-                    "stop it"
-                ) from error
+        try:
+            self._lock = files.lock_folder(self.path)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{self.path.absolute()} is in use by another training; wait for its end, or "
+                "stop it"
+            ) from error
 
     def release(self) -> None:
         """Lets others train in the folder; the end of the process does it too."""

@@ -16,10 +16,8 @@ LONGEST = {"epochs": 2, "steps": 4, "crop_size": 64, "val_every": 1}
 
 
 def _shrink_networks(model):
-    for arch, network_class in model.ARCHITECTURES.items():
-        model.ARCHITECTURES[arch] = functools.partial(
-            network_class, widths=WIDTHS, fc_width=FC_WIDTH
-        )
+    for arch, network_class in model.NETWORKS.items():
+        model.NETWORKS[arch] = functools.partial(network_class, widths=WIDTHS, fc_width=FC_WIDTH)
 
 
 def _shrink_sample(sample):

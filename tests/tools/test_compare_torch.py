@@ -14,7 +14,7 @@ SMALL = ["--narrow", "--crop", "64", "--steps"]
 
 @pytest.fixture
 def tool(monkeypatch):
-    monkeypatch.setitem(model.ARCHITECTURES, "fcn8s", model.FCN8s)  # given back after --narrow
+    monkeypatch.setitem(model.NETWORKS, "fcn8s", model.FCN8s)  # given back after --narrow
     return load_tool("compare_torch")
 
 

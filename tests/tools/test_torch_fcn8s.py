@@ -23,7 +23,7 @@ def torch():
 def networks(arch, backbone, **arguments):
     """The network here and in PyTorch, with the same weights."""
     depths = model.BACKBONES[backbone]
-    here = model.ARCHITECTURES[arch](CLASSES, depths=depths, **TINY, **arguments)
+    here = model.NETWORKS[arch](CLASSES, depths=depths, **TINY, **arguments)
     if not arguments:
         fill(here)
     tool = load_tool("torch_fcn8s")
