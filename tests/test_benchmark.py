@@ -13,12 +13,12 @@ from fcn8s_ms import transforms, voc
 from .conftest import TOOLS, load_tool
 from .test_transforms import augment
 
-TOOL = TOOLS / "benchmark.py"
+TOOL = TOOLS / "benchmark"
 
 
 @pytest.fixture(scope="module")
 def tool():
-    return load_tool("benchmark")
+    return load_tool("benchmark/__main__")
 
 
 def test_race_writes_a_table_and_json(tmp_path):

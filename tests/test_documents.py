@@ -171,6 +171,7 @@ def parsers():
     for file in sorted((ROOT / "tools").glob("*.py")):
         if re.search(r"^def get_parser\(", file.read_text(encoding="utf-8"), re.M):
             found[f"tools/{file.name}"] = load_tool(file.stem).get_parser()
+    found["tools/benchmark"] = load_tool("benchmark/__main__").get_parser()
     return found
 
 
@@ -183,7 +184,9 @@ def commands(text):
     for block in [*blocks(text), *inline_code(text)]:
         for line in block.replace("\\\n", " ").splitlines():
             for part in re.split(r"&&|\|\||[|;]", line):
-                called = re.search(r"python3? (?:-m (fcn8s_ms\.\w+)|(tools/\w+\.py))(.*)", part)
+                called = re.search(
+                    r"python3? (?:-m (fcn8s_ms\.\w+)|(tools/\w+(?:\.py)?))(.*)", part
+                )
                 if called:
                     yield called[1] or called[2], shlex.split(called[3], comments=True)
 

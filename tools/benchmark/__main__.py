@@ -1,4 +1,4 @@
-"""Speed and memory against the tutorial's way and PyTorch: `python tools/benchmark.py --help`.
+"""Speed and memory against the tutorial's way and PyTorch: `python tools/benchmark --help`.
 
 Every contestant is a process of its own that sets up, then does one round whenever it is told to.
 The rounds go in turn, so that whatever else the machine does meets all of them; figures are medians
@@ -26,7 +26,7 @@ import numpy as np
 from fcn8s_ms import device, files, voc
 from fcn8s_ms.errors import InputError, reported_by
 
-_PROGRAM = "python tools/benchmark.py"
+_PROGRAM = "python tools/benchmark"
 _ISA_VARIABLES = ("DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA")
 _BATCH = 4
 
@@ -552,7 +552,7 @@ def scale(options) -> dict:
                 command = [*launch, "python", *command]
             environment = {
                 **os.environ,
-                "PYTHONPATH": str(Path(__file__).absolute().parents[1]),
+                "PYTHONPATH": str(Path(__file__).absolute().parents[2]),
                 "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
                 "GLOG_v": "3",
             }
@@ -608,7 +608,7 @@ class _Contestant:
     def __init__(self, part: str, name: str, options, python: str):
         self.name = name
         # The other interpreter need not have this package installed.
-        root = str(Path(__file__).absolute().parents[1])
+        root = str(Path(__file__).absolute().parents[2])
         environment = {**os.environ, "PYTHONPATH": root}
         if name == "plain":
             # No kernel selection either, as for somebody who knows nothing of it.
@@ -845,4 +845,5 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).absolute().parents[1])  # for torch_fcn8s
     main()
