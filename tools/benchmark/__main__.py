@@ -7,7 +7,6 @@ over the rounds, and ratios of them.
 
 import argparse
 import contextlib
-import importlib.metadata as metadata
 import json
 import os
 import platform
@@ -19,6 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -588,15 +590,46 @@ def _scale_table(found: dict, options) -> str:
     return "\n".join(lines)
 
 
-_UNITS = {
-    "train": "training step, batch 4, crop {crop}",
-    "infer": "class ids of one {crop}x{crop} image",
-    "pipeline": "512 training crops of 512, {workers} worker(s)",
-    "metrics": "four scores of 4x21x512x512",
-    "records": "200 images of VOC's size into a record",
-    "startup": "--help / import",
+@dataclass(frozen=True)
+class Part:
+    """Work that is raced.
+
+    Attributes:
+        round: description of one round; `{crop}` and `{workers}` stand for the options.
+        contestants: name to a function that takes the options, sets up, and returns a function
+            which does one round and returns the number of things done (images, batches).
+    """
+
+    round: str
+    contestants: dict[str, Callable]
+
+
+PARTS = {
+    "train": Part(
+        "training step, batch 4, crop {crop}",
+        {"ours": train_ours, "plain": train_plain, "torch": train_torch},
+    ),
+    "infer": Part(
+        "class ids of one {crop}x{crop} image",
+        {"ours": infer_ours, "plain": infer_plain, "torch": infer_torch},
+    ),
+    "pipeline": Part(
+        "512 training crops of 512, {workers} worker(s)",
+        {"ours": pipeline_ours, "plain": pipeline_plain, "torch": pipeline_torch},
+    ),
+    "metrics": Part(
+        "four scores of 4x21x512x512",
+        {"ours": metrics_ours, "plain": metrics_plain},
+    ),
+    "records": Part(
+        "200 images of VOC's size into a record",
+        {"ours": records_ours, "plain": records_plain},
+    ),
+    "startup": Part(
+        "--help / import",
+        {"ours": startup_ours, "plain": startup_plain, "torch": startup_torch},
+    ),
 }
-_CONTESTANTS = ("ours", "plain", "torch")
 
 
 # --- the race ----------------------------------------------------------------------------------
@@ -649,7 +682,7 @@ class _Contestant:
         self._errors.close()
 
 
-def _serve(options) -> None:
+def _serve(set_up, options) -> None:
     """Life of a contestant: sets up, then a round for every line on standard input."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
@@ -657,7 +690,7 @@ def _serve(options) -> None:
     for line in sys.stdin:
         started = time.perf_counter()
         if round_ is None:
-            round_ = globals()[options.contestant](options)
+            round_ = set_up(options)
         done = round_()
         seconds = time.perf_counter() - started
         owners = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -670,8 +703,8 @@ def race(part: str, names, options) -> dict:
     """Runs the contestants of a part in turn.
 
     Args:
-        part: key of `_UNITS`.
-        names: of `_CONTESTANTS`.
+        part: key of `PARTS`.
+        names: of its contestants.
         options: `rounds`, `warm_rounds`, `crop`, `workers`, `network`, `plain_python`,
             `torch_python`.
 
@@ -734,7 +767,7 @@ def _machine(options) -> dict:
 
 def _table(part: str, result: dict, options) -> str:
     ours = result["ours"]
-    lines = [_UNITS[part].format(crop=options.crop, workers=options.workers)]
+    lines = [PARTS[part].round.format(crop=options.crop, workers=options.workers)]
     lines.append(
         "            median s   (least … largest)   first s   peak GB   ours/theirs: time  memory"
     )
@@ -763,7 +796,7 @@ def get_parser() -> argparse.ArgumentParser:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"of {', '.join(_UNITS)} (default: these), or scale: a training step of one process "
+        help=f"of {', '.join(PARTS)} (default: these), or scale: a training step of one process "
         "and of several, each with a batch of its own",
     )
     add(
@@ -808,15 +841,16 @@ def main(argv=None) -> None:
         scale_rank(options)
         return
     if options.contestant:
-        _serve(options)
+        part, name = options.contestant.split("_")
+        _serve(PARTS[part].contestants[name], options)
         return
     if options.quick:
         options.rounds, options.warm_rounds, options.crop = 3, 1, 64
     with reported_by(_PROGRAM):
-        unknown = set(options.parts) - set(_UNITS) - {"scale"}
+        unknown = set(options.parts) - set(PARTS) - {"scale"}
         if unknown:
             raise InputError(
-                f"part {min(unknown)!r} is unknown; choose of {', '.join(_UNITS)}, scale"
+                f"part {min(unknown)!r} is unknown; choose of {', '.join(PARTS)}, scale"
             )
         if options.ranks < 2:
             raise InputError(f"--ranks is {options.ranks}; scaling needs at least 2")
@@ -829,12 +863,12 @@ def main(argv=None) -> None:
             )
         print(", ".join(f"{name} {value}" for name, value in machine.items()), flush=True)
         results = {}
-        for part in options.parts or _UNITS:
+        for part in options.parts or PARTS:
             if part == "scale":
                 results[part] = scale(options)
                 print("\n" + _scale_table(results[part], options), flush=True)
                 continue
-            names = ["ours", *(name for name in opponents if f"{part}_{name}" in globals())]
+            names = ["ours", *(name for name in opponents if name in PARTS[part].contestants)]
             results[part] = race(part, names, options)
             print("\n" + _table(part, results[part], options), flush=True)
         if options.json:
