@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -144,6 +145,7 @@ def write_plain_record(path, sizes=SIZES):
 
 
 TOOLS = Path(__file__).parents[1] / "tools"
+sys.path.insert(0, str(TOOLS))  # where Python finds what the tools share
 
 
 def load_tool(name):

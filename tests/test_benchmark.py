@@ -7,18 +7,15 @@ import types
 
 import numpy as np
 import pytest
+from benchmark import command_line, scale, workloads
+from benchmark.contestants import pipeline
 
 from fcn8s_ms import transforms, voc
 
-from .conftest import TOOLS, load_tool
+from .conftest import TOOLS
 from .test_transforms import augment
 
 TOOL = TOOLS / "benchmark"
-
-
-@pytest.fixture(scope="module")
-def tool():
-    return load_tool("benchmark/__main__")
 
 
 def test_race_writes_a_table_and_json(tmp_path):
@@ -58,7 +55,7 @@ def test_scale_measures_one_process_and_two(tmp_path):
     assert "images/s" in table[0] and table[1].split()[0] == "1" and table[2].split()[0] == "2"
 
 
-def test_scale_shares(tool):
+def test_scale_shares():
     """Worked out by hand: 2 s a step apart, of 4 s together; one process takes 2.5 s."""
     found = {
         1: {"parameters": 10**6, "seconds": {"apart": [2.5, 9, 1]}},
@@ -67,37 +64,37 @@ def test_scale_shares(tool):
             "seconds": {"apart": [2, 2, 2], "together": [4, 3, 5], "all-reduce alone": [1, 1, 1]},
         },
     }
-    table = tool._scale_table(found, types.SimpleNamespace(crop=128)).splitlines()
+    table = scale.table(found, types.SimpleNamespace(crop=128)).splitlines()
     assert "4 MB of gradients" in table[0]
     assert table[2].split() == ["1", "2.500", "(1.000", "…", "9.000)", "1.60", "100.0%"]
     expected = ["2", "4.000", "(3.000", "…", "5.000)", "2.00", "62.5%", "50.0%", "1.000"]
     assert table[3].split() == expected
 
 
-def test_plain_order_and_ours_make_the_same_crops(tool):
-    image, label = tool._drawn_pairs(1)[0]
+def test_plain_order_and_ours_make_the_same_crops():
+    image, label = workloads.drawn_pairs(1)[0]
     decoded = transforms.decode_image(image), transforms.decode_label(label)
     for seed in range(4):
-        plain = tool.plain_steps(image, label, np.random.RandomState(seed), 512)
+        plain = pipeline.plain_steps(image, label, np.random.RandomState(seed), 512)
         ours = augment(*decoded, np.random.RandomState(seed), 512)
         for one, other in zip(plain, ours):
             assert np.array_equal(one, other)
 
 
-def test_plain_network_has_plain_layers_only(tool, tiny_network):
+def test_plain_network_has_plain_layers_only(tiny_network):
     from mindspore import nn
 
-    layers = [cell for _, cell in tool._plain_network().cells_and_names()]
+    layers = [cell for _, cell in workloads.plain_network().cells_and_names()]
     convolutions = [type(cell) for cell in layers if isinstance(cell, nn.Conv2d)]
     assert len(convolutions) == 13 + 2 + 3
     assert set(convolutions) == {nn.Conv2d}
     assert not [cell for cell in layers if type(cell).__module__.startswith("fcn8s_ms.cpu")]
 
 
-def test_plain_metrics_are_ours(tool):
+def test_plain_metrics_are_ours():
     from fcn8s_ms import confusion
 
-    logits, label = tool._logits()
+    logits, label = workloads.drawn_logits()
     logits, label = logits[:1, :, :64, :64], label[:1, :64, :64]
     counts = np.bincount((21 * label + logits.argmax(axis=1)).ravel(), minlength=21 * 21)
     ours = confusion.confusion_matrix(label, logits.argmax(axis=1), voc.NUM_CLASSES)
@@ -111,15 +108,15 @@ def test_plain_metrics_are_ours(tool):
         (["metrics", "--against", "torch", "--torch-python", "/bin/false"], "has no torch"),
     ],
 )
-def test_bad_arguments(tool, capsys, given, message):
+def test_bad_arguments(capsys, given, message):
     with pytest.raises(SystemExit) as caught:
-        tool.main(given)
+        command_line.main(given)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_contestant_that_fails_is_named(tool, tmp_path, capsys):
+def test_contestant_that_fails_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
-        tool.main(["train", "--against", "plain", "--crop", "33", "--rounds", "1"])
+        command_line.main(["train", "--against", "plain", "--crop", "33", "--rounds", "1"])
     assert caught.value.code == 2
     assert "the contestant ours stopped" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import matplotlib
 import pytest
+from benchmark import command_line
 
 import fcn8s_ms
 from fcn8s_ms import checkpoint, fetch, model
@@ -171,7 +172,7 @@ def parsers():
     for file in sorted((ROOT / "tools").glob("*.py")):
         if re.search(r"^def get_parser\(", file.read_text(encoding="utf-8"), re.M):
             found[f"tools/{file.name}"] = load_tool(file.stem).get_parser()
-    found["tools/benchmark"] = load_tool("benchmark/__main__").get_parser()
+    found["tools/benchmark"] = command_line.get_parser()
     return found
 
 
