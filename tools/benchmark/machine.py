@@ -10,6 +10,11 @@ from fcn8s_ms import device
 
 
 def describe(options) -> dict:
+    """Processor, and versions of what is raced.
+
+    Args:
+        options: `plain_python` and `torch_python`, interpreters whose packages are named too.
+    """
     model = ""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -32,5 +37,5 @@ def describe(options) -> dict:
 def version(python: str, package: str, threads: str = "") -> str | None:
     """Version of a package in an environment, and its threads if it tells; None without it."""
     code = f"import {package}; print({package}.__version__{threads})"
-    found = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    found = subprocess.run([python, "-c", code], check=False, capture_output=True, text=True)
     return found.stdout.strip() or None

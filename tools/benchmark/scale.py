@@ -13,11 +13,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from narrow import TINY
 
-from fcn8s_ms import device, files, voc
+from fcn8s_ms import files
 from fcn8s_ms.errors import InputError
 
-from .workloads import BATCH, drawn_images, mindspore_step
+from .workloads import BATCH, drawn_images, mindspore_step, own_network
 
 _FOLDER = Path(__file__).absolute().parent
 
@@ -57,7 +58,9 @@ def measure(options) -> dict:
                 "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
                 "GLOG_v": "3",
             }
-            done = subprocess.run(command, env=environment, capture_output=True, text=True)
+            done = subprocess.run(
+                command, check=False, env=environment, capture_output=True, text=True
+            )
             if done.returncode or not result.is_file():
                 last = (done.stdout + done.stderr).strip().splitlines()[-30:]
                 raise InputError(f"{size} processes failed:\n" + "\n".join(last))
@@ -70,17 +73,14 @@ def run_rank(options) -> None:
     from mindspore import nn
 
     from fcn8s_ms.loss import CrossEntropyLoss
-    from fcn8s_ms.model import FCN8s
     from fcn8s_ms.ranks import ALONE, Ranks, is_scheduler, run_scheduler
 
     if is_scheduler():
         run_scheduler()
         return
-    device.configure("CPU", device_id=None)
-    narrow = {"widths": (4, 4, 8, 8, 8), "fc_width": 16} if options.narrow else {}
     images, labels = drawn_images(BATCH, options.crop)
     # Without the others: what a step takes while they compute, too, but nobody waits for anybody.
-    network = FCN8s(voc.NUM_CLASSES, **narrow)
+    network = own_network(device_id=None, **(TINY if options.narrow else {}))
     rounds = {"apart": mindspore_step(network, CrossEntropyLoss(), images, labels)}
     with Ranks.start("CPU") if options.ranks > 1 else ALONE as ranks:
         if ranks.size > 1:
@@ -105,7 +105,7 @@ def run_rank(options) -> None:
 
 
 def _free_port() -> int:
-    """Of those that are not given to outgoing connections: the launcher takes it seconds later."""
+    """A port that is not given to outgoing connections: the launcher takes it seconds later."""
     while True:
         port = random.randint(20000, 30000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):

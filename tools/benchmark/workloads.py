@@ -4,24 +4,35 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn8s_ms import voc
+from fcn8s_ms import device, voc
 
 BATCH = 4
+"""Images per training step, and per batch of the pipelines and the metrics."""
 
 
 def drawn_images(count: int, crop: int):
+    """Noise as a network gets it.
+
+    Returns:
+        float32 array (count, 3, crop, crop), and its label, int32 array (count, crop, crop).
+    """
     rng = np.random.RandomState(0)
     images = rng.standard_normal((count, 3, crop, crop)).astype(np.float32)
     return images, rng.randint(0, voc.NUM_CLASSES, (count, crop, crop)).astype(np.int32)
 
 
 def drawn_logits():
+    """Noise as a network gives it.
+
+    Returns:
+        float32 array (BATCH, classes, 512, 512), and a label, int32 array (BATCH, 512, 512).
+    """
     rng = np.random.RandomState(0)
     logits = rng.standard_normal((BATCH, voc.NUM_CLASSES, 512, 512)).astype(np.float32)
     return logits, rng.randint(0, voc.NUM_CLASSES, (BATCH, 512, 512)).astype(np.int32)
 
 
-def drawn_pairs(count: int):
+def drawn_pairs(count: int) -> list[tuple[bytes, bytes]]:
     """JPEGs and label PNGs of VOC's size, as bytes."""
     import cv2
 
@@ -43,14 +54,21 @@ def drawn_pairs(count: int):
     return pairs
 
 
-def written_pairs(folder: Path, count: int = 200):
+def write_pairs(folder: Path, drawn) -> list:
+    """Writes JPEGs and label PNGs into a folder.
+
+    Args:
+        folder: an existing folder.
+        drawn: images and labels as `drawn_pairs` returns them.
+
+    Returns:
+        `fcn8s_ms.sources.Pair` of each.
+    """
     from fcn8s_ms import sources
 
-    drawn = drawn_pairs(20)
     pairs = []
-    for number in range(count):
+    for number, (image, label) in enumerate(drawn):
         pair = sources.Pair(str(number), folder / f"{number}.jpg", folder / f"{number}.png")
-        image, label = drawn[number % len(drawn)]
         pair.image.write_bytes(image)
         pair.mask.write_bytes(label)
         pairs.append(pair)
@@ -58,6 +76,7 @@ def written_pairs(folder: Path, count: int = 200):
 
 
 def mindspore_step(network, loss_function, images, labels):
+    """A round that trains a MindSpore network for one step, with the tutorial's optimizer."""
     import mindspore as ms
     from mindspore import nn
 
@@ -72,6 +91,19 @@ def mindspore_step(network, loss_function, images, labels):
         return len(images)
 
     return round_
+
+
+def own_network(device_id: int | None = 0, **sizes):
+    """The network as this package's programs run it on a CPU.
+
+    Args:
+        device_id: of `fcn8s_ms.device.configure`.
+        sizes: `widths` and `fc_width` of another network than the full one.
+    """
+    from fcn8s_ms.model import FCN8s
+
+    device.configure("CPU", device_id=device_id)
+    return FCN8s(voc.NUM_CLASSES, **sizes)
 
 
 def plain_network():

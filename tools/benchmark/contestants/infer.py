@@ -1,8 +1,6 @@
 """Class ids of one image."""
 
-from fcn8s_ms import device, voc
-
-from ..workloads import drawn_images, plain_network, torch_network
+from ..workloads import drawn_images, own_network, plain_network, torch_network
 
 
 def ours(options):
@@ -15,10 +13,8 @@ def ours(options):
         return lambda: len(engine.class_ids(image))
     from fcn8s_ms.engine import MindSporeEngine
     from fcn8s_ms.folding import fold_batch_norm
-    from fcn8s_ms.model import FCN8s
 
-    device.configure("CPU")
-    engine = MindSporeEngine(fold_batch_norm(FCN8s(voc.NUM_CLASSES)))
+    engine = MindSporeEngine(fold_batch_norm(own_network()))
     return lambda: len(engine.class_ids(image))
 
 

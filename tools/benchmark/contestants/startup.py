@@ -20,6 +20,8 @@ def pytorch(options):
 
 
 def _program(*arguments):
+    """A round that runs a Python process to its end."""
+
     def round_():
         subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
         return 1

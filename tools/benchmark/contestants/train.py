@@ -1,18 +1,22 @@
 """A training step."""
 
-from fcn8s_ms import device, voc
+from fcn8s_ms import voc
 
-from ..workloads import BATCH, drawn_images, mindspore_step, plain_network, torch_network
+from ..workloads import (
+    BATCH,
+    drawn_images,
+    mindspore_step,
+    own_network,
+    plain_network,
+    torch_network,
+)
 
 
 def ours(options):
     """A training step of this package."""
     from fcn8s_ms.loss import CrossEntropyLoss
-    from fcn8s_ms.model import FCN8s
 
-    device.configure("CPU")
-    network = FCN8s(voc.NUM_CLASSES)
-    return mindspore_step(network, CrossEntropyLoss(), *drawn_images(BATCH, options.crop))
+    return mindspore_step(own_network(), CrossEntropyLoss(), *drawn_images(BATCH, options.crop))
 
 
 def plain(options):
