@@ -7,7 +7,7 @@ import types
 
 import numpy as np
 import pytest
-from benchmark import command_line, scale, workloads
+from benchmark import command_line, race, scale, workloads
 from benchmark.contestants import pipeline
 
 from fcn8s_ms import transforms, voc
@@ -35,6 +35,60 @@ def test_race_writes_a_table_and_json(tmp_path):
         assert row["least"] <= row["median"] <= row["largest"]
         assert row["peak_bytes"] > 1e7
     assert "ours" in done.stdout and "200 images" in done.stdout
+
+
+def test_baseline_is_raced_like_any_other(tmp_path):
+    """This checkout against itself."""
+    output = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, TOOL, "metrics", "startup", "--baseline", TOOLS.parent, "--rounds", "2"]
+        + ["--warm-rounds", "0", "--json", output],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    figures = json.loads(output.read_text())
+    assert figures["settings"]["baseline"] == str(TOOLS.parent)
+    for part in ("metrics", "startup"):
+        result = figures["parts"][part]
+        assert list(result) == ["ours", "baseline"]
+        assert "paired_ratio" not in result["ours"] and result["baseline"]["paired_ratio"] > 0
+    *_, head, ours, baseline = done.stdout.splitlines()
+    assert head.split()[-3:] == ["time", "memory", "pairs"]
+    assert len(baseline.split()) == len(ours.split()) + 3
+    assert baseline.split()[-1] == f"{result['baseline']['paired_ratio']:.3f}"
+
+
+# Answers as a benchmark of a single file does, and notes how it was started.
+SINGLE_FILE = """
+import json, os, sys
+from pathlib import Path
+with open("started.json", "w") as file:
+    json.dump([os.environ["PYTHONPATH"], *sys.argv], file)
+for line in sys.stdin:
+    answer = {"seconds": 0.5, "done": 1, "peak_bytes": 10**9, "asked": line.strip()}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def test_baseline_of_a_single_file_runs_in_its_own_checkout(tmp_path, monkeypatch, capsys):
+    for folder in ("fcn8s_ms", "tools/benchmark/__pycache__"):
+        (tmp_path / "old" / folder).mkdir(parents=True)
+    (tmp_path / "old" / "fcn8s_ms" / "__init__.py").write_text("")
+    (tmp_path / "old" / "tools" / "benchmark.py").write_text(SINGLE_FILE)
+    monkeypatch.chdir(tmp_path)
+    command_line.main(["metrics", "--baseline", "old", "--rounds", "1", "--crop", "32"])
+    root = str(tmp_path / "old")
+    started = json.loads((tmp_path / "old" / "started.json").read_text())
+    assert started[:2] == [root, f"{root}/tools/benchmark.py"]
+    assert started[2:] == ["--contestant", "metrics_ours", "--crop", "32", "--workers", "1"]
+    row = capsys.readouterr().out.splitlines()[-1].split()
+    assert row[:2] == ["baseline", "0.5000"] and "1.00" in row
+
+
+def test_paired_ratio():
+    """Worked out by hand: in the second round the machine is half as fast, for both."""
+    assert race.paired_ratio([1.0, 2.0, 1.1], [2.0, 4.0, 1.0]) == 0.5
 
 
 def test_scale_measures_one_process_and_two(tmp_path):
@@ -106,6 +160,9 @@ def test_plain_metrics_are_ours():
     [
         (["nothing"], "part 'nothing' is unknown; choose of train, infer"),
         (["metrics", "--against", "torch", "--torch-python", "/bin/false"], "has no torch"),
+        (["metrics", "--torch-python", "/no/python"], "/no/python cannot be run; give the path"),
+        (["metrics", "--baseline", "/bin"], "--baseline /bin is not a checkout of this project"),
+        (["scale", "--baseline", str(TOOLS.parent)], "--baseline is not for scale"),
     ],
 )
 def test_bad_arguments(capsys, given, message):

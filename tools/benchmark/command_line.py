@@ -1,6 +1,8 @@
 """Command line of the benchmark."""
 
 import argparse
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,12 +15,22 @@ from .parts import PARTS
 PROGRAM = "python tools/benchmark"
 
 
+def _interpreter(value: str) -> str:
+    """Absolute path of an interpreter, for contestants run in another folder."""
+    found = shutil.which(value)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{value} cannot be run; give the path of a Python interpreter"
+        )
+    return os.path.abspath(found)  # not resolved: a virtual environment's is a link
+
+
 def get_parser() -> argparse.ArgumentParser:
     """Command line of the benchmark."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Race this package against the tutorial's way ('plain') and PyTorch, each in a "
-        "process of its own, round by round in turn.",
+        description="Race this package against the tutorial's way ('plain'), PyTorch, and another "
+        "checkout of it, each in a process of its own, round by round in turn.",
         epilog=f"Example: {PROGRAM} train infer --against torch --crop 128",
     )
     add = parser.add_argument
@@ -33,7 +45,15 @@ def get_parser() -> argparse.ArgumentParser:
         "--against",
         nargs="+",
         choices=("plain", "torch"),
-        help="opponents (default: both; the plain training step takes minutes on MindSpore 2.10)",
+        help="opponents (default: both, or with --baseline none; the plain training step takes "
+        "minutes on MindSpore 2.10)",
+    )
+    add(
+        "--baseline",
+        type=Path,
+        metavar="DIR",
+        help="another checkout of this project to race against, to see what a change costs; "
+        "'pairs' in the table, the median of the ratios round by round, is the steadiest figure",
     )
     add("--crop", type=int, default=128, help="side for train and infer (default: %(default)s)")
     add("--workers", type=int, default=1, help="of the pipelines (default: %(default)s)")
@@ -52,16 +72,25 @@ def get_parser() -> argparse.ArgumentParser:
     add("--json", type=Path, help="file for the figures")
     add(
         "--torch-python",
+        type=_interpreter,
         default=sys.executable,
         help="interpreter of an environment with torch, numpy, opencv-python (default: this one)",
     )
     add(
         "--plain-python",
+        type=_interpreter,
         default=sys.executable,
         help="interpreter for 'plain', for instance one with another MindSpore (default: this one)",
     )
     add("--contestant", help=argparse.SUPPRESS)
     return parser
+
+
+def _opponents(options, has_torch: bool) -> list[str]:
+    """Whom to race against, the baseline first: next to ours, its rounds are the most alike."""
+    if options.baseline is not None:
+        return [race.BASELINE, *(options.against or [])]
+    return options.against or ["plain", *(["torch"] if has_torch else [])]
 
 
 def main(argv=None) -> None:
@@ -84,8 +113,13 @@ def main(argv=None) -> None:
             )
         if options.ranks < 2:
             raise InputError(f"--ranks is {options.ranks}; scaling needs at least 2")
+        if options.baseline is not None:
+            if "scale" in options.parts:
+                raise InputError("--baseline is not for scale; leave one of them out")
+            options.baseline = options.baseline.absolute()
+            race.program_of(options.baseline)
         found = machine.describe(options)
-        opponents = options.against or ["plain", *(["torch"] if found["torch"] else [])]
+        opponents = _opponents(options, has_torch=found["torch"] is not None)
         if "torch" in opponents and found["torch"] is None:
             raise InputError(
                 f"{options.torch_python} has no torch: pip install torch==2.13.0 (CPU build) into "
@@ -98,11 +132,14 @@ def main(argv=None) -> None:
                 results[part] = scale.measure(options)
                 print("\n" + scale.table(results[part], options), flush=True)
                 continue
-            names = ["ours", *(name for name in opponents if name in PARTS[part].contestants)]
+            contestants = ("ours", race.BASELINE, *PARTS[part].contestants)
+            names = ["ours", *(name for name in opponents if name in contestants)]
             results[part] = race.run(part, names, options)
             print("\n" + race.table(PARTS[part].round, results[part], options), flush=True)
         if options.json:
             settings = {"crop": options.crop, "workers": options.workers, "rounds": options.rounds}
+            if options.baseline is not None:
+                settings["baseline"] = options.baseline
             files.write_json(
                 options.json, {"machine": found, "settings": settings, "parts": results}
             )

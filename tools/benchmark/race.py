@@ -13,7 +13,10 @@ from pathlib import Path
 
 from fcn8s_ms.errors import InputError
 
-_FOLDER = Path(__file__).absolute().parent
+BASELINE = "baseline"
+"""Contestant that is `ours` of another checkout."""
+
+_ROOT = Path(__file__).absolute().parents[2]
 _ISA_VARIABLES = ("DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA")
 
 
@@ -22,20 +25,22 @@ def run(part: str, names, options) -> dict:
 
     Args:
         part: key of `benchmark.parts.PARTS`.
-        names: of its contestants.
+        names: of its contestants, `ours` among them, and perhaps `BASELINE`.
         options: `rounds`, `warm_rounds`, `crop`, `workers`, `network`, `plain_python`,
-            `torch_python`.
+            `torch_python`, `baseline`.
 
     Returns:
-        Contestant to dict of median, least and largest seconds a round, seconds of the first round
-        with set-up, and peak memory in bytes.
+        Contestant to dict of `median`, `least` and `largest` seconds per round, seconds of the
+        `first` round with set-up, and `peak_bytes` of memory; of others than `ours` also the
+        `paired_ratio` of ours to theirs.
+
+    Raises:
+        InputError: a contestant stopped.
     """
     with contextlib.ExitStack() as stack:
         contestants = []
         for name in names:
-            python = {"plain": options.plain_python, "torch": options.torch_python}
-            python = python.get(name, sys.executable)
-            contestants.append(_Contestant(part, name, options, python))
+            contestants.append(_Contestant(part, name, options))
             stack.callback(contestants[-1].close)
         first = {one.name: one.ask("set up and warm up")["seconds"] for one in contestants}
         for number in range(options.warm_rounds + options.rounds):
@@ -44,16 +49,52 @@ def run(part: str, names, options) -> dict:
                 if number >= options.warm_rounds:
                     one.seconds.append(answer["seconds"])
                 one.peak = answer["peak_bytes"]
-        return {
-            one.name: {
-                "median": statistics.median(one.seconds),
-                "least": min(one.seconds),
-                "largest": max(one.seconds),
-                "first": first[one.name],
-                "peak_bytes": one.peak,
-            }
-            for one in contestants
+    ours = next(one.seconds for one in contestants if one.name == "ours")
+    result = {}
+    for one in contestants:
+        row = {
+            "median": statistics.median(one.seconds),
+            "least": min(one.seconds),
+            "largest": max(one.seconds),
+            "first": first[one.name],
+            "peak_bytes": one.peak,
         }
+        if one.name != "ours":
+            row["paired_ratio"] = paired_ratio(ours, one.seconds)
+        result[one.name] = row
+    return result
+
+
+def paired_ratio(ours, theirs) -> float:
+    """Median of the ratios round by round.
+
+    What disturbs the machine for longer than a round slows both of a pair, and cancels out; the
+    ratio of the medians may compare a quiet round with a disturbed one.
+
+    Args:
+        ours: seconds of each round.
+        theirs: seconds of the same rounds.
+    """
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+
+def program_of(checkout: Path) -> Path:
+    """What Python runs as the benchmark of a checkout of this project, of any version.
+
+    Raises:
+        InputError: the folder is not such a checkout.
+    """
+    folder, script = checkout / "tools" / "benchmark", checkout / "tools" / "benchmark.py"
+    if (checkout / "fcn8s_ms" / "__init__.py").is_file():
+        # Of a version that is gone, compiled modules may keep the folder in place.
+        if (folder / "__main__.py").is_file():
+            return folder
+        if script.is_file():
+            return script
+    raise InputError(
+        f"--baseline {checkout.absolute()} is not a checkout of this project; give the folder that "
+        "has fcn8s_ms and tools/benchmark in it, such as one made by `git worktree add DIR COMMIT`"
+    )
 
 
 def table(title: str, result: dict, options) -> str:
@@ -63,11 +104,16 @@ def table(title: str, result: dict, options) -> str:
         title: of the part, with `{crop}` and `{workers}`.
         result: of `run`.
         options: `crop` and `workers`.
+
+    Returns:
+        Text with ratios of the medians (`time`), of the peaks (`memory`), and `paired_ratio`
+        (`pairs`).
     """
     ours = result["ours"]
     lines = [title.format(crop=options.crop, workers=options.workers)]
     lines.append(
         "            median s   (least … largest)   first s   peak GB   ours/theirs: time  memory"
+        "   pairs"
     )
     for name, row in result.items():
         line = (
@@ -76,13 +122,22 @@ def table(title: str, result: dict, options) -> str:
         )
         if name != "ours":
             time_ratio = ours["median"] / row["median"]
-            line += f"   {time_ratio:17.3f}  {ours['peak_bytes'] / row['peak_bytes']:6.2f}"
+            memory_ratio = ours["peak_bytes"] / row["peak_bytes"]
+            line += f"   {time_ratio:17.3f}  {memory_ratio:6.2f}   {row['paired_ratio']:5.3f}"
         lines.append(line)
     return "\n".join(lines)
 
 
 def serve(set_up, options) -> None:
-    """Life of a contestant: sets up, then a round for every line on standard input."""
+    """Life of a contestant: sets up, then a round for every line on standard input.
+
+    A checkout of an earlier version answers in the same way as a baseline: arguments, lines and
+    answers have to stay as they are.
+
+    Args:
+        set_up: of `benchmark.parts.Part.contestants`.
+        options: what it is given.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     round_ = None
@@ -101,25 +156,30 @@ def serve(set_up, options) -> None:
 class _Contestant:
     """A process that does a round when it reads a line, and reports on standard output."""
 
-    def __init__(self, part: str, name: str, options, python: str):
+    def __init__(self, part: str, name: str, options):
         self.name = name
+        interpreters = {"plain": options.plain_python, "torch": options.torch_python}
+        checkout, contestant = _ROOT, name
+        if name == BASELINE:
+            checkout, contestant = options.baseline, "ours"
         # The other interpreter need not have this package installed.
-        root = str(_FOLDER.parents[1])
-        environment = {**os.environ, "PYTHONPATH": root}
+        environment = {**os.environ, "PYTHONPATH": str(checkout)}
         if name == "plain":
             # No kernel selection either, as for somebody who knows nothing of it.
             for variable in _ISA_VARIABLES:
                 environment.pop(variable, None)
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [python, str(_FOLDER), "--contestant", f"{part}_{name}"]
+            [interpreters.get(name, sys.executable), str(program_of(checkout))]
+            + ["--contestant", f"{part}_{contestant}"]
             + ["--crop", str(options.crop), "--workers", str(options.workers)]
-            + (["--network", str(options.network)] if options.network else []),
+            + (["--network", str(options.network.absolute())] if options.network else []),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
             env=environment,
+            cwd=checkout,  # from where `python -m` takes the package before PYTHONPATH
         )
         self.seconds = []
 
