@@ -195,8 +195,12 @@ def _build_network(config: Config, num_classes: int, is_restored: bool):
     pretrained = None if is_restored else config.pretrained
     parameters = None if pretrained is None else checkpoint.read(pretrained)
     ms.set_seed(config.seed)
+    sizes = {} if config.widths is None else {"widths": config.widths}
+    if config.fc_width != model.FC_WIDTH:
+        sizes["fc_width"] = config.fc_width
     network = model.ARCHITECTURES[config.arch](
         num_classes,
+        **sizes,
         depths=model.BACKBONES[config.backbone],
         upsample_init=config.upsample_init,
         skip_init=config.skip_init,
