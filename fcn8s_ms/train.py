@@ -49,7 +49,7 @@ def _with_sample(config: Config, ranks: Ranks) -> Config:
     folder = sample.FOLDER
     data = {split: folder / f"{split}.mindrecord" for split in ("train", "val")}
     if ranks.is_first:
-        _draw_sample(folder, data)
+        _draw_sample(folder)
     ranks.barrier()
     config = dataclasses.replace(config, data=data["train"], val_data=data["val"], sample=False)
     print(f"The preset, as a command:\n  {PROGRAM} {shlex.join(command(config, sample.PRESET))}")
@@ -58,21 +58,13 @@ def _with_sample(config: Config, ranks: Ranks) -> Config:
     return config
 
 
-def _draw_sample(folder: Path, data: dict[str, Path]) -> None:
-    from . import build, sources
+def _draw_sample(folder: Path) -> None:
+    from . import records
+    from .sample_records import build_sample_records
 
     print(f"Drawing the sample into {folder} …", flush=True)
-    sample.write_sample(folder)
-    for split, path in data.items():
-        metadata = build.build_records(
-            sources.voc_pairs(folder, split),
-            path,
-            classes=sample.CLASSES,
-            overwrite=True,
-            source=folder,
-            list_name=split,
-        )
-        print(f"  {split}: {metadata.num_samples} images, {path}")
+    for split, path in build_sample_records(folder, overwrite=True).items():
+        print(f"  {split}: {records.read_metadata(path).num_samples} images, {path}")
 
 
 def _default_folder(prefix: str = "") -> Path:

@@ -76,22 +76,6 @@ def _train(argv) -> None:
     train.main(argv)
 
 
-def _draw_sample(folder: Path) -> None:
-    """Draws the sample and builds its records in the folder."""
-    from fcn8s_ms import build, sources
-
-    print(f"Drawing the sample into {folder} …", flush=True)
-    sample.write_sample(folder)
-    for split in ("train", "val"):
-        build.build_records(
-            sources.voc_pairs(folder, split),
-            folder / f"{split}.mindrecord",
-            classes=sample.CLASSES,
-            source=folder,
-            list_name=split,
-        )
-
-
 def _sample_preset(given) -> list[str]:
     """The preset as flags; what is given on the command line comes after it and wins."""
     flags = []
@@ -184,7 +168,10 @@ def compare(options, given) -> dict:
     config = arguments.parse(given)  # a wrong flag ends it here
     output.mkdir(parents=True, exist_ok=True)
     if options.data is None:
-        _draw_sample(data.parent)
+        from fcn8s_ms.sample_records import build_sample_records
+
+        print(f"Drawing the sample into {data.parent} …", flush=True)
+        build_sample_records(data.parent)
 
     results = {}
     for arch in options.arch:

@@ -51,25 +51,16 @@ def _train_torch(folder: Path) -> None:
     (folder / "torch.json").write_text(json.dumps(losses))
 
 
-def _sample_record(folder: Path) -> Path:
-    from fcn8s_ms import build, sample, sources
-
-    drawn = folder / "sample"
-    sample.write_sample(drawn)
-    record = folder / "train.mindrecord"
-    build.build_records(sources.voc_pairs(drawn, "train"), record, classes=sample.CLASSES)
-    return record
-
-
 def _train_here(options, folder: Path) -> list[float]:
     """Prepares weights and batches for both sides, and trains with the program."""
     import mindspore as ms
 
     from fcn8s_ms import checkpoint, device, model, records, train
     from fcn8s_ms.dataset import SegDataset
+    from fcn8s_ms.sample_records import build_sample_records
 
     device.configure("CPU")
-    record = options.data or _sample_record(folder)
+    record = options.data or build_sample_records(folder / "sample")["train"]
     metadata = records.read_metadata(record)
     num_classes = len(metadata.classes) if metadata else voc.NUM_CLASSES
     network_arguments = _NARROW if options.narrow else {}

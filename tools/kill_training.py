@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn8s_ms import sample
 from fcn8s_ms.errors import InputError, reported_by
 
 _PROGRAM = "python tools/kill_training.py"
@@ -34,19 +33,6 @@ def _train(arguments) -> None:
         model.FCN8s, widths=(4, 4, 8, 8, 8), fc_width=16
     )
     train.main(arguments)
-
-
-def _records(folder: Path) -> dict:
-    from fcn8s_ms import build, sources
-
-    drawn = folder / "sample"
-    sample.write_sample(drawn)
-    built = {}
-    for split in ("train", "val"):
-        built[split] = folder / f"{split}.mindrecord"
-        pairs = sources.voc_pairs(drawn, split)
-        build.build_records(pairs, built[split], classes=sample.CLASSES, overwrite=True)
-    return built
 
 
 def _start(arguments, errors):
@@ -114,7 +100,9 @@ def run_test(kills: int, epochs: int, save_every: int, seed: int, folder: Path) 
     Raises:
         InputError: a checkpoint is unreadable, a process fails, or the results differ.
     """
-    built = _records(folder)
+    from fcn8s_ms.sample_records import build_sample_records
+
+    built = build_sample_records(folder / "sample", overwrite=True)
     arguments = ["--data", built["train"], "--val-data", built["val"], "--crop-size", "64"]
     arguments += ["--epochs", epochs, "--save-every", save_every, "--keep", "2", "--val-every", "3"]
     arguments += ["--workers", "1", "--device", "CPU"]
