@@ -6,7 +6,6 @@ run must agree to the last bit, logs and validations too, and no checkpoint may 
 """
 
 import argparse
-import functools
 import json
 import random
 import signal
@@ -17,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from narrow import TINY, flags
 
 from fcn8s_ms.errors import InputError, reported_by
 
@@ -25,18 +25,8 @@ _PROGRAM = "python tools/kill_training.py"
 _OF_THE_MACHINE = ("images_per_second", "memory_gb")
 
 
-def _train(arguments) -> None:
-    """The training program with a network of a few thousand parameters."""
-    from fcn8s_ms import model, train
-
-    model.ARCHITECTURES["fcn8s"] = functools.partial(
-        model.FCN8s, widths=(4, 4, 8, 8, 8), fc_width=16
-    )
-    train.main(arguments)
-
-
 def _start(arguments, errors):
-    command = [sys.executable, __file__, "--train", *map(str, arguments)]
+    command = [sys.executable, "-m", "fcn8s_ms.train", *map(str, arguments)]
     return subprocess.Popen(command, stdout=errors, stderr=subprocess.STDOUT)
 
 
@@ -105,7 +95,7 @@ def run_test(kills: int, epochs: int, save_every: int, seed: int, folder: Path) 
     built = build_sample_records(folder / "sample", overwrite=True)
     arguments = ["--data", built["train"], "--val-data", built["val"], "--crop-size", "64"]
     arguments += ["--epochs", epochs, "--save-every", save_every, "--keep", "2", "--val-every", "3"]
-    arguments += ["--workers", "1", "--device", "CPU"]
+    arguments += ["--workers", "1", "--device", "CPU", *flags(TINY)]
     errors = open(folder / "output.txt", "w+")
     reference, run = folder / "reference", folder / "run"
 
@@ -158,10 +148,6 @@ def run_test(kills: int, epochs: int, save_every: int, seed: int, folder: Path) 
 
 def main(argv=None) -> None:
     """Command line; `argv` without the program's name."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["--train"]:
-        _train(argv[1:])
-        return
     options = get_parser().parse_args(argv)
     with reported_by(_PROGRAM), tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
