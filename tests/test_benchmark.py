@@ -158,7 +158,7 @@ def test_plain_metrics_are_ours():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["nothing"], "part 'nothing' is unknown; choose of train, infer"),
+        (["nothing"], "part 'nothing' is unknown; choose from train, infer"),
         (["metrics", "--against", "torch", "--torch-python", "/bin/false"], "has no torch"),
         (["metrics", "--torch-python", "/no/python"], "/no/python cannot be run; give the path"),
         (["metrics", "--baseline", "/bin"], "--baseline /bin is not a checkout of this project"),

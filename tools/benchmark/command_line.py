@@ -38,8 +38,8 @@ def get_parser() -> argparse.ArgumentParser:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"of {', '.join(PARTS)} (default: these), or scale: a training step of one process "
-        "and of several, each with a batch of its own",
+        help=f"any of {', '.join(PARTS)} (default: these), or scale: a training step of one "
+        "process and of several, each with a batch of its own",
     )
     add(
         "--against",
@@ -56,7 +56,12 @@ def get_parser() -> argparse.ArgumentParser:
         "'pairs' in the table, the median of the ratios round by round, is the steadiest figure",
     )
     add("--crop", type=int, default=128, help="side for train and infer (default: %(default)s)")
-    add("--workers", type=int, default=1, help="of the pipelines (default: %(default)s)")
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        help="threads or processes of the pipelines (default: %(default)s)",
+    )
     add("--rounds", type=int, default=7, help="timed rounds of each (default: %(default)s)")
     add(
         "--warm-rounds",
@@ -67,8 +72,12 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--network", type=Path, help="ONNX file to run for infer (default: MindSpore)")
     add("--ranks", type=int, default=2, help="processes for scale (default: %(default)s)")
-    add("--narrow", action="store_true", help="a network of few parameters for scale: for a look")
-    add("--quick", action="store_true", help="3 rounds, 1 warm, crop 64: for a look")
+    add(
+        "--narrow",
+        action="store_true",
+        help="a network of few parameters for scale, for a quick look",
+    )
+    add("--quick", action="store_true", help="3 rounds, 1 warm, crop 64, for a quick look")
     add("--json", type=Path, help="file for the figures")
     add(
         "--torch-python",
@@ -87,7 +96,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def _opponents(options, has_torch: bool) -> list[str]:
-    """Whom to race against, the baseline first: next to ours, its rounds are the most alike."""
+    """Names of the opponents; the baseline does its rounds right after ours."""
     if options.baseline is not None:
         return [race.BASELINE, *(options.against or [])]
     return options.against or ["plain", *(["torch"] if has_torch else [])]
@@ -109,7 +118,7 @@ def main(argv=None) -> None:
         unknown = set(options.parts) - set(PARTS) - {"scale"}
         if unknown:
             raise InputError(
-                f"part {min(unknown)!r} is unknown; choose of {', '.join(PARTS)}, scale"
+                f"part {min(unknown)!r} is unknown; choose from {', '.join(PARTS)}, scale"
             )
         if options.ranks < 2:
             raise InputError(f"--ranks is {options.ranks}; scaling needs at least 2")

@@ -25,7 +25,7 @@ def run(part: str, names, options) -> dict:
 
     Args:
         part: key of `benchmark.parts.PARTS`.
-        names: of its contestants, `ours` among them, and perhaps `BASELINE`.
+        names: contestants of the part, `ours` among them, and `BASELINE` if wanted.
         options: `rounds`, `warm_rounds`, `crop`, `workers`, `network`, `plain_python`,
             `torch_python`, `baseline`.
 
@@ -79,7 +79,7 @@ def paired_ratio(ours, theirs) -> float:
 
 
 def program_of(checkout: Path) -> Path:
-    """What Python runs as the benchmark of a checkout of this project, of any version.
+    """Path that Python runs as the benchmark of a checkout of this project, of any version.
 
     Raises:
         InputError: the folder is not such a checkout.
@@ -101,8 +101,8 @@ def table(title: str, result: dict, options) -> str:
     """A line per contestant.
 
     Args:
-        title: of the part, with `{crop}` and `{workers}`.
-        result: of `run`.
+        title: description of a round, with `{crop}` and `{workers}`.
+        result: what `run` returned.
         options: `crop` and `workers`.
 
     Returns:
@@ -135,11 +135,11 @@ def serve(set_up, options) -> None:
     answers have to stay as they are.
 
     Args:
-        set_up: of `benchmark.parts.Part.contestants`.
-        options: what it is given.
+        set_up: a value of `benchmark.parts.Part.contestants`.
+        options: handed to it.
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # keeps what libraries print apart from the answers
     round_ = None
     for line in sys.stdin:
         started = time.perf_counter()

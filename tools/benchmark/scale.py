@@ -113,10 +113,10 @@ def _free_port() -> int:
 
 
 def table(found: dict, options) -> str:
-    """A line per number of processes; `found` is of `measure`."""
+    """A line per number of processes; `found` is what `measure` returned."""
     gradients = found[1]["parameters"] * 4
     lines = [
-        f"training step, batch {BATCH} a process, crop {options.crop}; "
+        f"training step, batch {BATCH} per process, crop {options.crop}; "
         f"{gradients / 1e6:.3g} MB of gradients",
         "  processes   step s   (least … largest)   images/s   of linear   all-reduce   alone s",
     ]

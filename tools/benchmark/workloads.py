@@ -97,8 +97,8 @@ def own_network(device_id: int | None = 0, **sizes):
     """The network as this package's programs run it on a CPU.
 
     Args:
-        device_id: of `fcn8s_ms.device.configure`.
-        sizes: `widths` and `fc_width` of another network than the full one.
+        device_id: as in `fcn8s_ms.device.configure`.
+        sizes: `widths` and `fc_width`, if not the full ones.
     """
     from fcn8s_ms.model import FCN8s
 
