@@ -18,7 +18,7 @@ import numpy as np
 from . import device, fetch, files, voc
 from .distributed.ranks import ALONE, Ranks, check_launch, is_scheduler, run_scheduler
 from .errors import InputError, reported_by
-from .network.architectures import BACKBONES
+from .network.architectures import BACKBONES, FC_WIDTH
 from .records import demo
 from .training import interruption, schedule
 from .training.arguments import PROGRAM, Config, command, get_parser, parse
@@ -52,7 +52,7 @@ def _with_sample(config: Config, ranks: Ranks) -> Config:
     folder = demo.FOLDER
     data = {split: folder / f"{split}.mindrecord" for split in ("train", "val")}
     if ranks.is_first:
-        _draw_sample(folder, data)
+        _draw_sample(folder)
     ranks.barrier()
     config = dataclasses.replace(config, data=data["train"], val_data=data["val"], sample=False)
     print(f"The preset, as a command:\n  {PROGRAM} {shlex.join(command(config, demo.PRESET))}")
@@ -61,22 +61,12 @@ def _with_sample(config: Config, ranks: Ranks) -> Config:
     return config
 
 
-def _draw_sample(folder: Path, data: dict[str, Path]) -> None:
+def _draw_sample(folder: Path) -> None:
     from . import records
-    from .records import sources
 
     print(f"Drawing the sample into {folder} …", flush=True)
-    demo.write_sample(folder)
-    for split, path in data.items():
-        metadata = records.build_records(
-            sources.voc_pairs(folder, split),
-            path,
-            classes=demo.CLASSES,
-            overwrite=True,
-            source=folder,
-            list_name=split,
-        )
-        print(f"  {split}: {metadata.num_samples} images, {path}")
+    for split, path in demo.build_records(folder, overwrite=True).items():
+        print(f"  {split}: {records.read_metadata(path).num_samples} images, {path}")
 
 
 def _default_folder(prefix: str = "") -> Path:
@@ -200,8 +190,12 @@ def _build_network(config: Config, num_classes: int, is_restored: bool):
     pretrained = None if is_restored else config.pretrained
     parameters = None if pretrained is None else checkpoint.read(pretrained)
     ms.set_seed(config.seed)
+    sizes = {} if config.widths is None else {"widths": config.widths}
+    if config.fc_width != FC_WIDTH:
+        sizes["fc_width"] = config.fc_width
     network = model.NETWORKS[config.arch](
         num_classes,
+        **sizes,
         depths=BACKBONES[config.backbone],
         upsample_init=config.upsample_init,
         skip_init=config.skip_init,

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import sys
 import tarfile
 import threading
 import zlib
@@ -127,6 +128,7 @@ def write_plain_record(path, sizes=SIZES):
 
 
 TOOLS = Path(__file__).parents[1] / "tools"
+sys.path.insert(0, str(TOOLS))  # where Python finds what the tools share
 
 
 def load_tool(name):

@@ -27,10 +27,11 @@ LAYERS = [
 ]
 FOLDERS = {
     "records": [
-        {"metadata", "labelme", "demo"},
+        {"metadata", "labelme"},
         {"checksums", "classes"},
         {"encode", "read", "sources"},
         {"survey", "write"},
+        {"demo"},
     ],
     "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
     "inference": [
@@ -52,7 +53,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 WITHOUT_MINDSPORE = {
     *("__init__", "confusion", "errors", "fetch", "files", "png", "threads", "transforms", "voc"),
-    *("records.checksums", "records.classes", "records.demo", "records.encode", "records.labelme"),
+    *("records.checksums", "records.classes", "records.encode", "records.labelme"),
     *(
         "records.metadata",
         "records.sources",
@@ -67,7 +68,14 @@ WITHOUT_MINDSPORE = {
     *("training.tensorboard", "training.run_folder", "distributed.watchdog"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
-LAZY = {"device", "records.read", "records.write", "distributed.ranks", "training.resume"}
+LAZY = {
+    "device",
+    "records.demo",
+    "records.read",
+    "records.write",
+    "distributed.ranks",
+    "training.resume",
+}
 LAZY |= {"training.arguments", "build", "train", "eval", "predict", "export", "__main__"}
 
 

@@ -45,6 +45,18 @@ def run(record, tmp_path_factory):
     return output
 
 
+def test_widths_make_the_network(record, tmp_path):
+    """Other ones than the tests' small networks have."""
+    output = tmp_path / "run"
+    sizes = ["--widths", "4", "8", "4", "8", "12", "--fc-width", "24"]
+    train.main(arguments(record, output, "--steps", "1", *sizes))
+    train.main(["--resume", str(output), "--steps", "2"])
+    network = checkpoint.load_network(output / "FCN8s-last.ckpt")
+    stages = (network.conv1, network.conv2, network.conv3, network.conv4, network.conv5)
+    assert [stage[0].out_channels for stage in stages] == [4, 8, 4, 8, 12]
+    assert network.conv6[0].out_channels == network.conv7[0].out_channels == 24
+
+
 def test_run_leaves_exactly_this(run):
     assert sorted(path.name for path in run.iterdir()) == [
         "FCN8s-1_2.ckpt",

@@ -10,12 +10,13 @@ predictions.png (images, truth, and what each network sees), and comparison.json
 """
 
 import argparse
-import functools
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import narrow
 
 from fcn8s_ms import device, files
 from fcn8s_ms.errors import InputError, reported_by
@@ -25,7 +26,6 @@ from fcn8s_ms.training import arguments
 from fcn8s_ms.training.run_folder import RunFolder
 
 _PROGRAM = "python tools/compare.py"
-_NARROW = {"widths": (8, 16, 32, 32, 32), "fc_width": 64}
 _SCORES = ("mean IoU", "pixel accuracy", "mean pixel accuracy", "frequency weighted IoU")
 # The sample's preset, longer and with a validation an epoch, so that there are curves to see.
 _SAMPLE_FLAGS = {**demo.PRESET, "epochs": 6, "val_every": 1}
@@ -62,40 +62,6 @@ def _name(arch: str) -> str:
     return arch.upper().replace("FCN", "FCN-").replace("S", "s")
 
 
-def _use_narrow_networks() -> None:
-    from fcn8s_ms import model
-
-    for arch, network_class in model.NETWORKS.items():
-        model.NETWORKS[arch] = functools.partial(network_class, **_NARROW)
-
-
-def _train(argv) -> None:
-    """A training, in the process that is started for it."""
-    from fcn8s_ms import train
-
-    if argv[0] == "--narrow":
-        _use_narrow_networks()
-        argv = argv[1:]
-    train.main(argv)
-
-
-def _draw_sample(folder: Path) -> None:
-    """Draws the sample and builds its records in the folder."""
-    from fcn8s_ms import records
-    from fcn8s_ms.records import sources
-
-    print(f"Drawing the sample into {folder} …", flush=True)
-    demo.write_sample(folder)
-    for split in ("train", "val"):
-        records.build_records(
-            sources.voc_pairs(folder, split),
-            folder / f"{split}.mindrecord",
-            classes=demo.CLASSES,
-            source=folder,
-            list_name=split,
-        )
-
-
 def _sample_preset(given) -> list[str]:
     """The preset as flags; what is given on the command line comes after it and wins."""
     flags = []
@@ -105,14 +71,13 @@ def _sample_preset(given) -> list[str]:
     return flags
 
 
-def _run(arch: str, flags, narrow: bool) -> None:
+def _run(arch: str, flags) -> None:
     """Trains in a process of its own: the memory of one network at a time.
 
     Raises:
         InputError: the training failed or was stopped.
     """
-    command = [sys.executable, __file__, "--train", *(["--narrow"] if narrow else []), *flags]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen([sys.executable, "-m", "fcn8s_ms.train", *flags])
     # Ctrl-C reaches the training by itself, SIGTERM is handed on: it saves before it ends.
     handlers = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
@@ -180,6 +145,8 @@ def compare(options, given) -> dict:
     if output.exists() and any(output.iterdir()):
         raise InputError(f"{output.absolute()} exists and is not empty; choose another --output")
 
+    if options.narrow:
+        given = [*narrow.flags(narrow.NARROW), *given]
     data, val_data = options.data, options.val_data
     if options.data is None:
         data, val_data = (output / "sample" / f"{split}.mindrecord" for split in ("train", "val"))
@@ -188,13 +155,16 @@ def compare(options, given) -> dict:
     config = arguments.parse(given)  # a wrong flag ends it here
     output.mkdir(parents=True, exist_ok=True)
     if options.data is None:
-        _draw_sample(data.parent)
+        from fcn8s_ms.records.demo import build_records
+
+        print(f"Drawing the sample into {data.parent} …", flush=True)
+        build_records(data.parent)
 
     results = {}
     for arch in options.arch:
         print(f"\n{_name(arch)}", flush=True)
         run = output / arch
-        _run(arch, [*given, "--arch", arch, "--output", str(run)], options.narrow)
+        _run(arch, [*given, "--arch", arch, "--output", str(run)])
         results[arch] = _result(RunFolder(run, arch))
     device.configure(config.device, device_id=config.device_id, mode=config.mode)
     _show(output, results, val_data, options.pictures)
@@ -238,10 +208,6 @@ def _show(output: Path, results: dict, val_data: Path, pictures: int) -> None:
 
 def main(argv=None) -> None:
     """Command line; `argv` without the program's name."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["--train"]:
-        _train(argv[1:])
-        return
     options, given = get_parser().parse_known_args(argv)
     with reported_by(_PROGRAM):
         compare(options, given)

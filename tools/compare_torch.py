@@ -6,7 +6,6 @@ the end, for rounding differs and training multiplies it, but have to agree in t
 """
 
 import argparse
-import functools
 import json
 import os
 import subprocess
@@ -15,12 +14,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from narrow import NARROW, flags
 
 from fcn8s_ms import files, voc
 from fcn8s_ms.errors import InputError, reported_by
 
 _PROGRAM = "python tools/compare_torch.py"
-_NARROW = {"widths": (8, 16, 32, 32, 32), "fc_width": 64}
 _BATCH = 4
 _TOLERANCE, _STEPS_TO_AGREE = 1e-3, 10
 
@@ -51,33 +50,24 @@ def _train_torch(folder: Path) -> None:
     (folder / "torch.json").write_text(json.dumps(losses))
 
 
-def _sample_record(folder: Path) -> Path:
-    from fcn8s_ms import records
-    from fcn8s_ms.records import demo, sources
+def _prepare(options, folder: Path) -> tuple[Path, int]:
+    """Puts weights and batches for both sides into the folder.
 
-    drawn = folder / "sample"
-    demo.write_sample(drawn)
-    record = folder / "train.mindrecord"
-    records.build_records(sources.voc_pairs(drawn, "train"), record, classes=demo.CLASSES)
-    return record
-
-
-def _train_here(options, folder: Path) -> list[float]:
-    """Prepares weights and batches for both sides, and trains with the program."""
+    Returns:
+        The record that the batches are of, and the number of its classes.
+    """
     import mindspore as ms
 
-    from fcn8s_ms import checkpoint, device, model, records, train
+    from fcn8s_ms import checkpoint, device, model, records
     from fcn8s_ms.dataset import SegDataset
+    from fcn8s_ms.records.demo import build_records
 
     device.configure("CPU")
-    record = options.data or _sample_record(folder)
+    record = options.data or build_records(folder / "sample")["train"]
     metadata = records.read_metadata(record)
     num_classes = len(metadata.classes) if metadata else voc.NUM_CLASSES
-    network_arguments = _NARROW if options.narrow else {}
-    if options.narrow:
-        model.NETWORKS["fcn8s"] = functools.partial(model.FCN8s, **_NARROW)
     ms.set_seed(options.seed)
-    network = model.NETWORKS["fcn8s"](num_classes)
+    network = model.FCN8s(num_classes, **(NARROW if options.narrow else {}))
     checkpoint.save(network, folder / "weights.ckpt", {})
     weights = {one.name: one.asnumpy() for one in network.get_parameters()}
     np.savez(folder / "weights.npz", **weights)
@@ -98,17 +88,32 @@ def _train_here(options, folder: Path) -> list[float]:
     batches = (batch for _ in range(epochs) for batch in iterator)
     for step, batch in zip(range(options.steps), batches):
         np.savez(folder / f"batch{step}.npz", **batch)
+    return record, num_classes
+
+
+def _train_here(options, folder: Path) -> list[float]:
+    """Prepares both sides, and trains with the training program.
+
+    Raises:
+        InputError: the training failed.
+    """
+    record, num_classes = _prepare(options, folder)
     run = folder / "run"
-    train.main(
+    command = [sys.executable, "-m", "fcn8s_ms.train"]
+    command += (
         ["--data", str(record), "--pretrained", str(folder / "weights.ckpt"), "--output", str(run)]
         + ["--steps", str(options.steps), "--batch-size", str(_BATCH), "--workers", "1"]
         + ["--crop-size", str(options.crop), "--seed", str(options.seed), "--device", "CPU"]
         + ["--base-lr", str(options.base_lr), "--save-every", str(options.steps), "--keep", "1"]
+        + (flags(NARROW) if options.narrow else [])
     )
+    status = subprocess.run(command, check=False).returncode
+    if status:
+        raise InputError(f"the training here ended with status {status}; see above")
     lines = files.read_json_lines(run / "log.jsonl")
     settings = {
         "num_classes": num_classes,
-        "network": network_arguments,
+        "network": NARROW if options.narrow else {},
         "learning_rates": [line["lr"] for line in lines],
         "ignore_label": voc.IGNORE_LABEL,
     }

@@ -6,7 +6,6 @@ run must agree to the last bit, logs and validations too, and no checkpoint may 
 """
 
 import argparse
-import functools
 import json
 import random
 import signal
@@ -17,39 +16,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+from narrow import TINY, flags
 
 from fcn8s_ms.errors import InputError, reported_by
-from fcn8s_ms.records import demo
 
 _PROGRAM = "python tools/kill_training.py"
 # Fields of the log that two equal runs do not share.
 _OF_THE_MACHINE = ("images_per_second", "memory_gb")
 
 
-def _train(arguments) -> None:
-    """The training program with a network of a few thousand parameters."""
-    from fcn8s_ms import model, train
-
-    model.NETWORKS["fcn8s"] = functools.partial(model.FCN8s, widths=(4, 4, 8, 8, 8), fc_width=16)
-    train.main(arguments)
-
-
-def _records(folder: Path) -> dict:
-    from fcn8s_ms import records
-    from fcn8s_ms.records import sources
-
-    drawn = folder / "sample"
-    demo.write_sample(drawn)
-    built = {}
-    for split in ("train", "val"):
-        built[split] = folder / f"{split}.mindrecord"
-        pairs = sources.voc_pairs(drawn, split)
-        records.build_records(pairs, built[split], classes=demo.CLASSES, overwrite=True)
-    return built
-
-
 def _start(arguments, errors):
-    command = [sys.executable, __file__, "--train", *map(str, arguments)]
+    command = [sys.executable, "-m", "fcn8s_ms.train", *map(str, arguments)]
     return subprocess.Popen(command, stdout=errors, stderr=subprocess.STDOUT)
 
 
@@ -113,10 +90,12 @@ def run_test(kills: int, epochs: int, save_every: int, seed: int, folder: Path) 
     Raises:
         InputError: a checkpoint is unreadable, a process fails, or the results differ.
     """
-    built = _records(folder)
+    from fcn8s_ms.records.demo import build_records
+
+    built = build_records(folder / "sample", overwrite=True)
     arguments = ["--data", built["train"], "--val-data", built["val"], "--crop-size", "64"]
     arguments += ["--epochs", epochs, "--save-every", save_every, "--keep", "2", "--val-every", "3"]
-    arguments += ["--workers", "1", "--device", "CPU"]
+    arguments += ["--workers", "1", "--device", "CPU", *flags(TINY)]
     errors = open(folder / "output.txt", "w+")
     reference, run = folder / "reference", folder / "run"
 
@@ -169,10 +148,6 @@ def run_test(kills: int, epochs: int, save_every: int, seed: int, folder: Path) 
 
 def main(argv=None) -> None:
     """Command line; `argv` without the program's name."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["--train"]:
-        _train(argv[1:])
-        return
     options = get_parser().parse_args(argv)
     with reported_by(_PROGRAM), tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)

@@ -16,6 +16,7 @@ from PIL import Image
 from ..errors import InputError
 from ..visualize import write_mask
 from ..voc import IGNORE_LABEL, palette
+from . import sources, write
 
 __all__ = [
     "CLASSES",
@@ -24,6 +25,7 @@ __all__ = [
     "NUM_VAL",
     "PRESET",
     "SEED",
+    "build_records",
     "draw_scene",
     "write_sample",
 ]
@@ -394,3 +396,31 @@ def write_sample(
     except OSError as error:
         raise InputError(f"{base} cannot be written ({error}); choose another place") from error
     return base
+
+
+def build_records(folder, *, overwrite: bool = False) -> dict[str, Path]:
+    """Draws the dataset into a folder and builds its records there.
+
+    Args:
+        folder: for the pictures, as of `write_sample`, and the records.
+        overwrite: whether to replace records that are there already.
+
+    Returns:
+        Paths of the records by the names of their splits, `'train'` and `'val'`.
+
+    Raises:
+        InputError: the folder cannot be written, or has records and `overwrite` is false.
+    """
+    folder = Path(folder)
+    write_sample(folder)
+    found = {split: folder / f"{split}.mindrecord" for split in ("train", "val")}
+    for split, path in found.items():
+        write.build_records(
+            sources.voc_pairs(folder, split),
+            path,
+            classes=CLASSES,
+            overwrite=overwrite,
+            source=folder,
+            list_name=split,
+        )
+    return found

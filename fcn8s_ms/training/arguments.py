@@ -41,6 +41,8 @@ class Config:
     num_classes: int | None
     arch: str
     backbone: str
+    widths: list[int] | None
+    fc_width: int
     crop_size: int
     min_scale: float
     max_scale: float
@@ -89,8 +91,8 @@ class Config:
     def __post_init__(self):
         positive = ("epochs", "steps", "batch_size", "accumulate", "crop_size", "base_lr", "power")
         counts = ("workers", "save_every", "keep", "val_every", "patience", "max_overflows")
-        scaling = ("clip_norm", "loss_scale_factor", "loss_scale_window")
-        for name in (*positive, *counts, *scaling):
+        others = ("fc_width", "clip_norm", "loss_scale_factor", "loss_scale_window")
+        for name in (*positive, *counts, *others):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{flag(name)} is {value}; it must be positive")
@@ -109,6 +111,11 @@ class Config:
             raise InputError(
                 f"--crop-size {self.crop_size} is not a multiple of {STRIDE}; "
                 f"take {next_multiple(self.crop_size)}"
+            )
+        if self.widths is not None and not (len(self.widths) == 5 and min(self.widths) > 0):
+            given = " ".join(map(str, self.widths))
+            raise InputError(
+                f"--widths is {given}; give five positive numbers, the channels of conv1 to conv5"
             )
         for name in ("scale_lr", "sync_bn"):
             if getattr(self, name) and not self.distributed:
@@ -168,6 +175,20 @@ def get_parser() -> argparse.ArgumentParser:
         choices=tuple(BACKBONES),
         default="vgg16",
         help="16 or 19 layers, all with BatchNorm (default: %(default)s)",
+    )
+    add(
+        "--widths",
+        nargs=5,
+        type=int,
+        metavar=("W1", "W2", "W3", "W4", "W5"),
+        help="channels of conv1 to conv5 (default: VGG's, 64 128 256 512 512)",
+    )
+    add(
+        "--fc-width",
+        type=int,
+        default=4096,
+        metavar="N",
+        help="channels of conv6 and conv7 (default: %(default)s)",
     )
     add("--pretrained", type=Path, help="checkpoint to start from, as far as names and shapes fit")
     add(
@@ -429,7 +450,7 @@ def command(config: Config, keep=()) -> list[str]:
         if isinstance(value, bool):
             flags.append(flag(name) if value else flag("no_" + name))
         elif isinstance(value, list):
-            flags += [flag(name), *value]
+            flags += [flag(name), *map(str, value)]
         else:
             flags += [flag(name), str(value)]
     return flags

@@ -1,10 +1,11 @@
+import functools
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import train
+from fcn8s_ms import records, train
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.records import demo, sources
 
@@ -113,3 +114,16 @@ def test_main_job_on_the_sample(tmp_path, monkeypatch, capsys):
         [json.loads(line)["loss"] for line in log.read_text().splitlines()] for log in logs
     )
     assert first == second
+
+
+def test_draws_and_builds_both_splits(tmp_path, monkeypatch):
+    draw = functools.partial(demo.write_sample, num_train=4, num_val=2)
+    monkeypatch.setattr(demo, "write_sample", draw)
+    found = demo.build_records(tmp_path)
+    assert found == {split: tmp_path / f"{split}.mindrecord" for split in ("train", "val")}
+    for path, count in zip(found.values(), (4, 2)):
+        metadata = records.read_metadata(path)
+        assert (metadata.num_samples, metadata.classes) == (count, demo.CLASSES)
+    with pytest.raises(InputError, match="train.mindrecord"):
+        demo.build_records(tmp_path)
+    assert demo.build_records(tmp_path, overwrite=True) == found

@@ -34,6 +34,7 @@ def test_trains_all_alike_and_draws(tool, record, tmp_path, capsys):
     ]
     differing = {name for name in arguments[0] if arguments[0][name] != arguments[1][name]}
     assert differing == {"arch", "output"}
+    assert arguments[0]["widths"] == [8, 16, 32, 32, 32] and arguments[0]["fc_width"] == 64
     assert arguments[0]["seed"] == 5 and arguments[0]["steps"] == 3
     found = json.loads((output / "comparison.json").read_text())
     assert list(found) == ["fcn32s", "fcn8s"]
@@ -53,7 +54,7 @@ def test_sample_by_default(tool, tmp_path, monkeypatch, capsys):
     """Its preset holds, and flags given win over it."""
     asked = []
 
-    def run(arch, flags, narrow):
+    def run(arch, flags):
         asked.append(tool.arguments.parse(flags))
 
     monkeypatch.setattr(tool, "_run", run)

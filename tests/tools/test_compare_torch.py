@@ -5,16 +5,13 @@ import os
 
 import pytest
 
-from fcn8s_ms import model
-
 from ..helpers import load_tool
 
 SMALL = ["--narrow", "--crop", "64", "--steps"]
 
 
-@pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.setitem(model.NETWORKS, "fcn8s", model.FCN8s)  # given back after --narrow
+@pytest.fixture(scope="module")
+def tool():
     return load_tool("compare_torch")
 
 

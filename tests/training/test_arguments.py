@@ -41,6 +41,7 @@ def test_preset_beats_defaults_and_flags_beat_the_preset():
         ["--steps", "7", "--accumulate", "3", "--optimizer", "adamw", "--clip-norm", "0.5"],
         ["--freeze", "backbone", "--freeze-bn", "--no-allow-tf32", "--tensorboard"],
         ["--allow-tf32", "--amp", "O2", "--loss-scale", "4", "--conv-algo", "least-memory"],
+        ["--widths", "4", "4", "8", "8", "8", "--fc-width", "16"],
         ["--val-data", "v.mindrecord", "--patience", "3", "--schedule", "constant"],
     ],
 )
@@ -69,6 +70,11 @@ def test_command_names_nothing_but_what_differs():
         (["--loss-scale", "0.5"], "--loss-scale is 0.5; it must be at least 1"),
         (["--loss-scale-window", "0"], "--loss-scale-window is 0"),
         (["--max-overflows", "0"], "--max-overflows is 0"),
+        (["--fc-width", "0"], "--fc-width is 0; it must be positive"),
+        (
+            ["--widths", "4", "4", "0", "8", "8"],
+            "--widths is 4 4 0 8 8; give five positive numbers, the channels of conv1 to conv5",
+        ),
         (["--save-every", "0"], "--save-every is 0"),
     ],
 )
@@ -101,6 +107,14 @@ def test_resumed_run_has_its_own_arguments(stored):
 def test_default_that_is_given_counts(stored):
     with pytest.raises(InputError, match="--base-lr 0.05 is not the run's .0.2."):
         arguments.parse(["--resume", str(stored), "--base-lr", "0.05"])
+
+
+def test_sizes_of_a_resumed_run_are_its_own(stored):
+    (stored / "arguments.json").write_text(json.dumps({"widths": [4, 4, 8, 8, 8], "fc_width": 16}))
+    config = arguments.parse(["--resume", str(stored)])
+    assert (config.widths, config.fc_width) == ([4, 4, 8, 8, 8], 16)
+    with pytest.raises(InputError, match="--fc-width 32 is not the run's .16."):
+        arguments.parse(["--resume", str(stored), "--fc-width", "32"])
 
 
 def test_longer_run(stored):

@@ -1,0 +1,154 @@
+"""Command line of the benchmark."""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from fcn8s_ms import files
+from fcn8s_ms.errors import InputError, reported_by
+
+from . import machine, race, scale
+from .parts import PARTS
+
+PROGRAM = "python tools/benchmark"
+
+
+def _interpreter(value: str) -> str:
+    """Absolute path of an interpreter, for contestants run in another folder."""
+    found = shutil.which(value)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{value} cannot be run; give the path of a Python interpreter"
+        )
+    return os.path.abspath(found)  # not resolved: a virtual environment's is a link
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Command line of the benchmark."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Race this package against the tutorial's way ('plain'), PyTorch, and another "
+        "checkout of it, each in a process of its own, round by round in turn.",
+        epilog=f"Example: {PROGRAM} train infer --against torch --crop 128",
+    )
+    add = parser.add_argument
+    add(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"any of {', '.join(PARTS)} (default: these), or scale: a training step of one "
+        "process and of several, each with a batch of its own",
+    )
+    add(
+        "--against",
+        nargs="+",
+        choices=("plain", "torch"),
+        help="opponents (default: both, or with --baseline none; the plain training step takes "
+        "minutes on MindSpore 2.10)",
+    )
+    add(
+        "--baseline",
+        type=Path,
+        metavar="DIR",
+        help="another checkout of this project to race against, to see what a change costs; "
+        "'pairs' in the table, the median of the ratios round by round, is the steadiest figure",
+    )
+    add("--crop", type=int, default=128, help="side for train and infer (default: %(default)s)")
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        help="threads or processes of the pipelines (default: %(default)s)",
+    )
+    add("--rounds", type=int, default=7, help="timed rounds of each (default: %(default)s)")
+    add(
+        "--warm-rounds",
+        type=int,
+        default=5,
+        help="untimed rounds before them: MindSpore tries out numbers of threads in its first five "
+        "(default: %(default)s)",
+    )
+    add("--network", type=Path, help="ONNX file to run for infer (default: MindSpore)")
+    add("--ranks", type=int, default=2, help="processes for scale (default: %(default)s)")
+    add(
+        "--narrow",
+        action="store_true",
+        help="a network of few parameters for scale, for a quick look",
+    )
+    add("--quick", action="store_true", help="3 rounds, 1 warm, crop 64, for a quick look")
+    add("--json", type=Path, help="file for the figures")
+    add(
+        "--torch-python",
+        type=_interpreter,
+        default=sys.executable,
+        help="interpreter of an environment with torch, numpy, opencv-python (default: this one)",
+    )
+    add(
+        "--plain-python",
+        type=_interpreter,
+        default=sys.executable,
+        help="interpreter for 'plain', for instance one with another MindSpore (default: this one)",
+    )
+    add("--contestant", help=argparse.SUPPRESS)
+    return parser
+
+
+def _opponents(options, has_torch: bool) -> list[str]:
+    """Names of the opponents; the baseline does its rounds right after ours."""
+    if options.baseline is not None:
+        return [race.BASELINE, *(options.against or [])]
+    return options.against or ["plain", *(["torch"] if has_torch else [])]
+
+
+def main(argv=None) -> None:
+    """Command line; `argv` without the program's name."""
+    options = get_parser().parse_args(argv)
+    if options.contestant == "scale_rank":
+        scale.run_rank(options)
+        return
+    if options.contestant:
+        part, name = options.contestant.split("_")
+        race.serve(PARTS[part].contestants[name], options)
+        return
+    if options.quick:
+        options.rounds, options.warm_rounds, options.crop = 3, 1, 64
+    with reported_by(PROGRAM):
+        unknown = set(options.parts) - set(PARTS) - {"scale"}
+        if unknown:
+            raise InputError(
+                f"part {min(unknown)!r} is unknown; choose from {', '.join(PARTS)}, scale"
+            )
+        if options.ranks < 2:
+            raise InputError(f"--ranks is {options.ranks}; scaling needs at least 2")
+        if options.baseline is not None:
+            if "scale" in options.parts:
+                raise InputError("--baseline is not for scale; leave one of them out")
+            options.baseline = options.baseline.absolute()
+            race.program_of(options.baseline)
+        found = machine.describe(options)
+        opponents = _opponents(options, has_torch=found["torch"] is not None)
+        if "torch" in opponents and found["torch"] is None:
+            raise InputError(
+                f"{options.torch_python} has no torch: pip install torch==2.13.0 (CPU build) into "
+                "an environment of its own and pass --torch-python"
+            )
+        print(", ".join(f"{name} {value}" for name, value in found.items()), flush=True)
+        results = {}
+        for part in options.parts or PARTS:
+            if part == "scale":
+                results[part] = scale.measure(options)
+                print("\n" + scale.table(results[part], options), flush=True)
+                continue
+            contestants = ("ours", race.BASELINE, *PARTS[part].contestants)
+            names = ["ours", *(name for name in opponents if name in contestants)]
+            results[part] = race.run(part, names, options)
+            print("\n" + race.table(PARTS[part].round, results[part], options), flush=True)
+        if options.json:
+            settings = {"crop": options.crop, "workers": options.workers, "rounds": options.rounds}
+            if options.baseline is not None:
+                settings["baseline"] = options.baseline
+            files.write_json(
+                options.json, {"machine": found, "settings": settings, "parts": results}
+            )

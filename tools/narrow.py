@@ -1,0 +1,18 @@
+"""Sizes of networks that train within seconds, and the flags of the training program for them."""
+
+__all__ = ["NARROW", "TINY", "flags"]
+
+NARROW = {"widths": (8, 16, 32, 32, 32), "fc_width": 64}
+"""Few channels, but enough to learn the drawn sample."""
+
+TINY = {"widths": (4, 4, 8, 8, 8), "fc_width": 16}
+"""A few thousand parameters, where the scores do not matter."""
+
+
+def flags(sizes: dict) -> list[str]:
+    """The sizes as flags of `python -m fcn8s_ms.train`.
+
+    Args:
+        sizes: `NARROW` or `TINY`.
+    """
+    return ["--widths", *map(str, sizes["widths"]), "--fc-width", str(sizes["fc_width"])]
