@@ -6,11 +6,13 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import TypeAlias
 
 from .errors import InputError
 
 __all__ = [
     "DISK_ERRORS",
+    "PathLike",
     "append_json_line",
     "give_ordinary_permissions",
     "json_text",
@@ -33,6 +35,9 @@ try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+"""A path as callers give it."""
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """Error numbers of a disk that takes no more: full, over quota, file too large, read-only."""
