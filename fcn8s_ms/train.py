@@ -346,7 +346,7 @@ def _evaluation(predictor, data: _Data, ranks: Ranks, request):
             yield prediction
 
     def combine(counts):
-        request.agree(ranks)
+        request.spread(ranks)
         request.raise_if_asked()
         total = sum(ranks.gather(counts.to_vector()))
         return evaluation.Counts.from_vector(total, len(data.classes))
@@ -447,7 +447,7 @@ def _fit(config: Config, target: str, ranks: Ranks, network, predictor, data, fo
             ranks.on_orphaned(lambda: request.ask(signal.SIGTERM))
             if data.val is not None:
                 validation.catch_up(start)
-            request.agree(ranks)
+            request.spread(ranks)
             if start < total_steps and not validation.out_of_patience and request.signum is None:
                 print("Compiling the network for the first step …", flush=True)
                 model.train(
@@ -457,13 +457,13 @@ def _fit(config: Config, target: str, ranks: Ranks, network, predictor, data, fo
                     dataset_sink_mode=False,
                     initial_epoch=start // epoch_steps,
                 )
-            request.agree(ranks)
+            request.spread(ranks)
     except RuntimeError as error:
         raise data.train.explain(error) from error
     finally:
         if recorder:
             recorder.close()
-    if not ranks.agree(network.get_parameters()):
+    if not ranks.have_same_bits(network.get_parameters()):
         logger.warning("the weights differ from rank to rank; the checkpoints hold rank 0's")
     elif ranks.size > 1:
         print(f"The weights of all {ranks.size} ranks have the same bits.")

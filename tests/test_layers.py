@@ -47,7 +47,7 @@ FOLDERS = {
         {"arguments", "resume", "recorder"},
     ],
     "deployment": [{"deployed", "onnx_graph"}],
-    "distributed": [{"watchdog", "agreement"}, {"ranks"}],
+    "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

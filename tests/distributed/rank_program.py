@@ -54,20 +54,20 @@ def check(folder: Path, records: list[str]) -> None:
                 ms.Parameter(ms.Tensor(np.full(shape, rank + 1.5), dtype), name=f"p{dtype}")
                 for shape, dtype in (((2, 3), ms.float32), ((), ms.int32), ((3,), ms.bool_))
             ]
-            different = ranks.agree(parameters)
+            different = ranks.have_same_bits(parameters)
             ranks.broadcast(parameters)
             found[mode] = {
                 "gathered": [one.tolist() for one in ranks.gather(np.array([[number], [-1]]))],
                 "shares": [one.tolist() for one in ranks.gather(np.array([share]))],
                 "shared": ranks.share({"of": rank, "text": "ü" * 70000}),
-                "agree": [different, ranks.agree(parameters)],
+                "same bits": [different, ranks.have_same_bits(parameters)],
                 "parameters": [parameter.asnumpy().tolist() for parameter in parameters],
             }
             statistics = [
                 ms.Parameter(ms.Tensor(values, ms.float32), name=f"s{len(values)}")
                 for values in ([rank, 10 * rank], [100 * rank])
             ]
-            agreement.Agreement(ranks, statistics, None)._mean()
+            agreement.Agreement(ranks, statistics, None).average_statistics()
             found[mode]["statistics"] = [one.asnumpy().tolist() for one in statistics]
             found[mode]["scores"] = [score(record, ranks) for record in records]
         (folder / f"rank_{rank}.json").write_text(json.dumps(found))

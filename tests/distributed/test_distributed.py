@@ -145,7 +145,7 @@ def test_messages_and_sharded_evaluation(ten_images, record, tmp_path, size):
             assert found["gathered"] == [[[2**40 + other], [-1]] for other in range(size)]
             assert found["shares"] == [[(other + 1) / 3] for other in range(size)]
             assert found["shared"] == {"of": 0, "text": "ü" * 70000}
-            assert found["agree"] == [False, True]
+            assert found["same bits"] == [False, True]
             assert found["parameters"] == [[[1.5] * 3] * 2, 1, [True] * 3]
             # The means of 0, 1, … and of 0, 10, …
             middle = (size - 1) / 2
