@@ -42,9 +42,12 @@ FOLDERS = {
     "evaluation": [{"predictions", "report"}, {"scoring"}],
     "visualize": [{"pictures"}, {"figures"}],
     "training": [
-        {"accumulation", "callbacks", "interruption", "optimizer", "run_folder", "schedule"}
-        | {"tensorboard"},
-        {"arguments", "resume", "recorder"},
+        {"accumulation", "interruption", "optimizer", "options", "schedule", "tensorboard"},
+        {"callbacks", "network", "run_folder"},
+        {"arguments", "resume"},
+        {"data"},
+        {"recorder"},
+        {"loop"},
     ],
     "deployment": [{"deployed", "onnx_graph"}],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
@@ -76,7 +79,16 @@ LAZY = {
     "distributed.ranks",
     "training.resume",
 }
-LAZY |= {"training.arguments", "build", "train", "eval", "predict", "export", "__main__"}
+LAZY |= {
+    "training.arguments",
+    "training.options",
+    "build",
+    "train",
+    "eval",
+    "predict",
+    "export",
+    "__main__",
+}
 
 
 def modules():

@@ -14,18 +14,20 @@ import pytest
 from fcn8s_ms import device, evaluation, train
 from fcn8s_ms.distributed import agreement
 from fcn8s_ms.distributed.ranks import Ranks, is_scheduler, run_scheduler
+from fcn8s_ms.training import network
 
 from ..helpers import use_tiny_networks
 
 
 def run_training(folder: Path, lists: list[list[str]]) -> None:
-    networks, build = [], train._build_network
+    networks, build = [], network.build_network
 
-    def build_and_keep(*arguments):
-        networks.append(build(*arguments))
-        return networks[-1]
+    def build_and_keep(*arguments, **more):
+        built = build(*arguments, **more)
+        networks.append(built[0])
+        return built
 
-    train._build_network = build_and_keep
+    network.build_network = build_and_keep
     for number, arguments in enumerate(lists):
         train.main(arguments)
         weights = {p.name: p.asnumpy() for p in networks[-1].get_parameters()}

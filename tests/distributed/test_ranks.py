@@ -11,6 +11,7 @@ from fcn8s_ms import device, train
 from fcn8s_ms.distributed import ranks
 from fcn8s_ms.distributed.ranks import ALONE, Ranks
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.training import schedule
 
 from ..helpers import clean_environment, error_of
 
@@ -157,8 +158,10 @@ def test_without_a_waiting_launcher_its_death_means_nothing():
 
 def test_learning_rate_grows_with_the_ranks_on_request():
     given = ["--distributed", "--base-lr", "0.01", "--warmup-steps", "2"]
-    alone = train._learning_rates(train.parse(given), Ranks(0, 4), 10)
-    scaled = train._learning_rates(train.parse([*given, "--scale-lr"]), Ranks(0, 4), 10)
+    alone, scaled = (
+        schedule.learning_rates(config.optimizer, 10, config.device.lr_factor(4))
+        for config in (train.parse(given), train.parse([*given, "--scale-lr"]))
+    )
     assert alone[0] == 0.005 and alone[2] == 0.01 and alone[-1] == pytest.approx(0.0001)
     assert scaled == pytest.approx([4 * rate for rate in alone])
 
