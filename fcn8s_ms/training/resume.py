@@ -129,8 +129,8 @@ def open_run(
         ranks: the processes that train together; all must call this.
 
     Returns:
-        The folder on the first rank, None on the others and for a new run; and the progress,
-        parameters and log on the first rank only.
+        The folder, locked by the first rank, None for a new run; and the progress, parameters and
+        log on the first rank only.
 
     Raises:
         InputError: this is not the folder of a run, or the run had other data or another number of
@@ -139,7 +139,7 @@ def open_run(
     if path is None:
         return None, Progress()
     if not ranks.is_first:
-        return None, Progress(**ranks.share(None))
+        return RunFolder.existing(path), Progress(**ranks.share(None))
     folder = RunFolder.open(path)
     try:
         progress = _read_progress(folder, data_file, images, ranks)
