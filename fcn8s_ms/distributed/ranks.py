@@ -146,7 +146,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank is the one that writes files and shows progress."""
+        """True for the rank that writes files and shows progress."""
         return self.rank == 0
 
     # --- messages ------------------------------------------------------------------------------

@@ -244,7 +244,7 @@ class Validation(Callback):
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether the scores have not improved for too long."""
+        """True once the scores have not improved for too long."""
         return self.patience is not None and self.since_best >= self.patience
 
     def _keep(self, result: dict[str, Any]) -> bool:
