@@ -3,11 +3,14 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
+from mindspore import Parameter, nn
 
 from . import files, model
 from .errors import InputError
@@ -29,10 +32,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What came of loading weights into a network; every field is a tuple of parameter names.
+    """Outcome of loading weights into a network; every field is a tuple of parameter names.
 
     Attributes:
-        loaded: name and shape agreed.
+        loaded: name and shape agree.
         dropped: in the file under a name of the network, but of another shape.
         missing: in the network only; they keep their initial values.
         unused: in the file only, such as an optimizer's moments.
@@ -43,12 +46,12 @@ class LoadReport:
     missing: tuple[str, ...]
     unused: tuple[str, ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = f"{len(self.loaded)} parameters loaded"
         for verb in ("dropped", "missing", "unused"):
             names = getattr(self, verb)
             if names:
-                # What is left over in the file may be an optimizer's, of every parameter.
+                # An optimizer leaves something for every parameter.
                 limit = 6 if verb == "unused" else len(names)
                 shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
                 text += f"; {len(names)} {verb} ({shown})"
@@ -56,22 +59,27 @@ class LoadReport:
 
 
 def metadata_file(path: Path) -> Path:
-    """The JSON beside a checkpoint."""
+    """The JSON next to a checkpoint."""
     return path.with_name(path.name + ".json")
 
 
-def _previous(path: Path) -> dict:
-    """What the JSON says of an older file while a newer one is about to take its place."""
+def _previous(path: Path) -> dict[str, Any]:
+    """Entry for the JSON that keeps an older file's metadata until a newer one has replaced it."""
     if not path.exists():
         return {}
     try:
         return {"previous": read_metadata(path)}
-    except InputError:  # it is damaged: nothing to keep
+    except InputError:  # damaged: nothing to keep
         return {}
 
 
-def save(network, path, metadata: dict, state=()) -> None:
-    """Saves a network's weights, and a JSON with what else belongs to them beside.
+def save(
+    network: nn.Cell,
+    path: files.PathLike,
+    metadata: dict[str, Any],
+    state: Iterable[Parameter] = (),
+) -> None:
+    """Saves a network's weights, and next to them a JSON with their metadata.
 
     Killed at any moment, the path holds either the older pair or the new one, both whole: the JSON
     comes first, with the older one inside until the checkpoint has followed.
@@ -79,7 +87,7 @@ def save(network, path, metadata: dict, state=()) -> None:
     Args:
         network: Cell.
         path: file to write, `*.ckpt`.
-        metadata: what `read_metadata` gives back, beside `sha256`: class names, palette, step, …
+        metadata: what `read_metadata` returns, without `sha256`: class names, palette, step, …
         state: more parameters for the file, such as an optimizer's moments.
 
     Raises:
@@ -107,42 +115,38 @@ def save(network, path, metadata: dict, state=()) -> None:
         files.write_json(metadata_file(path), metadata)
     except OSError as error:
         raise InputError(
-            f"checkpoint {path} cannot be written: {error.strerror}; the older ones are as they "
-            "were. Free some space and go on with --resume, or choose another --output"
+            f"checkpoint {path} cannot be written: {error.strerror}; the older ones are unchanged. "
+            "Free some space and continue with --resume, or choose another --output"
         ) from error
     finally:
         for leftover in (unfinished, unfinished.with_suffix(".tmp")):
             leftover.unlink(missing_ok=True)
 
 
-def non_finite(parameters) -> list[str]:
+def non_finite(parameters: Iterable[Parameter]) -> list[str]:
     """Names of the parameters that hold a NaN or an infinity."""
     return [one.name for one in parameters if not np.isfinite(one.asnumpy()).all()]
 
 
 def _make_room(size: int) -> None:
-    """Frees memory of what the system merely keeps of files it has read.
+    """Frees memory that the system fills with files it has read.
 
-    MindSpore 2.10 does not load a checkpoint that is larger than the memory nobody uses at all,
-    and what was read from the disk, such as the checkpoint itself, counts as used there.
+    MindSpore 2.10 does not load a checkpoint that is larger than the free memory, and does not
+    count as free what the system would give up: cached files, such as the checkpoint itself.
     """
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (
-        AttributeError,
-        ValueError,
-        OSError,
-    ):  # no such count on this system: MindSpore has none
+    except (AttributeError, ValueError, OSError):  # not counted here, nor by MindSpore
         return
     if free < 1.2 * size:
         with contextlib.suppress(MemoryError):
             np.ones(int(1.5 * size), np.uint8)  # taken and given back
 
 
-def read(path) -> dict:
-    """Parameters of a checkpoint file by name.
+def read(path: files.PathLike) -> dict[str, Parameter]:
+    """Reads the parameters of a checkpoint file, by name.
 
-    A file with a JSON beside is compared with the checksum there.
+    The file is compared with the checksum in the JSON next to it, if there is one.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -166,18 +170,18 @@ def read(path) -> dict:
         ) from error
 
 
-def _beside(path: Path) -> dict:
+def _beside(path: Path) -> dict[str, Any]:
     file = metadata_file(path)
     if not file.is_file():
         return {}
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{file} is no JSON ({error}); move it away or save again") from error
+        raise InputError(f"{file} is not JSON ({error}); move it away or save again") from error
 
 
-def _verified(path: Path) -> dict:
-    """The metadata that belongs to the file's content; `save` says when there are two to try."""
+def _verified(path: Path) -> dict[str, Any]:
+    """Metadata that belongs to the file's content; see `save` for when there are two to try."""
     beside = _beside(path)
     previous = beside.pop("previous", None)
     if previous is None and "sha256" not in beside:
@@ -192,8 +196,8 @@ def _verified(path: Path) -> dict:
     )
 
 
-def read_metadata(path) -> dict:
-    """The JSON beside a checkpoint; empty where there is none, as for published files.
+def read_metadata(path: files.PathLike) -> dict[str, Any]:
+    """Reads the JSON next to a checkpoint; empty if there is none, as for published files.
 
     Raises:
         InputError: the JSON cannot be read.
@@ -203,15 +207,15 @@ def read_metadata(path) -> dict:
     return _verified(path) if "previous" in metadata and path.is_file() else metadata
 
 
-def load_into(network, parameters: dict) -> LoadReport:
+def load_into(network: nn.Cell, parameters: Mapping[str, Parameter]) -> LoadReport:
     """Copies the parameters that agree in name and shape into a network.
 
     Args:
         network: Cell.
-        parameters: name to Parameter, as `read` gives them.
+        parameters: name to Parameter, as `read` returns them.
 
     Returns:
-        What was loaded and what was not.
+        Names of what was loaded and what was not.
     """
     own = network.parameters_dict()
     loaded, dropped = [], []
@@ -230,12 +234,12 @@ def load_into(network, parameters: dict) -> LoadReport:
     )
 
 
-def restore(parameters, stored: dict) -> None:
-    """Gives parameters the values of a checkpoint; all of them, strictly by name.
+def restore(parameters: Iterable[Parameter], stored: Mapping[str, Parameter]) -> None:
+    """Sets parameters to the values of a checkpoint; all of them, strictly by name.
 
     Args:
         parameters: of a network or an optimizer.
-        stored: name to Parameter, as `read` gives them.
+        stored: name to Parameter, as `read` returns them.
 
     Raises:
         InputError: a parameter is missing or of another shape; nothing is changed then.
@@ -253,21 +257,21 @@ def restore(parameters, stored: dict) -> None:
         parameter.set_data(ms.Tensor(stored[parameter.name].asnumpy(), parameter.dtype))
 
 
-def set_value(parameters, name: str, value: float) -> None:
-    """Fills the parameter of a name with a number, if there is such a parameter."""
+def set_value(parameters: Iterable[Parameter], name: str, value: float) -> None:
+    """Fills the parameter of that name with a number, if there is one."""
     for parameter in parameters:
         if parameter.name == name:
             parameter.set_data(ms.Tensor(np.full(parameter.shape, value), parameter.dtype))
 
 
-def load_network(path):
+def load_network(path: files.PathLike) -> nn.Cell:
     """Builds the network that a checkpoint belongs to: its architecture, depths, widths, classes.
 
     Args:
         path: checkpoint of an `FCN32s`, `FCN16s` or `FCN8s`.
 
     Returns:
-        The network with the checkpoint's weights, in evaluation mode.
+        The network with the checkpoint's weights, of plain layers, in evaluation mode.
 
     Raises:
         InputError: the file is missing, damaged, or of another network.
@@ -280,8 +284,8 @@ def load_network(path):
     )
     if arch is None:
         raise InputError(
-            f"checkpoint {path} is no FCN: parameter 'upscore8.weight' is missing (of FCN-16s "
-            "'upscore16.weight', of FCN-32s 'upscore32.weight')"
+            f"checkpoint {path} is not of an FCN: it has none of the parameters "
+            + ", ".join(f"'{one.last_layer}.weight'" for one in ARCHITECTURES.values())
         )
     try:
         network = model.NETWORKS[arch](
@@ -291,13 +295,15 @@ def load_network(path):
             fc_width=parameters["conv6.0.weight"].shape[0],
         )
     except KeyError as error:
-        raise InputError(f"checkpoint {path} is no FCN: parameter {error} is missing") from error
+        raise InputError(
+            f"checkpoint {path} is not of an FCN: parameter {error} is missing"
+        ) from error
     report = load_into(network, parameters)
     if report.missing or report.dropped:
         raise InputError(f"checkpoint {path} is incomplete: {report}")
     return network.set_train(False)
 
 
-def _depth(parameters, stage: str) -> int:
+def _depth(parameters: Mapping[str, Parameter], stage: str) -> int:
     """Number of convolutions of a stage: every third layer is one, after it BatchNorm and ReLU."""
     return sum(len(p.shape) == 4 for name, p in parameters.items() if name.startswith(f"{stage}."))
