@@ -1,7 +1,6 @@
 """Checkpoints: saved completely or not at all, loaded by name and shape with a report."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, nn
 
-from . import files, model
+from . import files, model, schema
 from .errors import InputError
 from .network.architectures import ARCHITECTURES
 
@@ -28,6 +27,24 @@ __all__ = [
     "save",
     "set_value",
 ]
+
+
+_COLOUR = schema.array(schema.whole_number(0, 255), 3, 3)
+_METADATA = schema.fields(
+    {},
+    {
+        "sha256": schema.text(64),
+        "epoch": schema.whole_number(0),
+        "step": schema.whole_number(0),
+        "loss": schema.optional(schema.number()),
+        "metric": schema.optional(schema.mapping(schema.optional(schema.number()))),
+        "seconds": schema.number(0),
+        "images": schema.whole_number(1),
+        "classes": schema.array(schema.text(1000), 2, 255),
+        "palette": schema.array(_COLOUR, 2, 255),
+        "arguments": schema.mapping(schema.anything()),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -174,10 +191,16 @@ def _beside(path: Path) -> dict[str, Any]:
     file = metadata_file(path)
     if not file.is_file():
         return {}
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON ({error}); move it away or save again") from error
+    metadata = files.read_json(file)
+    remedy = "move the file away, or save the checkpoint again"
+    schema.check(metadata, schema.fields({}, {"previous": _METADATA}), file, remedy)
+    schema.check(metadata, _METADATA, file, remedy)
+    classes, palette = metadata.get("classes"), metadata.get("palette")
+    if classes is not None and palette is not None and len(classes) != len(palette):
+        raise InputError(
+            f"{file}: {len(classes)} classes and {len(palette)} colours in palette: {remedy}"
+        )
+    return metadata
 
 
 def _verified(path: Path) -> dict[str, Any]:

@@ -325,8 +325,40 @@ def test_another_networks_checkpoint(tmp_path):
         checkpoint.load_network(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("step", "5", "step is '5'; need a whole number of at least 0"),
+        ("step", -1, "step is -1"),
+        ("classes", "cat", "classes is 'cat'; need a list"),
+        ("classes", ["a", 3], r"classes\[1\] is 3; need a text"),
+        ("palette", [[0, 0, 300], [0, 0, 0]], r"palette\[0\]\[2\] is 300"),
+        ("palette", [[0, 0, 0]] * 3, "2 classes and 3 colours"),
+        ("sha256", 7, "sha256 is 7; need a text"),
+        ("seconds", [], "seconds is .*; need a finite number"),
+        ("previous", {"step": None}, "previous.step is None"),
+        ("arguments", [1], r"arguments is \[1\]; need an object"),
+    ],
+)
+def test_metadata_with_a_wrong_field(saved, field, value, message):
+    _, path = saved
+    file = path.with_name(path.name + ".json")
+    metadata = {"classes": ["a", "b"], "palette": [[0, 0, 0], [1, 1, 1]], field: value}
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match=f"FCN8s.ckpt.json: .*{message}.*move the file away"):
+        checkpoint.read_metadata(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '"a"'])
+def test_metadata_that_is_no_object(saved, content):
+    _, path = saved
+    path.with_name(path.name + ".json").write_text(content)
+    with pytest.raises(InputError, match="FCN8s.ckpt.json: its content is .*; need an object"):
+        checkpoint.read_metadata(path)
+
+
 def test_metadata_that_is_no_json(saved):
     _, path = saved
     path.with_name(path.name + ".json").write_text("{")
-    with pytest.raises(InputError, match="FCN8s.ckpt.json is not JSON"):
+    with pytest.raises(InputError, match="FCN8s.ckpt.json is not? JSON"):
         checkpoint.read_metadata(path)
