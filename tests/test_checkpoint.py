@@ -13,7 +13,7 @@ from fcn8s_ms import checkpoint, model
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.model import FCN8s
 
-from .helpers import TINY
+from .helpers import TINY, mutations
 
 
 def values(network):
@@ -298,6 +298,57 @@ def test_damaged_file(saved, damage):
     )
     with pytest.raises(InputError, match="FCN8s.ckpt"):
         checkpoint.load_network(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite(tmp_path, value):
+    network = FCN8s(3, **TINY)
+    beta = network.conv2[1].beta
+    beta.set_data(Tensor(np.array([0, 0, value, 0], np.float32)))
+    checkpoint.save(network, tmp_path / "a.ckpt", {})
+    with pytest.raises(InputError, match="a.ckpt: 1 parameters are not finite, conv2.1.beta first"):
+        checkpoint.load_network(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_foreign_file_never_reaches_the_parser_damaged(tmp_path, seed):
+    """A seeded mutator over a file without a seal: an error that names it, or other numbers."""
+    network = FCN8s(3, **TINY)
+    path = tmp_path / "foreign.ckpt"
+    checkpoint.save(network, path, {})
+    path.with_name(path.name + ".json").unlink()
+    content, shapes = path.read_bytes(), {n: p.shape for n, p in network.parameters_dict().items()}
+    for damaged in mutations(content, seed, 40):
+        path.write_bytes(damaged)
+        try:
+            found = checkpoint.read(path)
+        except InputError as error:
+            assert "foreign.ckpt" in str(error) and "\n" not in str(error)
+        else:
+            assert len(damaged) == len(content) or {n: p.shape for n, p in found.items()} != shapes
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[:-20], "cut short"),
+        (lambda content: content.replace(b"Float32", b"Flo\xff\xfe32", 1), "."),
+        (lambda content: content.replace(b"Float32", b"Float64", 1), "bytes of numbers instead of"),
+        (lambda content: content.replace(b"Float32", b"Float99", 1), "unknown type 'Float99'"),
+        (lambda content: b"PK\3\4" + content, "."),
+        (lambda content: b"", "."),
+    ],
+)
+def test_structure_of_a_foreign_file(tmp_path, damage, message):
+    path = tmp_path / "foreign.ckpt"
+    checkpoint.save(FCN8s(3, **TINY), path, {})
+    path.with_name(path.name + ".json").unlink()
+    checkpoint.check_structure(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        checkpoint.check_structure(path)
+    with pytest.raises(InputError, match="foreign.ckpt cannot be read: it is damaged"):
+        checkpoint.read(path)
 
 
 def test_missing_file(tmp_path):

@@ -12,7 +12,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
     {"__init__", "errors", "threads", "voc"},
-    {"files", "png", "device", "fetch", "schema", "transforms", "confusion"},
+    {"files", "png", "protobuf", "device", "fetch", "schema", "transforms", "confusion"},
     {"distributed"},
     {"loss", "visualize"},
     {"network"},
