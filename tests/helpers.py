@@ -47,7 +47,7 @@ def write_mask(path, ids):
 
 
 def read_mask(path):
-    return encode.Converter(voc.CLASSES).read_mask(path)
+    return encode.Encoder(voc.CLASSES).read_mask(path)
 
 
 def draw_pair(name, height, width):

@@ -119,7 +119,7 @@ def read_predictions(folder, data: "SegDataset"):
             f"{folder.absolute()} lacks {len(missing)} of {len(paths)} masks: {listing(missing)}; "
             "put them there, under the names of the record's images"
         )
-    converter = encode.Converter([str(number) for number in range(255)], mask_values="ids")
+    converter = encode.Encoder([str(number) for number in range(255)], mask_values="ids")
     for name, image, label in data.whole_samples():
         ids = converter.read_mask(paths[name])
         if ids.shape != label.shape:

@@ -27,7 +27,7 @@ __all__ = [
     "SEED",
     "build_records",
     "draw_scene",
-    "write_sample",
+    "write_dataset",
 ]
 
 CLASSES = ("background", "ladybird", "strawberry", "leaf", "melon", "bee", "butterfly")
@@ -357,7 +357,7 @@ def _write_split(base: Path, split: str, count: int, rng) -> list[str]:
     return names
 
 
-def write_sample(
+def write_dataset(
     root,
     *,
     num_train: int = NUM_TRAIN,
@@ -402,7 +402,7 @@ def build_records(folder, *, overwrite: bool = False) -> dict[str, Path]:
     """Draws the dataset into a folder and builds its records there.
 
     Args:
-        folder: for the pictures, as of `write_sample`, and the records.
+        folder: for the pictures, as of `write_dataset`, and the records.
         overwrite: whether to replace records that are there already.
 
     Returns:
@@ -412,7 +412,7 @@ def build_records(folder, *, overwrite: bool = False) -> dict[str, Path]:
         InputError: the folder cannot be written, or has records and `overwrite` is false.
     """
     folder = Path(folder)
-    write_sample(folder)
+    write_dataset(folder)
     found = {split: folder / f"{split}.mindrecord" for split in ("train", "val")}
     for split, path in found.items():
         write.build_records(

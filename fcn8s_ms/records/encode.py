@@ -21,7 +21,7 @@ from .. import files, png, transforms, voc
 from ..errors import InputError, listing
 from . import checksums, labelme
 
-__all__ = ["Converter", "MASK_VALUES", "Sample"]
+__all__ = ["MASK_VALUES", "Encoder", "Row"]
 
 MASK_VALUES = ("auto", "ids", "colours")
 """How masks say their classes; `auto`: gray and palette images hold ids, RGB images colours."""
@@ -35,7 +35,7 @@ _NO_LABEL = -1
 
 
 @dataclass(frozen=True)
-class Sample:
+class Row:
     """A row of a record.
 
     Attributes:
@@ -145,7 +145,7 @@ def _read_sbd(path: Path) -> np.ndarray:
     return np.ascontiguousarray(ids)
 
 
-class Converter:
+class Encoder:
     """Turns images and masks into samples of a record.
 
     Args:
@@ -188,7 +188,7 @@ class Converter:
                 "masks of colours need a class file that gives every class its colour: --classes"
             )
 
-    def __call__(self, pair) -> Sample:
+    def __call__(self, pair) -> Row:
         """Checks and converts a pair.
 
         Args:
@@ -221,7 +221,7 @@ class Converter:
                 f"{_LIMIT / 1e6:.0f} MB a sample: save it as JPEG or cut it into tiles"
             )
         from_values = table is self._table and not self._mapped
-        return Sample(
+        return Row(
             pair.name, image, checksums.sealed(encoded, image, pair.name), counts, from_values
         )
 

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..threads import available_cpus, map_ahead
 from . import checksums
 from .checksums import index_checksum
-from .encode import Converter
+from .encode import Encoder
 from .metadata import Metadata, index_file, metadata_file, read_metadata, record_files
 from .read import quiet_stderr, rows
 
@@ -109,7 +109,7 @@ def build_records(
         ignore_label: value of masks that does not count; 255 in the record.
         label_map: label of some values of the masks, instead of the value itself.
         colours: label of every RGB colour, for masks that hold colours.
-        mask_values: one of `convert.MASK_VALUES`.
+        mask_values: one of `encode.MASK_VALUES`.
         num_shards: number of files to spread the rows over.
         overwrite: replace an existing record.
         source: where the images came from, for the metadata.
@@ -138,7 +138,7 @@ def build_records(
             f"{output}: MindRecord allows none of {' '.join(sorted(_NO_FILE_NAME))} in a file "
             "name; choose another --output"
         )
-    converter = Converter(
+    converter = Encoder(
         classes,
         ignore_label=ignore_label,
         label_map=label_map,
