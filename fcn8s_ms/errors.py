@@ -1,4 +1,4 @@
-"""The one exception for errors the user can fix, and how command lines report it."""
+"""The one exception for errors the user can fix, and how programs report it."""
 
 import contextlib
 import sys
@@ -13,8 +13,8 @@ _MAX_LISTED = 20
 class InputError(ValueError):
     """Bad input: the message names the file or argument and the remedy.
 
-    The command-line entry points print it and exit with status 2; any other exception is a fault of
-    the program and keeps its traceback.
+    Programs print it and exit with status 2; any other exception is a fault of the program itself
+    and keeps its traceback.
     """
 
 

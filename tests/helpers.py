@@ -47,7 +47,7 @@ def write_mask(path, ids):
 
 
 def read_mask(path):
-    return encode.Encoder(voc.CLASSES).read_mask(path)
+    return encode.MaskReader(voc.CLASSES).read(path)
 
 
 def draw_pair(name, height, width):

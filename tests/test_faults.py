@@ -84,7 +84,7 @@ BAD_SOURCES = [
     (
         "id that is no class",
         lambda i, m, f: repaint(m, lambda label: put(label, 21)),
-        "b.png holds label 21; classes are 0…20, and 255 is ignored: mend the mask, or",
+        "b.png holds label 21; classes are 0…20, and 255 is ignored: correct the mask, or",
     ),
     (
         "RGB mask for ids",
@@ -108,11 +108,11 @@ BAD_SOURCES = [
         lambda i, m, f: replace_list(f, b"a\nb\r\na \n"),
         "trainval.txt names a more than once; remove the repeats",
     ),
-    ("empty list", lambda i, m, f: replace_list(f, b"\r\n \n"), "trainval.txt is empty; it needs"),
+    ("empty list", lambda i, m, f: replace_list(f, b"\r\n \n"), "trainval.txt is empty; write one"),
     (
         "list that is no text",
         lambda i, m, f: replace_list(f, "größe".encode("utf-16")),
-        "trainval.txt is no UTF-8 text; save it as UTF-8",
+        "trainval.txt is not UTF-8 text; save it as UTF-8",
     ),
     (
         "image that is a folder",
@@ -205,7 +205,7 @@ BAD_RECORDS = [
     (
         "no .db",
         lambda p: Path(f"{p}.db").unlink(),
-        "all.mindrecord.db is missing: MindRecord needs it beside all.mindrecord; copy all files",
+        "all.mindrecord.db is missing: MindRecord needs it next to all.mindrecord; copy all files",
     ),
     (
         "truncated",

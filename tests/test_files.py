@@ -48,5 +48,5 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     files.make_folder(tmp_path / "a" / "b", "--output")
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(files.InputError, match="--output .*file/b cannot be made"):
+    with pytest.raises(files.InputError, match="--output .*file/b cannot be created"):
         files.make_folder(tmp_path / "file" / "b", "--output")

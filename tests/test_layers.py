@@ -12,7 +12,8 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
     {"__init__", "errors", "threads", "voc"},
-    {"files", "png", "device", "fetch", "transforms", "confusion"},
+    {"files"},
+    {"png", "device", "fetch", "transforms", "confusion"},
     {"distributed"},
     {"loss", "visualize"},
     {"network"},
@@ -29,7 +30,8 @@ FOLDERS = {
     "records": [
         {"metadata", "labelme"},
         {"checksums", "classes"},
-        {"encode", "read", "sources"},
+        {"read", "sources"},
+        {"encode"},
         {"survey", "write"},
         {"demo"},
     ],
