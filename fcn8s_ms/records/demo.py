@@ -1,19 +1,22 @@
-"""A drawn dataset in PASCAL VOC's layout, for a first run without a download.
+"""The demo dataset: drawn, in PASCAL VOC's layout, for a first run without a download.
 
-Insects, fruit and leaves lie over one another on cloth, wood, pebbles and other grounds. Classes
+Insects, fruit and leaves overlap one another on cloth, wood, pebbles and other backgrounds. Classes
 share their colours (ladybird with strawberry and bee, leaf with melon) and differ in shape and
-texture, and the grounds take any hue and have stripes, checks and dots too, so colour alone does
-not solve it. Position, size, rotation, colours and light vary from picture to picture.
+texture. Backgrounds have any hue, and stripes, checks and dots too, so that colour alone does not
+solve the task. Position, size, rotation, colours and light vary from picture to picture.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ..files import PathLike
 from ..visualize import write_mask
 from ..voc import IGNORE_LABEL, palette
 from . import sources, write
@@ -31,18 +34,21 @@ __all__ = [
 ]
 
 CLASSES = ("background", "ladybird", "strawberry", "leaf", "melon", "bee", "butterfly")
-"""Class names of the sample; the position is the class id."""
-
+"""Class names of the dataset; the position is the class id."""
 
 FOLDER = Path("dataset/fcn8s_sample")
-"""Where the training program draws it."""
+"""Folder that the training program draws it into."""
 
 NUM_TRAIN = 104
-NUM_VAL = 32
-SEED = 0
-"""Number of pictures, and seed of their drawing."""
+"""Number of pictures for training."""
 
-PRESET = {
+NUM_VAL = 32
+"""Number of pictures for validation."""
+
+SEED = 0
+"""Seed of the drawing."""
+
+PRESET: dict[str, Any] = {
     "batch_size": 4,
     "crop_size": 128,
     "min_scale": 0.9,
@@ -56,17 +62,21 @@ PRESET = {
     "save_every": 1000,
     "keep": 1,
 }
-"""Arguments of the training program that learn the sample within minutes on two CPU cores.
+"""Arguments of the training program with which it learns the dataset in minutes on two CPU cores.
 
-Small crops and a narrow range of scales: most of a crop is picture, and its objects are of the size
-that validation shows. Far fewer steps than the transposed convolutions would need to find
-interpolation by themselves, so they start as it.
+Small crops and a narrow range of scales, so that little of a crop is padding and its objects have
+the size that they have in validation. The steps are far too few for the transposed convolutions to
+learn interpolation, so they are initialised with it.
 """
 
-# Width and height in pixels. Most are no multiples of 32, as VOC's are not; padded to such, they
-# come down to two sizes, which evaluation sorts into batches.
+# Width and height in pixels. Most are not multiples of 32, as VOC's are not; padded to multiples
+# they have one of two sizes, which evaluation sorts into batches.
 _SIZES = ((160, 128), (150, 120), (156, 112), (128, 160), (116, 148))
-_OVERSAMPLING = 2  # drawn at this multiple and averaged down: smooth edges
+_OVERSAMPLING = 2  # drawn at this multiple of the size and averaged down, for smooth edges
+
+_Rng: TypeAlias = np.random.RandomState
+_Ground: TypeAlias = Callable[[_Rng, np.ndarray, np.ndarray], np.ndarray]
+_Object: TypeAlias = Callable[[_Rng, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
@@ -75,50 +85,51 @@ def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
 
 
-def _noise(rng, height: int, width: int, cell: float, stretch: float = 1.0) -> np.ndarray:
-    """Smooth noise with features of `cell` pixels: float32 array (H, W), about 0…1."""
+def _noise(rng: _Rng, size: tuple[int, ...], cell: float, stretch: float = 1.0) -> np.ndarray:
+    """Smooth noise with features of `cell` pixels: float32 array of size (H, W), about 0…1."""
+    height, width = size
     rows = max(int(height / cell), 1) + 2
     columns = max(int(width / (cell * stretch)), 1) + 2
     coarse = rng.uniform(0, 1, (rows, columns)).astype(np.float32)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _rotate(x: np.ndarray, y: np.ndarray, angle: float):
+def _rotate(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
     cos, sin = math.cos(angle), math.sin(angle)
     return cos * x + sin * y, cos * y - sin * x
 
 
-# Grounds: (rng, x, y) -> (H, W), 0…1, how much of the second of two colours. x and y are pixels,
-# rotated by a random angle.
+# Backgrounds: (rng, x, y) -> (H, W), 0…1, the share of the second of two colours. x and y are in
+# pixels, rotated by a random angle.
 
 
-def _gradient(rng, x, y):
+def _gradient(rng: _Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x - x.min()) / np.ptp(x)
 
 
-def _mottle(rng, x, y):
-    layers = [_noise(rng, *x.shape, cell) for cell in (48, 20, 8)]
+def _mottle(rng: _Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    layers = [_noise(rng, x.shape, cell) for cell in (48, 20, 8)]
     return np.clip(0.5 * layers[0] + 0.3 * layers[1] + 0.2 * layers[2], 0, 1)
 
 
-def _stripes(rng, x, y):
+def _stripes(rng: _Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     period = rng.uniform(24, 70)
     return 0.5 + 0.5 * np.tanh(3 * np.sin(2 * np.pi * x / period))
 
 
-def _checks(rng, x, y):
+def _checks(rng: _Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     period = rng.uniform(36, 80)
     # Woven gingham has three shades: none, one or both threads coloured.
     return 0.5 * (np.sin(2 * np.pi * x / period) > 0) + 0.5 * (np.sin(2 * np.pi * y / period) > 0)
 
 
-def _wood(rng, x, y):
-    bend = _noise(rng, *x.shape, 40, stretch=2.0)
+def _wood(rng: _Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    bend = _noise(rng, x.shape, 40, stretch=2.0)
     grain = np.sin(2 * np.pi * (y / rng.uniform(14, 26) + 2.5 * bend))
-    return 0.5 + 0.4 * grain + 0.1 * _noise(rng, *x.shape, 6)
+    return 0.5 + 0.4 * grain + 0.1 * _noise(rng, x.shape, 6)
 
 
-def _pebbles(rng, x, y):
+def _pebbles(rng: _Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     height, width = x.shape
     cell = rng.uniform(20, 40)
     count = int(height * width / cell**2)
@@ -134,17 +145,17 @@ def _pebbles(rng, x, y):
     return np.clip(shade + 0.2 * distance / cell + joint, 0, 1)
 
 
-def _dots(rng, x, y):
+def _dots(rng: _Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     period = rng.uniform(30, 60)
     apart = np.hypot((x / period) % 1 - 0.5, (y / period) % 1 - 0.5)
     return np.clip(6 * (rng.uniform(0.2, 0.32) - apart) + 0.5, 0, 1)
 
 
-_GROUNDS = (_gradient, _mottle, _stripes, _checks, _wood, _pebbles, _dots)
+_GROUNDS: tuple[_Ground, ...] = (_gradient, _mottle, _stripes, _checks, _wood, _pebbles, _dots)
 
 
-def _draw_ground(rng, height: int, width: int) -> np.ndarray:
-    """A ground of two colours of any hue: float32 array (H, W, 3), RGB, 0…1."""
+def _draw_ground(rng: _Rng, height: int, width: int) -> np.ndarray:
+    """Background of two colours of any hue: float32 array (H, W, 3), RGB, 0…1."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     x, y = _rotate(columns, rows, rng.uniform(0, math.pi))
     blend = _GROUNDS[rng.randint(len(_GROUNDS))](rng, x, y)[:, :, None]
@@ -156,23 +167,30 @@ def _draw_ground(rng, height: int, width: int) -> np.ndarray:
     return ((1 - blend) * first + blend * second).astype(np.float32)
 
 
-# Objects: (rng, u, v) -> colours (H, W, 3) and mask (H, W). u and v are the object's own
-# coordinates; it fills about -1…1.
+# Objects: (rng, u, v) -> colours (H, W, 3) and mask (H, W). u and v are coordinates of the object,
+# which fills about -1…1.
 
 
-def _fill(mask: np.ndarray, colour) -> np.ndarray:
+def _fill(mask: np.ndarray, colour: np.ndarray | Sequence[float]) -> np.ndarray:
     return np.broadcast_to(np.asarray(colour, np.float32), (*mask.shape, 3)).copy()
 
 
-def _ellipse(u, v, centre_u, centre_v, radius_u, radius_v) -> np.ndarray:
+def _ellipse(
+    u: np.ndarray,
+    v: np.ndarray,
+    centre_u: float,
+    centre_v: float,
+    radius_u: float,
+    radius_v: float,
+) -> np.ndarray:
     return ((u - centre_u) / radius_u) ** 2 + ((v - centre_v) / radius_v) ** 2 < 1
 
 
-def _colour(rng, first_hue: float, last_hue: float) -> np.ndarray:
+def _colour(rng: _Rng, first_hue: float, last_hue: float) -> np.ndarray:
     return _rgb(rng.uniform(first_hue, last_hue), rng.uniform(0.65, 0.95), rng.uniform(0.65, 0.95))
 
 
-def _draw_ladybird(rng, u, v):
+def _draw_ladybird(rng: _Rng, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     wings = _ellipse(u, v, -0.08, 0, 0.9, 0.84)
     head = _ellipse(u, v, 0.72, 0, 0.28, 0.42)
     colours = _fill(wings, _colour(rng, -15, 42))
@@ -187,7 +205,7 @@ def _draw_ladybird(rng, u, v):
     return colours, wings | head
 
 
-def _draw_strawberry(rng, u, v):
+def _draw_strawberry(rng: _Rng, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     depth = np.clip((v + 0.72) / 1.7, 0, 1)
     width = np.sin(np.pi * depth**0.6)
     fruit = (np.abs(u) < 0.9 * np.clip(width, 0, 1) ** 0.7) & (depth > 0) & (depth < 1)
@@ -203,7 +221,7 @@ def _draw_strawberry(rng, u, v):
     return colours, fruit | calyx
 
 
-def _draw_leaf(rng, u, v):
+def _draw_leaf(rng: _Rng, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     blade = np.abs(v) < 0.56 * np.clip(1 - u**2, 0, 1) ** 0.85
     stalk = (np.abs(v) < 0.05) & (u > -1.25) & (u < 0)
     colours = _fill(blade, _colour(rng, 40, 150))
@@ -213,7 +231,7 @@ def _draw_leaf(rng, u, v):
     return colours, blade | stalk
 
 
-def _draw_melon(rng, u, v):
+def _draw_melon(rng: _Rng, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rind = u**2 + v**2 < 1
     colours = _fill(rind, _colour(rng, 60, 150))
     meridian = np.arcsin(np.clip(v / np.sqrt(np.clip(1 - u**2, 1e-4, 1)), -1, 1))
@@ -223,7 +241,7 @@ def _draw_melon(rng, u, v):
     return colours, rind
 
 
-def _draw_bee(rng, u, v):
+def _draw_bee(rng: _Rng, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     body = _ellipse(u, v, 0, 0.12, 0.95, 0.56)
     wings = np.zeros_like(body)
     for lean in (-0.5, 0.35):
@@ -237,7 +255,7 @@ def _draw_bee(rng, u, v):
     return colours, body | wings
 
 
-def _draw_butterfly(rng, u, v):
+def _draw_butterfly(rng: _Rng, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     side = np.abs(u)
     upper = np.hypot((side - 0.5) / 0.5, (v + 0.34 + 0.3 * (side - 0.5)) / 0.5)
     lower = np.hypot((side - 0.38) / 0.42, (v - 0.42) / 0.48)
@@ -251,8 +269,8 @@ def _draw_butterfly(rng, u, v):
     return colours, wings | body
 
 
-# In the order of CLASSES, each with the radius that gives it about the area of the others.
-_OBJECTS = (
+# In the order of CLASSES, each with the radius at which its area is about that of the others.
+_OBJECTS: tuple[tuple[_Object, float], ...] = (
     (_draw_ladybird, 0.95),
     (_draw_strawberry, 0.98),
     (_draw_leaf, 1.25),
@@ -262,17 +280,29 @@ _OBJECTS = (
 )
 
 
-def _place(rng, centres, height: int, width: int) -> tuple[float, float]:
-    """A centre (x, y) that leaves the objects before it partly visible."""
+def _place(
+    rng: _Rng, centres: Sequence[tuple[float, float]], height: int, width: int
+) -> tuple[float, float]:
+    """Centre (x, y) at which an object leaves those at the other centres partly visible."""
     tries = np.stack([rng.uniform(0.1, 0.9, 6) * width, rng.uniform(0.1, 0.9, 6) * height], axis=1)
-    if not centres:
-        return tuple(tries[0])
-    gaps = np.linalg.norm(tries[:, None] - np.asarray(centres)[None], axis=2).min(axis=1)
-    return tuple(tries[gaps.argmax()])
+    x, y = tries[0]
+    if centres:
+        gaps = np.linalg.norm(tries[:, None] - np.asarray(centres)[None], axis=2).min(axis=1)
+        x, y = tries[gaps.argmax()]
+    return x, y
 
 
-def _add_object(rng, picture, instances, number, class_id, centre, radius, light) -> None:
-    """Draws one object and its shadow over the picture and the map of instances, in place."""
+def _add_object(
+    rng: _Rng,
+    picture: np.ndarray,
+    instances: np.ndarray,
+    number: int,
+    class_id: int,
+    centre: tuple[float, float],
+    radius: float,
+    light: tuple[float, float],
+) -> None:
+    """Draws an object and its shadow over the picture and the map of instances, in place."""
     draw, size = _OBJECTS[class_id - 1]
     radius = radius * size
     angle = rng.uniform(0, 2 * np.pi)
@@ -287,7 +317,9 @@ def _add_object(rng, picture, instances, number, class_id, centre, radius, light
     colours, mask = draw(rng, u * stretch, v / stretch)
 
     shadow = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.1 * radius)
-    shift = np.float32([[1, 0, -0.12 * radius * light[0]], [0, 1, -0.12 * radius * light[1]]])
+    shift = np.array(
+        [[1, 0, -0.12 * radius * light[0]], [0, 1, -0.12 * radius * light[1]]], np.float32
+    )
     shadow = cv2.warpAffine(shadow, shift, shadow.shape[::-1])
     region = picture[top:bottom, left:right]
     region *= 1 - 0.45 * shadow[:, :, None]
@@ -296,8 +328,8 @@ def _add_object(rng, picture, instances, number, class_id, centre, radius, light
     instances[top:bottom, left:right][mask] = number
 
 
-def _light(rng, picture: np.ndarray) -> np.ndarray:
-    """Varies brightness, tint and where the light falls, and adds the camera's noise."""
+def _light(rng: _Rng, picture: np.ndarray) -> np.ndarray:
+    """Varies brightness, tint and direction of the light, and adds a camera's noise."""
     height, width = picture.shape[:2]
     slope = rng.uniform(-0.15, 0.15, 2)
     rows = slope[0] * np.linspace(-1, 1, height)[:, None, None]
@@ -307,15 +339,17 @@ def _light(rng, picture: np.ndarray) -> np.ndarray:
     return picture * (rng.uniform(0.75, 1.1) * tint * (1 + rows + columns)) + noise
 
 
-def draw_scene(rng, class_ids):
-    """Draws one picture.
+def draw_scene(
+    rng: np.random.RandomState, class_ids: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a picture.
 
     Args:
-        rng: `numpy.random.RandomState`.
+        rng: source of all random draws.
         class_ids: class of each object, from the one at the back to the one in front.
 
     Returns:
-        uint8 array (H, W, 3), RGB, and its label, uint8 array (H, W).
+        The picture, RGB, uint8 (H, W, 3), and its label, uint8 (H, W).
     """
     width, height = _SIZES[rng.randint(len(_SIZES))]
     big_height, big_width = height * _OVERSAMPLING, width * _OVERSAMPLING
@@ -323,7 +357,7 @@ def draw_scene(rng, class_ids):
     instances = np.zeros((big_height, big_width), np.uint8)
     light_angle = rng.uniform(0, 2 * np.pi)
     light = (math.cos(light_angle), math.sin(light_angle))
-    centres = []
+    centres: list[tuple[float, float]] = []
     for number, class_id in enumerate(class_ids, start=1):
         centres.append(_place(rng, centres, big_height, big_width))
         radius = rng.uniform(0.2, 0.32) * min(big_height, big_width)
@@ -337,8 +371,8 @@ def draw_scene(rng, class_ids):
     return np.clip(255 * _light(rng, picture), 0, 255).astype(np.uint8), label
 
 
-def _deal_classes(rng, count: int) -> list[list[int]]:
-    """Classes of the objects in `count` pictures, in equal numbers over all pictures."""
+def _deal_classes(rng: _Rng, count: int) -> list[list[int]]:
+    """Classes of the objects in each of `count` pictures, balanced over all of them."""
     sizes = rng.randint(3, 6, count)
     kinds = len(CLASSES) - 1
     decks = [rng.permutation(kinds) + 1 for _ in range(math.ceil(sizes.sum() / kinds))]
@@ -346,8 +380,8 @@ def _deal_classes(rng, count: int) -> list[list[int]]:
     return [hand.tolist() for hand in np.split(dealt, np.cumsum(sizes))[:count]]
 
 
-def _write_split(base: Path, split: str, count: int, rng) -> list[str]:
-    """Draws and writes the pictures and labels of a split; returns their names."""
+def _write_split(base: Path, split: str, count: int, rng: _Rng) -> list[str]:
+    """Draws and writes the pictures and labels of a split, and returns their names."""
     names = [f"{split}_{number:04d}" for number in range(count)]
     for name, class_ids in zip(names, _deal_classes(rng, count)):
         picture, label = draw_scene(rng, class_ids)
@@ -358,7 +392,7 @@ def _write_split(base: Path, split: str, count: int, rng) -> list[str]:
 
 
 def write_dataset(
-    root,
+    root: PathLike,
     *,
     num_train: int = NUM_TRAIN,
     num_val: int = NUM_VAL,
@@ -369,16 +403,16 @@ def write_dataset(
     The same arguments draw the same pictures. Files of the same names are overwritten.
 
     Args:
-        root: directory to create `VOCdevkit/VOC2012` in.
+        root: folder to create `VOCdevkit/VOC2012` in.
         num_train: number of pictures for training.
-        num_val: number of pictures for evaluation, drawn independently of the former.
+        num_val: number of pictures for validation, which do not depend on `num_train`.
         seed: seed of all random draws.
 
     Returns:
-        Path of the `VOC2012` directory.
+        Path of the folder `VOC2012`.
 
     Raises:
-        InputError: a number of pictures is below 1, or the directory cannot be written.
+        InputError: a number of pictures is below 1, or the folder cannot be written.
     """
     for name, value in (("num_train", num_train), ("num_val", num_val)):
         if value < 1:
@@ -388,28 +422,28 @@ def write_dataset(
     try:
         for directory in (base / "JPEGImages", base / "SegmentationClass", lists):
             directory.mkdir(parents=True, exist_ok=True)
-        # A stream of its own for every split: val is the same whatever the number of train.
+        # One generator per split, so that val does not depend on the number of train.
         train = _write_split(base, "train", num_train, np.random.RandomState([seed, 0]))
         val = _write_split(base, "val", num_val, np.random.RandomState([seed, 1]))
         for split, names in (("train", train), ("val", val), ("trainval", train + val)):
             (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
     except OSError as error:
-        raise InputError(f"{base} cannot be written ({error}); choose another place") from error
+        raise InputError(f"{base} cannot be written ({error}); choose another folder") from error
     return base
 
 
-def build_records(folder, *, overwrite: bool = False) -> dict[str, Path]:
+def build_records(folder: PathLike, *, overwrite: bool = False) -> dict[str, Path]:
     """Draws the dataset into a folder and builds its records there.
 
     Args:
-        folder: for the pictures, as of `write_dataset`, and the records.
-        overwrite: whether to replace records that are there already.
+        folder: folder for the pictures (see `write_dataset`) and the records.
+        overwrite: whether to replace existing records.
 
     Returns:
         Paths of the records by the names of their splits, `'train'` and `'val'`.
 
     Raises:
-        InputError: the folder cannot be written, or has records and `overwrite` is false.
+        InputError: the folder cannot be written, or holds records and `overwrite` is false.
     """
     folder = Path(folder)
     write_dataset(folder)
