@@ -28,7 +28,7 @@ LAYERS = [
 ]
 FOLDERS = {
     "records": [
-        {"metadata", "labelme"},
+        {"metadata", "labelme", "scenes"},
         {"checksums", "classes"},
         {"read", "sources"},
         {"encode"},
@@ -58,6 +58,7 @@ WITHOUT_MINDSPORE = {
     *("records.checksums", "records.classes", "records.encode", "records.labelme"),
     *(
         "records.metadata",
+        "records.scenes",
         "records.sources",
         "records.survey",
         "network.vgg_weights",
