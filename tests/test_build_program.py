@@ -189,13 +189,25 @@ def test_inspect_a_record_of_others(tool, tmp_path, capsys):
     record = write_plain_record(tmp_path / "mindname.mindrecord")
     run(tool, "--inspect", record, "--preview", 2, "--crop-size", 64)
     out = capsys.readouterr().out
-    assert "no metadata (.json) beside it; class names are guessed" in out
+    assert "no metadata (.json) next to it; class names are guessed" in out
     assert "checksums: 5 images have none; they decode" in out
     assert "tvmonitor" in out
     assert (tmp_path / "mindname.mindrecord.preview.png").is_file()
 
 
-def test_preview_beside_a_new_record(tool, voc_folder, tmp_path, capsys):
+def test_preview_of_a_record_of_others_with_more_classes_than_voc(tool, tmp_path, capsys):
+    image, mask, record = (tmp_path / name for name in ("a.png", "m.png", "r"))
+    cv2.imwrite(str(image), draw_pair("a", 64, 64)[0])
+    cv2.imwrite(str(mask), np.arange(64, dtype=np.uint8)[:, np.newaxis].repeat(64, axis=1) % 30)
+    classes = [f"c{number}" for number in range(30)]
+    records.build_records([records.sources.Pair("a", image, mask)], record, classes=classes)
+    (tmp_path / "r.json").unlink()
+    run(tool, "--inspect", record, "--preview", 1, "--crop-size", 64)
+    assert "class 29" in capsys.readouterr().out
+    assert (tmp_path / "r.preview.png").is_file()
+
+
+def test_preview_next_to_a_new_record(tool, voc_folder, tmp_path, capsys):
     output = tmp_path / "r"
     run(tool, "--voc-root", voc_folder, "--output", output, "--preview", 9, "--crop-size", 64)
     assert f"Look at {output}.preview.png" in capsys.readouterr().out
