@@ -362,7 +362,7 @@ def test_safetensors(tool, tmp_path, backbone, batch_norm, capsys):
     assert_equal(converted_features(network, image), expected, tolerance=1e-5)
     printed = capsys.readouterr().out
     assert f"torchvision, {backbone}:" in printed
-    assert "left: classifier.6.bias, classifier.6.weight\n" in printed
+    assert "left out: classifier.6.bias, classifier.6.weight\n" in printed
     assert ("--freeze-bn" in printed) != batch_norm
     assert ("--backbone vgg19" in printed) == (backbone == "vgg19")
 
@@ -612,8 +612,8 @@ def damaged(arrays, change):
         ({"features.3.weight": (6, 4, 3, 3)}, "VGG's is (4, 4, 3, 3)"),
         ({"features.4.weight": (5,)}, "features.4.weight has shape (5,) and features.3.weight 4"),
         ({"features.4.running_var": np.nan}, "features.4.running_var has numbers that are not fin"),
-        ({"classifier.0.weight": (16, 8)}, "takes the 392 inputs of a network for 224x224 pixels"),
-        ({"classifier.3.weight": None}, "of fc6 and fc7 there is classifier.0 only"),
+        ({"classifier.0.weight": (16, 8)}, "need the 392 inputs of a network for 224x224 pixels"),
+        ({"classifier.3.weight": None}, "of fc6 and fc7 only classifier.0 is there"),
         ({"classifier.3.weight": (9, 16), "classifier.3.bias": (9,)}, "has 9 outputs and classif"),
         ({"classifier.3.bias": None}, "classifier.3.bias is missing"),
     ],
@@ -663,7 +663,7 @@ def test_other_networks(tool, tmp_path, arrays, capsys):
     source, output = tmp_path / "other.safetensors", tmp_path / "out.ckpt"
     for names, message in (
         (["layer1.0.conv1.weight", "fc.weight"], "its names (fc.weight, layer1.0.conv1.weight)"),
-        (["conv1.0.weight"], "give it to --pretrained as it is"),
+        (["conv1.0.weight"], "pass it to --pretrained unchanged"),
     ):
         safetensors.numpy.save_file({name: np.zeros(3, np.float32) for name in names}, source)
         with pytest.raises(SystemExit):
@@ -711,7 +711,7 @@ def test_package_that_is_missing(tool, tmp_path, suffix, package, remedy, monkey
     ("source", "output", "message"),
     [
         ("vgg.pth", "out.ckpt", "vgg.pth is missing"),
-        ("vgg.onnx", "out.ckpt", "is of no kind known here; give one of .pth, .pt, .safetensors"),
+        ("vgg.onnx", "out.ckpt", "is of an unknown kind; convert one of .pth, .pt, .safetensors"),
         ("vgg.pth", "out.pth", "OUTPUT is out.pth; give it a name that ends in .ckpt"),
         ("vgg.ckpt", "vgg.ckpt", "vgg.ckpt is SOURCE too"),
     ],
