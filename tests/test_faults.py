@@ -62,7 +62,7 @@ BAD_SOURCES = [
         "b.png is 70x89, its image .*b.jpg 70x90; give both one size",
     ),
     (
-        "id that is no class",
+        "id that is not a class",
         lambda i, m, f: repaint(m, lambda label: put(label, 21)),
         "b.png holds label 21; classes are 0…20, and 255 is ignored: correct the mask, or",
     ),
@@ -90,7 +90,7 @@ BAD_SOURCES = [
     ),
     ("empty list", lambda i, m, f: replace_list(f, b"\r\n \n"), "trainval.txt is empty; write one"),
     (
-        "list that is no text",
+        "list that is not text",
         lambda i, m, f: replace_list(f, "größe".encode("utf-16")),
         "trainval.txt is not UTF-8 text; save it as UTF-8",
     ),
@@ -213,7 +213,7 @@ def test_bad_records(record, tmp_path, tiny_network, capfd, fault, message):
     assert not list(tmp_path.glob("run/*.ckpt"))
 
 
-# --- what is no fault ----------------------------------------------------------------------------
+# --- not a fault ---------------------------------------------------------------------------------
 
 
 def test_lists_and_names_of_all_systems(tmp_path, capsys):

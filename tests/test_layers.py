@@ -172,7 +172,7 @@ def test_public_names_resolve():
     for name in fcn8s_ms.__all__:
         assert getattr(fcn8s_ms, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        fcn8s_ms.nothing
+        _ = fcn8s_ms.nothing
 
 
 def test_the_house_is_small_enough_to_walk_through():

@@ -297,7 +297,7 @@ def test_flipped_bytes_in_a_mask_of_colours_are_refused(tmp_path):
             coloured(tmp_path, bytes(damaged))
 
 
-def test_gray_masks_stay_ids_beside_colours(tmp_path):
+def test_gray_masks_hold_ids_even_if_there_are_colours(tmp_path):
     assert (coloured(tmp_path, encoded(".png", IDS)) == IDS).all()
 
 

@@ -61,7 +61,7 @@ def test_what_is_not_covered_is_background_or_ignored(tmp_path):
     assert set(np.unique(read(tmp_path, ignored))) == {0, 1, 255}
 
 
-def test_the_picture_is_beside_its_file_whatever_the_system(tmp_path):
+def test_image_paths_of_any_system(tmp_path):
     path = write_labelme(tmp_path / "a.json", [], imagePath="..\\pictures\\a.jpg")
     assert labelme.image_of(path) == tmp_path / "../pictures/a.jpg"
 

@@ -284,7 +284,7 @@ def test_build_that_is_killed(pairs, voc_folder, tmp_path, monkeypatch):
 
 
 def test_build_that_was_cut_off_while_files_were_moved(pairs, tmp_path):
-    """A new record file beside an old index and metadata is not read."""
+    """A new record file next to an old index and metadata is not read."""
     records.build_records(pairs, tmp_path / "new" / "r")
     records.build_records(pairs[:3], tmp_path / "old" / "r")
     shutil.copy(tmp_path / "new" / "r", tmp_path / "old" / "r")

@@ -1,4 +1,4 @@
-"""Weights of other frameworks: the converted backbone gives the source's features of a picture.
+"""Weights of other frameworks: the converted backbone has the source's features of an image.
 
 Sources are drawn at random, narrow, as plain arrays; each is written in the layout of a framework,
 and its features are computed by that framework's own layers (PyTorch, MindSpore) or in numpy.
