@@ -48,7 +48,7 @@ def write_mask(path, ids):
 
 
 def read_mask(path):
-    return encode.Converter(voc.CLASSES).read_mask(path)
+    return encode.MaskReader(voc.CLASSES).read(path)
 
 
 def draw_pair(name, height, width):
@@ -242,12 +242,27 @@ def losses(run):
 
 
 def error_of(main, given, capsys):
+    """What a program says on standard error when it ends with status 2."""
     with pytest.raises(SystemExit) as caught:
         main([str(argument) for argument in given])
     assert caught.value.code == 2
     error = capsys.readouterr().err
     assert "Traceback" not in error
     return error
+
+
+def error_line_of(main, given, capfd):
+    """As `error_of`, of a program that says one line and no more, progress bars apart."""
+    lines = error_of(main, given, capfd).replace("\r", "\n").splitlines()
+    lines = [line for line in lines if line.strip() and "image/s" not in line]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def error_table(rows):
+    """Parametrises a test by rows of (name, fault, message): `fault` and `message`."""
+    rows = [pytest.param(fault, message, id=name) for name, fault, message in rows]
+    return pytest.mark.parametrize(("fault", "message"), rows)
 
 
 def archive(members, kind=tarfile.REGTYPE):

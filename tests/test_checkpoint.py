@@ -411,5 +411,5 @@ def test_metadata_that_is_no_object(saved, content):
 def test_metadata_that_is_no_json(saved):
     _, path = saved
     path.with_name(path.name + ".json").write_text("{")
-    with pytest.raises(InputError, match="FCN8s.ckpt.json is not? JSON"):
+    with pytest.raises(InputError, match="FCN8s.ckpt.json is not valid JSON"):
         checkpoint.read_metadata(path)

@@ -21,7 +21,7 @@ def _shrink_networks(model):
 
 
 def _shrink_sample(sample):
-    sample.write_sample.__kwdefaults__.update(num_train=8, num_val=2)
+    sample.write_dataset.__kwdefaults__.update(num_train=8, num_val=2)
 
 
 def _shrink_trainings(arguments):
