@@ -1,6 +1,5 @@
 """What several tests share: small images, records and networks, servers, comparisons."""
 
-import functools
 import http.server
 import importlib.util
 import io
@@ -23,14 +22,14 @@ from mindspore import Tensor
 from fcn8s_ms import (
     checkpoint,
     dataset,
-    model,
     transforms,
     visualize,
     voc,
 )
 from fcn8s_ms.records import encode
+from fcn8s_ms.training import arguments as train_arguments
 
-TINY = {"widths": (4, 4, 8, 8, 8), "fc_width": 16}
+TINY = {"widths": [4, 4, 8, 8, 8], "fc_width": 16}
 
 
 # (name, height, width): sides that are no multiples of 32, and two images of one padded size.
@@ -38,9 +37,15 @@ SIZES = [("a", 70, 90), ("b", 90, 70), ("c", 65, 96), ("d", 40, 150), ("e", 64, 
 
 
 def use_tiny_networks(patch):
+    """Makes `TINY` the training program's default of --widths and --fc-width."""
+    get_parser = train_arguments.get_parser
 
-    for arch, network_class in model.NETWORKS.items():
-        patch.setitem(model.NETWORKS, arch, functools.partial(network_class, **TINY))
+    def with_tiny_defaults():
+        parser = get_parser()
+        parser.set_defaults(**TINY)
+        return parser
+
+    patch.setattr(train_arguments, "get_parser", with_tiny_defaults)
 
 
 def write_mask(path, ids):

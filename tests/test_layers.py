@@ -44,12 +44,15 @@ FOLDERS = {
     "evaluation": [{"predictions", "report"}, {"scoring"}],
     "visualize": [{"pictures"}, {"figures"}],
     "training": [
-        {"accumulation", "callbacks", "interruption", "optimizer", "run_folder", "schedule"}
-        | {"tensorboard"},
-        {"arguments", "resume", "recorder"},
+        {"accumulation", "interruption", "optimizer", "options", "schedule", "tensorboard"},
+        {"callbacks", "network", "run_folder"},
+        {"arguments", "resume"},
+        {"data"},
+        {"recorder"},
+        {"loop"},
     ],
     "deployment": [{"deployed", "onnx_graph"}],
-    "distributed": [{"watchdog", "agreement"}, {"ranks"}],
+    "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -90,7 +93,16 @@ LAZY = {
     "distributed.ranks",
     "training.resume",
 }
-LAZY |= {"training.arguments", "build", "train", "eval", "predict", "export", "__main__"}
+LAZY |= {
+    "training.arguments",
+    "training.options",
+    "build",
+    "train",
+    "eval",
+    "predict",
+    "export",
+    "__main__",
+}
 
 
 def modules():
