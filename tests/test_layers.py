@@ -30,7 +30,7 @@ FOLDERS = {
         {"metadata", "labelme"},
         {"checksums", "classes"},
         {"encode", "read", "sources"},
-        {"survey", "write"},
+        {"order", "survey", "write"},
         {"demo"},
     ],
     "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],

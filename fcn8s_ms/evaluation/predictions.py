@@ -36,7 +36,6 @@ def whole_images(
         num_classes=num_classes,
         num_readers=1,
         num_parallel_calls=workers,
-        training=False,
         **shard,
     )
 
