@@ -338,6 +338,7 @@ def _recorder(
 def _evaluation(predictor, data: _Data, ranks: Ranks, request):
     """The function that validates: each rank its share of the images, all with the same result."""
     from . import evaluation
+    from .confusion import ConfusionMatrix
 
     def until_asked_to_stop(predicted, total):
         for prediction in predicted:
@@ -349,7 +350,7 @@ def _evaluation(predictor, data: _Data, ranks: Ranks, request):
         request.agree(ranks)
         request.raise_if_asked()
         total = sum(ranks.gather(counts.to_vector()))
-        return evaluation.Counts.from_vector(total, len(data.classes))
+        return ConfusionMatrix.from_vector(total, len(data.classes))
 
     def evaluate():
         try:

@@ -39,7 +39,7 @@ FOLDERS = {
         | {"stopwatch", "video"},
         {"segmenter", "outputs"},
     ],
-    "evaluation": [{"predictions", "report"}, {"scoring"}],
+    "evaluation": [{"crops", "predictions", "report"}, {"scoring"}],
     "visualize": [{"pictures"}, {"figures"}],
     "training": [
         {"accumulation", "callbacks", "interruption", "optimizer", "run_folder", "schedule"}
