@@ -185,7 +185,7 @@ def _build_network(config: Config, num_classes: int, is_restored: bool):
     import mindspore as ms
 
     from . import checkpoint, model
-    from .network import batch_norm, freeze
+    from .network import batch_norm, cpu, freeze
 
     pretrained = None if is_restored else config.pretrained
     parameters = None if pretrained is None else checkpoint.read(pretrained)
@@ -221,6 +221,8 @@ def _build_network(config: Config, num_classes: int, is_restored: bool):
         print(f"{len(trained)} parameters trained: {', '.join(trained)}")
     if config.sync_bn:
         print(f"{batch_norm.synchronize_batch_norm(network)} BatchNorms synchronized")
+    if ms.get_context("device_target") == "CPU":
+        cpu.accelerate(network)
     return network
 
 

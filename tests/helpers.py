@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import random
 import sys
 import tarfile
 import threading
@@ -337,3 +338,28 @@ def fill(network):
         else:
             value = value * np.float32(np.sqrt(2 / np.prod(parameter.shape[1:])))
         parameter.set_data(Tensor(value.astype(np.float32)))
+
+
+def mutations(content, seed, count):
+    """Damaged versions of a file: flips, cuts, insertions, zeros, and runs that stand twice.
+
+    Half of them lie in the first kilobytes, where most files have their structure.
+    """
+    rng = random.Random(seed)
+    for _ in range(count):
+        damaged = bytearray(content)
+        position = rng.randrange(len(damaged))
+        if rng.random() < 0.5:
+            position = min(position, rng.randrange(4096))
+        kind, length = rng.randrange(5), rng.randrange(1, 64)
+        if kind == 0:
+            damaged[position] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del damaged[position:]
+        elif kind == 2:
+            damaged[position:position] = rng.randbytes(length)
+        elif kind == 3:
+            damaged[position : position + length] = bytes(length)
+        else:
+            damaged[position:position] = damaged[position : position + length]
+        yield bytes(damaged)

@@ -12,7 +12,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
     {"__init__", "errors", "threads", "voc"},
-    {"files", "png", "device", "fetch", "transforms", "confusion"},
+    {"files", "png", "protobuf", "device", "fetch", "schema", "transforms", "confusion"},
     {"distributed"},
     {"loss", "visualize"},
     {"network"},
@@ -52,7 +52,18 @@ FOLDERS = {
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 WITHOUT_MINDSPORE = {
-    *("__init__", "confusion", "errors", "fetch", "files", "png", "threads", "transforms", "voc"),
+    *(
+        "__init__",
+        "confusion",
+        "errors",
+        "fetch",
+        "files",
+        "png",
+        "schema",
+        "threads",
+        "transforms",
+        "voc",
+    ),
     *("records.checksums", "records.classes", "records.encode", "records.labelme"),
     *(
         "records.metadata",

@@ -27,7 +27,6 @@ class Deployed(nn.Cell):
     def __init__(self, network, *, argmax: bool = False, normalize: bool = False):
         super().__init__(auto_prefix=False)
         self.network = network
-        self.network.checks_size = False
         self.argmax = argmax
         self.normalize = normalize
         self.mean = Tensor(voc.IMAGE_MEAN, ms.float32).reshape(1, 3, 1, 1)

@@ -16,7 +16,6 @@ __all__ = ["build", "import_onnx", "to_float16"]
 
 _OPSET = 17
 _IR_VERSION = 8  # of opset 17: ONNX Runtime 1.12 and later reads it
-_STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "conv7")
 
 
 def import_onnx():
@@ -58,17 +57,20 @@ def build(network, *, argmax: bool = False, mean=None, std=None, metadata=None):
     x = "image"
     if from_pixels:
         x, size = graph.prepared(x, mean, std)
-    maps = {}
-    for name in _STAGES:
-        x = maps[name] = graph.stage(name, getattr(network, name), x)
+    pools = {}
+    for number in range(1, 6):
+        x = graph.stage(f"conv{number}", getattr(network, f"conv{number}"), x)
+        x = pools[number] = graph.max_pool(f"pool{number}", x)
+    for name in ("conv6", "conv7"):
+        x = graph.stage(name, getattr(network, name), x)
     x = graph.conv("score_fr", network.score_fr, x)
     last = "upscore32"
     if hasattr(network, "score_pool4"):
-        pool4 = graph.conv("score_pool4", network.score_pool4, maps["conv4"])
+        pool4 = graph.conv("score_pool4", network.score_pool4, pools[4])
         x = graph.node("Add", [graph.upscore("upscore2", network.upscore2, x), pool4])
         last = "upscore16"
     if hasattr(network, "score_pool3"):
-        pool3 = graph.conv("score_pool3", network.score_pool3, maps["conv3"])
+        pool3 = graph.conv("score_pool3", network.score_pool3, pools[3])
         x = graph.node("Add", [graph.upscore("upscore_pool4", network.upscore_pool4, x), pool3])
         last = "upscore8"
     x = graph.upscore(last, getattr(network, last), x)
@@ -151,13 +153,12 @@ class _Graph:
                 x = self.conv(f"{name}.{index}", layer, x)
             elif isinstance(layer, nn.ReLU):
                 x = self.node("Relu", [x], f"{name}.{index}")
-            elif isinstance(layer, nn.MaxPool2d):
-                x = self.node(
-                    "MaxPool", [x], f"{name}.{index}", kernel_shape=[2, 2], strides=[2, 2]
-                )
             else:
                 raise TypeError(f"{name}.{index}: {type(layer).__name__} has no ONNX node here")
         return x
+
+    def max_pool(self, name: str, x: str) -> str:
+        return self.node("MaxPool", [x], name, kernel_shape=[2, 2], strides=[2, 2])
 
     def conv(self, name: str, layer: nn.Conv2d, x: str) -> str:
         side = layer.kernel_size[0]

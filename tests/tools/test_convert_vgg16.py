@@ -329,8 +329,8 @@ def converted_features(network, image):
     table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
     x = ms.Tensor(transforms.normalize(image, table)[np.newaxis])
     features = []
-    for stage in ("conv1", "conv2", "conv3", "conv4", "conv5"):
-        x = getattr(network, stage)(x)
+    for number in range(1, 6):
+        x = getattr(network, f"pool{number}")(getattr(network, f"conv{number}")(x))
         features.append(x)
     features.append(network.conv7(network.conv6(x)))
     return [feature.asnumpy() for feature in features]
