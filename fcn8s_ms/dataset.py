@@ -104,7 +104,7 @@ class SegDataset:
     ):
         if not 0 < min_scale <= max_scale:
             raise InputError(
-                f"scales {min_scale}…{max_scale} are no range; need 0 < min_scale <= max_scale"
+                f"scales {min_scale}…{max_scale} are not a range; need 0 < min_scale <= max_scale"
             )
         for name, value in (("batch_size", batch_size), ("crop_size", crop_size)):
             if value < 1:

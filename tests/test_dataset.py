@@ -204,7 +204,7 @@ def test_workers_are_clamped_with_a_warning(record, caplog, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"min_scale": 2.0, "max_scale": 0.5}, "scales 2.0…0.5 are no range"),
+        ({"min_scale": 2.0, "max_scale": 0.5}, "scales 2.0…0.5 are not a range"),
         ({"crop_size": -64}, "crop_size is -64; it must be positive"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"num_shards": 2}, "num_shards and shard_id go together"),
