@@ -32,7 +32,7 @@ FOLDERS = {
         {"checksums", "classes"},
         {"read", "sources"},
         {"encode"},
-        {"survey", "write"},
+        {"order", "survey", "write"},
         {"demo"},
     ],
     "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
@@ -41,7 +41,7 @@ FOLDERS = {
         | {"stopwatch", "video"},
         {"segmenter", "outputs"},
     ],
-    "evaluation": [{"predictions", "report"}, {"scoring"}],
+    "evaluation": [{"crops", "predictions", "report"}, {"scoring"}],
     "visualize": [{"pictures"}, {"figures"}],
     "training": [
         {"accumulation", "interruption", "optimizer", "options", "schedule", "tensorboard"},
