@@ -10,7 +10,6 @@ their place for training on a CPU.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -91,7 +90,7 @@ def _upscore(n_class: int, stride: int, upsample_init: str) -> nn.Conv2dTranspos
 
 
 class _FCN(nn.Cell):
-    """Common part of the three: arguments, as of `FCN8s`, backbone, and the scores of conv7."""
+    """Common part of the three: arguments as of `FCN8s`, backbone, and the scores of conv7."""
 
     def __init__(
         self,
@@ -106,6 +105,8 @@ class _FCN(nn.Cell):
         super().__init__()
         _check_arguments(n_class, depths, widths, upsample_init, skip_init)
         self.n_class = n_class
+        self.upsample_init = upsample_init
+        self.skip_init = skip_init
         self.conv1 = _conv_bn_relu(3, widths[0], depth=depths[0])
         self.pool1 = _max_pool()
         self.conv2 = _conv_bn_relu(widths[0], widths[1], depth=depths[1])
@@ -119,6 +120,19 @@ class _FCN(nn.Cell):
         self.conv6 = _conv_bn_relu(widths[4], fc_width, kernel_size=7)
         self.conv7 = _conv_bn_relu(fc_width, fc_width, kernel_size=1)
         self.score_fr = _conv(fc_width, n_class, kernel_size=1)
+        self.add_head()
+
+    def add_head(self) -> None:
+        """Adds the layers after score_fr."""
+        raise NotImplementedError
+
+    def skip(self, stage: nn.SequentialCell) -> nn.Conv2d:
+        """Class scores of a stage."""
+        return _conv(stage[0].out_channels, self.n_class, 1, weight_init=self.skip_init)
+
+    def upscore(self, stride: int) -> nn.Conv2dTranspose:
+        """Upsampling of class scores by a stride."""
+        return _upscore(self.n_class, stride, self.upsample_init)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """pool3, pool4 and conv7 of an image, at 1/8, 1/16 and 1/32 of its size."""
@@ -168,13 +182,12 @@ class FCN32s(_FCN):
     Source: https://arxiv.org/abs/1411.4038, figure 3.
     """
 
-    def __init__(self, n_class: int, *, upsample_init: str = "xavier_uniform", **options: Any):
-        super().__init__(n_class, upsample_init=upsample_init, **options)
-        self.upscore32 = _upscore(n_class, 32, upsample_init)
+    def add_head(self) -> None:
+        self.upscore32 = self.upscore(32)  # 1/32 -> 1
 
     def construct(self, x: Tensor) -> Tensor:
         _, _, conv7 = self.features(x)
-        return self.upscore32(self.score_fr(conv7))  # 1/32 -> 1
+        return self.upscore32(self.score_fr(conv7))
 
 
 class FCN16s(_FCN):
@@ -185,26 +198,15 @@ class FCN16s(_FCN):
     Source: https://arxiv.org/abs/1411.4038, figure 3.
     """
 
-    def __init__(
-        self,
-        n_class: int,
-        *,
-        widths: Sequence[int] = VGG_WIDTHS,
-        upsample_init: str = "xavier_uniform",
-        skip_init: str = "xavier_uniform",
-        **options: Any,
-    ):
-        super().__init__(
-            n_class, widths=widths, upsample_init=upsample_init, skip_init=skip_init, **options
-        )
-        self.upscore2 = _upscore(n_class, 2, upsample_init)
-        self.score_pool4 = _conv(widths[3], n_class, kernel_size=1, weight_init=skip_init)
-        self.upscore16 = _upscore(n_class, 16, upsample_init)
+    def add_head(self) -> None:
+        self.upscore2 = self.upscore(2)  # 1/32 -> 1/16
+        self.score_pool4 = self.skip(self.conv4)
+        self.upscore16 = self.upscore(16)  # 1/16 -> 1
 
     def construct(self, x: Tensor) -> Tensor:
         _, pool4, conv7 = self.features(x)
-        scores = self.upscore2(self.score_fr(conv7))  # 1/32 -> 1/16
-        return self.upscore16(scores + self.score_pool4(pool4))  # 1/16 -> 1
+        scores = self.upscore2(self.score_fr(conv7))  # 1/16
+        return self.upscore16(scores + self.score_pool4(pool4))
 
 
 class FCN8s(_FCN):
@@ -234,29 +236,18 @@ class FCN8s(_FCN):
     conv7 are its fully connected layers as convolutions.
     """
 
-    def __init__(
-        self,
-        n_class: int,
-        *,
-        widths: Sequence[int] = VGG_WIDTHS,
-        upsample_init: str = "xavier_uniform",
-        skip_init: str = "xavier_uniform",
-        **options: Any,
-    ):
-        super().__init__(
-            n_class, widths=widths, upsample_init=upsample_init, skip_init=skip_init, **options
-        )
-        self.upscore2 = _upscore(n_class, 2, upsample_init)
-        self.score_pool4 = _conv(widths[3], n_class, kernel_size=1, weight_init=skip_init)
-        self.upscore_pool4 = _upscore(n_class, 2, upsample_init)
-        self.score_pool3 = _conv(widths[2], n_class, kernel_size=1, weight_init=skip_init)
-        self.upscore8 = _upscore(n_class, 8, upsample_init)
+    def add_head(self) -> None:
+        self.upscore2 = self.upscore(2)  # 1/32 -> 1/16
+        self.score_pool4 = self.skip(self.conv4)
+        self.upscore_pool4 = self.upscore(2)  # 1/16 -> 1/8
+        self.score_pool3 = self.skip(self.conv3)
+        self.upscore8 = self.upscore(8)  # 1/8 -> 1
 
     def construct(self, x: Tensor) -> Tensor:
         pool3, pool4, conv7 = self.features(x)
-        scores = self.upscore2(self.score_fr(conv7))  # 1/32 -> 1/16
-        scores = self.upscore_pool4(scores + self.score_pool4(pool4))  # 1/16 -> 1/8
-        return self.upscore8(scores + self.score_pool3(pool3))  # 1/8 -> 1
+        scores = self.upscore2(self.score_fr(conv7))  # 1/16
+        scores = self.upscore_pool4(scores + self.score_pool4(pool4))  # 1/8
+        return self.upscore8(scores + self.score_pool3(pool3))
 
 
 NETWORKS = {network.__name__.lower(): network for network in (FCN32s, FCN16s, FCN8s)}
