@@ -35,12 +35,12 @@ FOLDERS = {
     ],
     "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
     "inference": [
-        {"images", "inputs", "mindspore_engine", "onnx_engine", "options", "predictor"}
-        | {"stopwatch", "video"},
-        {"segmenter", "outputs"},
+        {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "stopwatch", "video"},
+        {"outputs", "predictor", "view"},
+        {"pipeline", "segmenter"},
     ],
     "evaluation": [{"predictions", "report"}, {"scoring"}],
-    "visualize": [{"pictures"}, {"figures"}],
+    "visualize": [{"overlays"}, {"figures"}],
     "training": [
         {"accumulation", "callbacks", "interruption", "optimizer", "run_folder", "schedule"}
         | {"tensorboard"},
@@ -61,10 +61,17 @@ WITHOUT_MINDSPORE = {
         "network.vgg_weights",
         "network.architectures",
     ),
-    *("inference.images", "inference.inputs", "inference.onnx_engine", "inference.options"),
-    *("inference.outputs", "inference.predictor", "inference.segmenter", "inference.stopwatch"),
+    *("inference.images", "inference.inputs", "inference.onnx_engine", "inference.view"),
+    *(
+        "inference.engine",
+        "inference.outputs",
+        "inference.pipeline",
+        "inference.predictor",
+        "inference.segmenter",
+        "inference.stopwatch",
+    ),
     *("inference.video", "evaluation.predictions", "evaluation.report", "evaluation.scoring"),
-    *("visualize.figures", "visualize.pictures", "training.interruption", "training.schedule"),
+    *("visualize.figures", "visualize.overlays", "training.interruption", "training.schedule"),
     *("training.tensorboard", "training.run_folder", "distributed.watchdog"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.

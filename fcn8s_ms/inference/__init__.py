@@ -1,9 +1,10 @@
-"""From an image of any size to class ids and probabilities, computed by MindSpore or ONNX Runtime."""
+"""Class ids and probabilities of images of any size, computed by MindSpore or ONNX Runtime."""
 
+from .engine import ENGINES, engine_for
 from .images import read_image
-from .options import ENGINES, add_arguments, options_of
 from .predictor import Predictor
-from .segmenter import Segmenter, engine_for
+from .segmenter import Segmenter
+from .view import add_arguments, options_of
 
 __all__ = [
     "ENGINES",

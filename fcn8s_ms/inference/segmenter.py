@@ -1,15 +1,14 @@
 """A trained network with its classes: from a file to class ids of a picture."""
 
-from pathlib import Path
-
 import numpy as np
 
 from .. import voc
 from ..errors import InputError
+from .engine import engine_for
 from .images import as_bgr
 from .predictor import Predictor
 
-__all__ = ["Segmenter", "engine_for"]
+__all__ = ["Segmenter"]
 
 
 class Segmenter:
@@ -101,24 +100,3 @@ class Segmenter:
         Arguments and errors as for `__call__`.
         """
         return self.predictor.probabilities(as_bgr(image, order))
-
-
-def engine_for(path, engine: str | None = None) -> str:
-    """The engine that computes a file.
-
-    Args:
-        path: a checkpoint, or an exported file that ends in `.onnx`.
-        engine: of `ENGINES` if one is wanted.
-
-    Raises:
-        InputError: that engine does not read such files.
-    """
-    found = "onnx" if Path(path).suffix.lower() == ".onnx" else "mindspore"
-    if engine is not None and engine != found:
-        remedy = (
-            f"export it first: python -m fcn8s_ms.export --checkpoint {path} --output NAME.onnx"
-            if engine == "onnx"
-            else "it is for --engine onnx"
-        )
-        raise InputError(f"{path} cannot be computed by the engine {engine}; {remedy}")
-    return found

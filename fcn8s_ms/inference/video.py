@@ -1,5 +1,6 @@
 """Videos: frame by frame in, frame by frame out, with OpenCV."""
 
+import contextlib
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError
 
-__all__ = ["Reader", "Writer"]
+__all__ = ["Reader", "Writer", "frame_count"]
 
 _DEFAULT_FPS = 25.0
 
@@ -59,6 +60,15 @@ class Reader:
     def close(self) -> None:
         """Lets go of the file."""
         self._capture.release()
+
+
+def frame_count(path) -> int:
+    """Number of frames that a video file claims; 0 if it cannot be opened."""
+    with contextlib.suppress(InputError):
+        reader = Reader(path)
+        reader.close()
+        return reader.frame_count
+    return 0
 
 
 class Writer:

@@ -12,7 +12,7 @@ from .figures import (
     prediction_grid,
     sample_grid,
 )
-from .pictures import background, draw_legend, overlay, write_mask, write_picture
+from .overlays import background, draw_legend, overlay, write_mask, write_picture
 
 __all__ = [
     "background",

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ..voc import IGNORE_LABEL
-from .pictures import background, overlay
+from .overlays import background, overlay
 
 __all__ = [
     "comparison",

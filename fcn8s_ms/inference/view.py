@@ -1,10 +1,8 @@
 """Flags that say how a network sees an image, shared by the programs."""
 
-__all__ = ["ENGINES", "add_arguments", "options_of"]
+from .engine import ENGINES
 
-
-ENGINES = ("mindspore", "onnx")
-"""What can compute a network: MindSpore a checkpoint, ONNX Runtime an exported file."""
+__all__ = ["add_arguments", "options_of"]
 
 
 def add_arguments(parser) -> None:
