@@ -265,7 +265,7 @@ def test_engine_refuses_what_it_cannot_run(small, tmp_path):
     ids_only = OnnxEngine(run(small, tmp_path / "ids.onnx", "--argmax"))
     batch = np.zeros((1, 3, 32, 32), np.float32)
     assert ids_only.class_ids(batch).shape == (1, 32, 32)
-    with pytest.raises(InputError, match="gives class ids and no logits"):
+    with pytest.raises(InputError, match="computes class ids, not the logits"):
         ids_only.logits(batch)
 
 

@@ -12,7 +12,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
     {"__init__", "errors", "threads", "voc"},
-    {"files", "png", "device", "fetch", "transforms", "confusion"},
+    {"files", "options", "png", "device", "fetch", "transforms", "confusion"},
     {"distributed"},
     {"loss", "visualize"},
     {"network"},
@@ -35,8 +35,9 @@ FOLDERS = {
     ],
     "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
     "inference": [
-        {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "stopwatch", "video"},
-        {"outputs", "predictor", "view"},
+        {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
+        {"outputs", "stopwatch", "view"},
+        {"predictor"},
         {"pipeline", "segmenter"},
     ],
     "evaluation": [{"predictions", "report"}, {"scoring"}],
@@ -52,7 +53,18 @@ FOLDERS = {
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 WITHOUT_MINDSPORE = {
-    *("__init__", "confusion", "errors", "fetch", "files", "png", "threads", "transforms", "voc"),
+    *(
+        "__init__",
+        "confusion",
+        "errors",
+        "fetch",
+        "files",
+        "options",
+        "png",
+        "threads",
+        "transforms",
+        "voc",
+    ),
     *("records.checksums", "records.classes", "records.encode", "records.labelme"),
     *(
         "records.metadata",

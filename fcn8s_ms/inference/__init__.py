@@ -1,15 +1,17 @@
 """Class ids and probabilities of images of any size, computed by MindSpore or ONNX Runtime."""
 
-from .engine import ENGINES, engine_for
+from .engine import ENGINES, Engine, engine_for
 from .images import read_image
 from .predictor import Predictor
 from .segmenter import Segmenter
-from .view import add_arguments, options_of
+from .view import ViewOptions, add_arguments, options_of
 
 __all__ = [
     "ENGINES",
+    "Engine",
     "Predictor",
     "Segmenter",
+    "ViewOptions",
     "add_arguments",
     "engine_for",
     "options_of",

@@ -12,10 +12,10 @@ from .figures import (
     prediction_grid,
     sample_grid,
 )
-from .overlays import background, draw_legend, overlay, write_mask, write_picture
+from .overlays import background_id, draw_legend, overlay, write_mask, write_picture
 
 __all__ = [
-    "background",
+    "background_id",
     "comparison",
     "confusion_plot",
     "curves",

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ..voc import IGNORE_LABEL
-from .overlays import background, overlay
+from .overlays import background_id, overlay
 
 __all__ = [
     "comparison",
@@ -174,8 +174,8 @@ def comparison(
     errors[(truth != IGNORE_LABEL) & (truth != prediction)] = (230, 0, 0)
     cells = {
         "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
-        "truth": overlay(image, truth, colours, 0.6, background(classes)),
-        "prediction": overlay(image, prediction, colours, 0.6, background(classes)),
+        "truth": overlay(image, truth, colours, 0.6, background_id(classes)),
+        "prediction": overlay(image, prediction, colours, 0.6, background_id(classes)),
         "wrong pixels (red)": errors,
     }
     cells["truth"][truth == IGNORE_LABEL] = _VOID_COLOUR

@@ -8,13 +8,13 @@ import numpy as np
 from .. import files, png
 from ..voc import IGNORE_LABEL
 
-__all__ = ["background", "draw_legend", "overlay", "write_mask", "write_picture"]
+__all__ = ["background_id", "draw_legend", "overlay", "write_mask", "write_picture"]
 
 
 _BACKGROUND_NAMES = ("background", "_background_")
 
 
-def background(classes) -> int | None:
+def background_id(classes) -> int | None:
     """Id of the class that stands for no object, which overlays leave as it is; None without one.
 
     Args:
@@ -56,7 +56,7 @@ def overlay(
         ids: uint8 (H, W).
         palette: uint8 (256, 3), RGB.
         opacity: of the colours, 0…1.
-        background: id of the class without a colour, as `background` finds it; None for none.
+        background: id of the class without a colour, as `background_id` finds it; None for none.
 
     Returns:
         uint8 array (H, W, 3), RGB.
@@ -75,7 +75,7 @@ def _present(ids: np.ndarray, classes) -> list[int]:
     return [
         int(label)
         for label in np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
-        if label < len(classes) and label != background(classes)
+        if label < len(classes) and label != background_id(classes)
     ]
 
 
@@ -117,7 +117,7 @@ def draw_legend(
 
     corners = [(top, left) for top in (0, height - box_height) for left in (0, width - box_width)]
     if corner is None:
-        objects = ids != (background(classes) or 0)
+        objects = ids != (background_id(classes) or 0)
         top, left = min(
             corners,
             key=lambda place: np.count_nonzero(

@@ -127,8 +127,8 @@ def test_overlay_without_background_colours_the_first_class():
     palette[0] = (100, 50, 20)
     found = visualize.overlay(image, ids, palette, background=None)
     assert found[0, 0].tolist() == [50, 25, 10]
-    assert visualize.background(voc.CLASSES) == 0
-    assert visualize.background(("sky", "road")) is None
+    assert visualize.background_id(voc.CLASSES) == 0
+    assert visualize.background_id(("sky", "road")) is None
 
 
 def test_legend_names_the_first_class_where_it_is_no_background():
