@@ -1,6 +1,6 @@
-"""Pictures: palette masks and overlays (OpenCV), grids and curves (matplotlib).
+"""Palette masks and overlays (OpenCV), grids and curves (matplotlib).
 
-Images come in as BGR, as OpenCV decodes them; what is returned and written is RGB.
+Images are BGR, as OpenCV decodes them; pictures that are returned or written are RGB.
 """
 
 from .figures import (
@@ -8,7 +8,6 @@ from .figures import (
     confusion_plot,
     curves,
     networks_curves,
-    networks_grid,
     prediction_grid,
     sample_grid,
 )
@@ -21,7 +20,6 @@ __all__ = [
     "curves",
     "draw_legend",
     "networks_curves",
-    "networks_grid",
     "overlay",
     "prediction_grid",
     "sample_grid",

@@ -91,11 +91,11 @@ def test_curves(tmp_path):
     assert three.width > two.width
 
 
-def test_networks_grid_has_a_column_for_each_network(tmp_path):
+def test_grid_has_a_column_for_each_network(tmp_path):
     image = np.full((60, 80, 3), 255, np.uint8)
     labels = [np.full((60, 80), label, np.uint8) for label in (15, 7, 1, 0)]
-    visualize.networks_grid(
-        tmp_path / "grid.png", [(image, *labels)], ("A", "B", "C"), voc.CLASSES, PALETTE
+    visualize.prediction_grid(
+        tmp_path / "grid.png", [(image, *labels)], voc.CLASSES, PALETTE, networks=("A", "B", "C")
     )
     picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
     columns = [
