@@ -35,7 +35,7 @@ class Picture:
 
     @property
     def is_video(self) -> bool:
-        """Whether the file's ending is that of a video."""
+        """True if the file's ending is that of a video."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 

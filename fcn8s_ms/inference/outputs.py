@@ -34,7 +34,7 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ResultOptions:
-    """What is written for every picture, and where; the help of each option describes it.
+    """Results to write for every picture; the help of each option describes it.
 
     Raises:
         InputError: an option is out of range, or two do not go together.

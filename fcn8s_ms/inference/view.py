@@ -77,7 +77,7 @@ class ViewOptions:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the network's own class ids are the result: one view, whole, at its own size."""
+        """True if the network's own class ids are the result: one view, whole, at its own size."""
         return self.resize is None and self.sliding is None and self.views == [(1.0, False)]
 
     @property
