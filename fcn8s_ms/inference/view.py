@@ -1,4 +1,4 @@
-"""How a network sees an image: the options, and the flags for them that programs share."""
+"""Options for the network's view of an image, and the flags for them that programs share."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ _size.__name__, _scales.__name__ = "size", "list of scales"  # for argparse's er
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """How the network sees an image; the help of each option describes it.
+    """Options for the network's view of an image; the help of each option describes it.
 
     Raises:
         InputError: an option is out of range.
