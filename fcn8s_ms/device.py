@@ -1,15 +1,21 @@
-"""Which device MindSpore runs on, in which mode, in which precision, and with which kernels."""
+"""Device, execution mode, precision and kernels that MindSpore runs with."""
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .errors import InputError
+from .errors import InputError, flag
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, _ArgumentGroup
 
 __all__ = [
     "AMP_LEVELS",
     "CONV_ALGORITHMS",
     "DEVICES",
+    "FLAGS",
     "MODES",
     "add_arguments",
     "available_devices",
@@ -30,35 +36,42 @@ CONV_ALGORITHMS = {
 }
 """cuDNN's algorithms for a convolution, its data gradient and its weight gradient.
 
-Those of `least-memory` need no scratch memory, or little, and give the same bits in every run.
+Those of `least-memory` need little or no scratch memory and return the same bits in every run.
 """
+
+FLAGS: dict[str, dict[str, Any]] = {
+    "device": {
+        "default": "auto",
+        "help": f"one of {', '.join(DEVICES)} (default: %(default)s)",
+    },
+    "device_id": {
+        "default": 0,
+        "help": "number of the GPU or Ascend, where there are several (default: %(default)s; msrun "
+        "tells each process)",
+    },
+    "mode": {"default": "graph", "help": f"one of {', '.join(MODES)} (default: %(default)s)"},
+}
+"""Default and help of the flags of `configure` that every program has."""
 
 logger = logging.getLogger(__name__)
 
-# What either spelling of oneDNN's variable names: if the user set one, it stays.
+# Both spellings of the same setting of oneDNN; one that the user has set stays.
 _ISA_VARIABLES = ("DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA")
 
 
-def add_arguments(parser) -> None:
-    """Adds the flags of `configure` to an argparse parser or group."""
-    add = parser.add_argument
-    add("--device", default="auto", help=f"one of {', '.join(DEVICES)} (default: %(default)s)")
-    add(
-        "--device-id",
-        type=int,
-        default=0,
-        help="which of several GPUs or Ascends (default: %(default)s; msrun tells each process)",
-    )
-    add("--mode", default="graph", help=f"one of {', '.join(MODES)} (default: %(default)s)")
+def add_arguments(parser: "ArgumentParser | _ArgumentGroup") -> None:
+    """Adds the flags in `FLAGS` to an argparse parser or group."""
+    for name, options in FLAGS.items():
+        parser.add_argument(flag(name), type=type(options["default"]), **options)
 
 
 def available_devices() -> list[str]:
-    """The device targets that can be used here, the fastest first."""
+    """Returns the device targets that can be used here, the fastest first."""
     import mindspore as ms
 
     context = ms.device_context
     candidates = (("Ascend", context.ascend), ("GPU", context.gpu), ("CPU", context.cpu))
-    # MindSpore logs a page of warnings for every device that it does not find.
+    # MindSpore logs a page of warnings about every device that it does not find.
     logging.disable(logging.WARNING)
     try:
         return [name for name, module in candidates if module.is_available()]
@@ -67,7 +80,7 @@ def available_devices() -> list[str]:
 
 
 def choose(device: str) -> str:
-    """The device target that a name stands for.
+    """Returns the device target that a name stands for.
 
     Args:
         device: 'CPU', 'GPU', 'Ascend', or 'auto' for the first available of Ascend, GPU, CPU.
@@ -93,11 +106,13 @@ def _has_avx512() -> bool:
     return cpuinfo.is_file() and "avx512f" in cpuinfo.read_text()
 
 
-def _needs_isa_cap(mindspore_version: str, has_avx512: bool, environment) -> bool:
-    """Whether convolutions would fall to oneDNN's reference kernel.
+def _needs_isa_cap(
+    mindspore_version: str, has_avx512: bool, environment: Mapping[str, str]
+) -> bool:
+    """Returns whether convolutions would fall back to oneDNN's reference kernel.
 
-    oneDNN 3.x, which MindSpore carries from 2.9 on, does that on AVX-512 CPUs for the weight layout
-    MindSpore passes, at a hundredth of the speed; its AVX2 kernels are fine.
+    oneDNN 3.x, which MindSpore includes from 2.9 on, does so on AVX-512 CPUs for the weight layout
+    that MindSpore passes, at a hundredth of the speed; its AVX2 kernels are fine.
     """
     major, minor = (int(part) for part in mindspore_version.split(".")[:2])
     chosen_by_user = any(variable in environment for variable in _ISA_VARIABLES)
@@ -115,12 +130,12 @@ def configure(
     """Sets MindSpore's device and mode; call it before the first operator.
 
     Args:
-        device: of `choose`.
-        device_id: which of several GPUs or Ascends; None for the one that the launcher of several
-            processes gives to this one.
+        device: one of the values `choose` accepts.
+        device_id: number of the GPU or Ascend, where there are several; None for the one that the
+            launcher of several processes assigns to this one.
         mode: 'graph' (compiled) or 'pynative' (operator by operator, for debugging).
-        conv_algo: key of `CONV_ALGORITHMS`, for a GPU; None leaves MindSpore's default.
-        allow_tf32: whether convolutions on a GPU may use TF32; None leaves MindSpore's default.
+        conv_algo: key of `CONV_ALGORITHMS`, for a GPU; None keeps MindSpore's default.
+        allow_tf32: whether convolutions on a GPU may use TF32; None keeps MindSpore's default.
 
     Returns:
         The device target that was set.
@@ -144,9 +159,11 @@ def configure(
     if target == "GPU":
         _configure_cudnn(conv_algo, allow_tf32)
     elif conv_algo is not None or allow_tf32 is not None:
-        logger.warning("--conv-algo and --allow-tf32 are for a GPU; on %s they do nothing", target)
+        logger.warning(
+            "--conv-algo and --allow-tf32 are for a GPU; on %s they have no effect", target
+        )
     if target == "CPU" and mode == "pynative":
-        # Handing operators from thread to thread costs time, and hides none on a CPU.
+        # Passing operators from thread to thread costs time, and on a CPU hides none.
         ms.runtime.launch_blocking()
     return target
 
@@ -163,15 +180,15 @@ def _configure_cudnn(conv_algo: str | None, allow_tf32: bool | None) -> None:
         op_precision.conv_allow_tf32(allow_tf32)
 
 
-def memory(target: str) -> dict:
-    """Memory in use, in GB of 10**9 bytes.
+def memory(target: str) -> dict[str, float]:
+    """Returns the memory in use, in GB of 10**9 bytes.
 
     Args:
-        target: of `configure`.
+        target: device target as `configure` returns it.
 
     Returns:
-        dict with `memory_gb` of this process and, on a GPU or Ascend, `device_memory_gb`: the most
-        that MindSpore has had there. Without `memory_gb` where the system does not tell.
+        `memory_gb`: memory of this process, where the system reports it. On a GPU or Ascend also
+        `device_memory_gb`: the peak of what MindSpore has allocated there.
     """
     used = {}
     statm = Path("/proc/self/statm")
@@ -192,23 +209,23 @@ def model_arguments(
     loss_scale: float = 2.0**16,
     loss_scale_factor: int = 2,
     loss_scale_window: int = 2000,
-) -> dict:
-    """What `mindspore.train.Model` is given beside network, loss and optimizer.
+) -> dict[str, Any]:
+    """Returns the precision arguments of `mindspore.train.Model`.
 
-    With O2 the matrix products run in float16 and BatchNorm in float32, and the loss is scaled by a
-    factor that adapts: gradients below 6e-8 would be 0 in float16. On Ascend the loss is scaled
-    with O0 too, as in the tutorial.
+    With O2 the matrix products run in float16 and BatchNorm in float32, and the loss is multiplied
+    by an adaptive loss scale: gradients below 6e-8 would be 0 in float16. On Ascend the loss is
+    scaled with O0 too, as in the tutorial.
 
     Args:
-        target: of `configure`.
-        amp: of `AMP_LEVELS`; None for O2 on Ascend, else O0.
-        loss_scale: the factor to begin with.
-        loss_scale_factor: what divides it after a step whose gradient overflows, and multiplies it
-            after a window without such a step.
-        loss_scale_window: steps.
+        target: device target as `configure` returns it.
+        amp: one of `AMP_LEVELS`; None for O2 on Ascend, else O0.
+        loss_scale: initial loss scale.
+        loss_scale_factor: divides the scale after a step whose gradient overflows, and multiplies
+            it after a window without such a step.
+        loss_scale_window: length of that window, in steps.
 
     Returns:
-        Keyword arguments.
+        Keyword arguments `amp_level` and `loss_scale_manager`; none for plain float32.
 
     Raises:
         InputError: O2 on a CPU.

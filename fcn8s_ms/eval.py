@@ -71,7 +71,7 @@ def get_parser() -> argparse.ArgumentParser:
         description="Score an FCN on whole images: pixel accuracy, mean pixel "
         "accuracy, mean IoU, frequency weighted IoU, scores close to boundaries, and a table of "
         "the classes.",
-        epilog="Example: python -m fcn8s_ms.eval --checkpoint FCN8s.ckpt --data val.mindrecord",
+        epilog=f"Example: {_PROGRAM} --checkpoint FCN8s.ckpt --data val.mindrecord",
     )
     add = parser.add_argument_group("what").add_argument
     add(

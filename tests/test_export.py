@@ -240,15 +240,14 @@ def test_air_asks_mindspore_for_a_fixed_size(small, tmp_path, monkeypatch, capsy
     asked = []
 
     def record(cell, source, *, file_name, file_format):
-        checks_size = getattr(cell.network, "checks_size", False)
-        asked.append((source.shape, source.dtype, file_format, checks_size))
+        asked.append((source.shape, source.dtype, file_format))
         with open(file_name, "wb") as file:
             file.write(b"air")
 
     monkeypatch.setattr(export.device, "configure", lambda *args, **options: "Ascend")
     monkeypatch.setattr(ms, "export", record)
     path = run(small, tmp_path / "a.air", "--format", "AIR", "--height", "64", "--width", "96")
-    assert asked == [((1, 3, 64, 96), ms.float32, "AIR", False)]
+    assert asked == [((1, 3, 64, 96), ms.float32, "AIR")]
     assert path.read_bytes() == b"air" and "not run here" in capsys.readouterr().out
 
 

@@ -12,7 +12,8 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
     {"__init__", "errors", "threads", "voc"},
-    {"files", "options", "png", "device", "fetch", "transforms", "confusion"},
+    {"files", "options"},
+    {"png", "protobuf", "device", "fetch", "schema", "transforms", "confusion"},
     {"distributed"},
     {"loss", "visualize"},
     {"network"},
@@ -27,9 +28,10 @@ LAYERS = [
 ]
 FOLDERS = {
     "records": [
-        {"metadata", "labelme"},
+        {"metadata", "labelme", "scenes"},
         {"checksums", "classes"},
-        {"encode", "read", "sources"},
+        {"read", "sources"},
+        {"encode"},
         {"survey", "write"},
         {"demo"},
     ],
@@ -43,12 +45,15 @@ FOLDERS = {
     "evaluation": [{"predictions", "report"}, {"scoring"}],
     "visualize": [{"overlays"}, {"figures"}],
     "training": [
-        {"accumulation", "callbacks", "interruption", "optimizer", "run_folder", "schedule"}
-        | {"tensorboard"},
-        {"arguments", "resume", "recorder"},
+        {"accumulation", "interruption", "optimizer", "options", "schedule", "tensorboard"},
+        {"callbacks", "network", "run_folder"},
+        {"arguments", "resume"},
+        {"data"},
+        {"recorder"},
+        {"loop"},
     ],
     "deployment": [{"deployed", "onnx_graph"}],
-    "distributed": [{"watchdog", "agreement"}, {"ranks"}],
+    "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -61,6 +66,7 @@ WITHOUT_MINDSPORE = {
         "files",
         "options",
         "png",
+        "schema",
         "threads",
         "transforms",
         "voc",
@@ -68,6 +74,7 @@ WITHOUT_MINDSPORE = {
     *("records.checksums", "records.classes", "records.encode", "records.labelme"),
     *(
         "records.metadata",
+        "records.scenes",
         "records.sources",
         "records.survey",
         "network.vgg_weights",
@@ -95,7 +102,16 @@ LAZY = {
     "distributed.ranks",
     "training.resume",
 }
-LAZY |= {"training.arguments", "build", "train", "eval", "predict", "export", "__main__"}
+LAZY |= {
+    "training.arguments",
+    "training.options",
+    "build",
+    "train",
+    "eval",
+    "predict",
+    "export",
+    "__main__",
+}
 
 
 def modules():
@@ -188,7 +204,7 @@ def test_public_names_resolve():
     for name in fcn8s_ms.__all__:
         assert getattr(fcn8s_ms, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        fcn8s_ms.nothing
+        _ = fcn8s_ms.nothing
 
 
 def test_the_house_is_small_enough_to_walk_through():

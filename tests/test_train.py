@@ -406,7 +406,7 @@ def test_broken_record(record, tmp_path, capsys):
 
 def test_output_that_is_not_empty(record, run, capsys):
     error = error_of(train.main, arguments(record, run), capsys)
-    assert f"--output {run} is not empty; go on with that run by --resume {run}" in error
+    assert f"--output {run} is not empty; resume that run with --resume {run}" in error
 
 
 def test_eval_of_data_with_other_classes(run, record, tmp_path, capsys):

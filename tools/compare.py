@@ -166,7 +166,8 @@ def compare(options, given) -> dict:
         run = output / arch
         _run(arch, [*given, "--arch", arch, "--output", str(run)])
         results[arch] = _result(RunFolder(run, arch))
-    device.configure(config.device, device_id=config.device_id, mode=config.mode)
+    chosen = config.device
+    device.configure(chosen.device, device_id=chosen.device_id, mode=chosen.mode)
     _show(output, results, val_data, options.pictures)
     return results
 

@@ -1,8 +1,6 @@
 """MINDIR and AIR files, and the network with what they may do before and after it."""
 
-import contextlib
 import errno
-from collections.abc import Iterator
 
 import mindspore as ms
 import numpy as np
@@ -80,8 +78,7 @@ def write(
     level = ms.get_context("jit_syntax_level")
     cell.set_train(False)
     try:
-        with _without_size_check(network):
-            ms.export(cell, source, file_name=str(path), file_format=file_format)
+        ms.export(cell, source, file_name=str(path), file_format=file_format)
     except RuntimeError as error:
         raise OSError(errno.EIO, str(error).splitlines()[0]) from error
     finally:
@@ -100,17 +97,3 @@ def run(path: files.PathLike, image: np.ndarray) -> np.ndarray:
         Output of the network, as of `Deployed`.
     """
     return nn.GraphCell(ms.load(str(path)))(Tensor(image)).asnumpy()
-
-
-@contextlib.contextmanager
-def _without_size_check(network: nn.Cell) -> Iterator[None]:
-    """Switches a network's check of its input's size off for a while: files cannot raise errors."""
-    checks_size = getattr(network, "checks_size", None)
-    if checks_size is None:
-        yield
-        return
-    network.checks_size = False
-    try:
-        yield
-    finally:
-        network.checks_size = checks_size

@@ -70,9 +70,7 @@ def build(
     pools = {}
     for stage in (1, 2, 3, 4, 5):
         x = graph.layers(f"conv{stage}", getattr(network, f"conv{stage}"), x)
-        if hasattr(network, f"pool{stage}"):
-            x = graph.layer(f"pool{stage}", getattr(network, f"pool{stage}"), x)
-        pools[stage] = x
+        x = pools[stage] = graph.max_pool(f"pool{stage}", x)
     x = graph.layers("conv6", network.conv6, x)
     x = graph.layers("conv7", network.conv7, x)
     x = graph.conv("score_fr", network.score_fr, x)
@@ -199,17 +197,16 @@ class _Graph:
 
     def layers(self, name: str, layers: Iterable[nn.Cell], x: str) -> str:
         for index, layer in enumerate(layers):
-            x = self.layer(f"{name}.{index}", layer, x)
+            if isinstance(layer, nn.Conv2d):
+                x = self.conv(f"{name}.{index}", layer, x)
+            elif isinstance(layer, nn.ReLU):
+                x = self.node("Relu", [x], f"{name}.{index}")
+            else:
+                raise TypeError(f"{name}.{index}: {type(layer).__name__} has no ONNX node here")
         return x
 
-    def layer(self, name: str, layer: nn.Cell, x: str) -> str:
-        if isinstance(layer, nn.Conv2d):
-            return self.conv(name, layer, x)
-        if isinstance(layer, nn.ReLU):
-            return self.node("Relu", [x], name)
-        if isinstance(layer, nn.MaxPool2d):
-            return self.node("MaxPool", [x], name, kernel_shape=[2, 2], strides=[2, 2])
-        raise TypeError(f"{name}: {type(layer).__name__} has no ONNX node here")
+    def max_pool(self, name: str, x: str) -> str:
+        return self.node("MaxPool", [x], name, kernel_shape=[2, 2], strides=[2, 2])
 
     def conv(self, name: str, layer: nn.Conv2d, x: str) -> str:
         side = layer.kernel_size[0]

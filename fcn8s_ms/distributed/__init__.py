@@ -1,1 +1,1 @@
-"""The processes of a training on several devices."""
+"""Several processes that train together, one per device."""

@@ -1,27 +1,35 @@
-"""What training on several devices adds to a step, beside the mean of the gradients.
+"""Agreement of the ranks after every training step, in addition to averaging the gradients.
 
-After every step the ranks agree on the loss of the whole batch, on the moving statistics of
-BatchNorm, and on whether one of them has been asked to stop.
+The ranks agree on the loss of the whole batch, on the moving statistics of BatchNorm, and on
+whether one of them has been asked to stop.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-from mindspore import ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.train import Callback
+
+from .ranks import Ranks
+
+if TYPE_CHECKING:  # it lies in a higher layer
+    from ..training.interruption import StopRequest
 
 __all__ = ["Agreement"]
 
 
-class _Mean(nn.Cell):
-    """Replaces parameters of one axis by their mean over the ranks, in one message for all."""
+class _MeanOverRanks(nn.Cell):
+    """Replaces one-dimensional parameters by their mean over the ranks, all in one message."""
 
-    def __init__(self, parameters, ranks: int):
+    def __init__(self, parameters: Sequence[Parameter], ranks: int):
         super().__init__(auto_prefix=False)
         self.averaged = ParameterTuple(parameters)
         self.sizes = [parameter.size for parameter in parameters]
         self.ranks = ranks
         self.all_reduce = ops.AllReduce()
 
-    def construct(self):
+    def construct(self) -> Tensor:
         mean = self.all_reduce(ops.concat(self.averaged)) / self.ranks
         for parameter, values in zip(self.averaged, ops.split(mean, self.sizes)):
             ops.assign(parameter, values)
@@ -29,36 +37,44 @@ class _Mean(nn.Cell):
 
 
 class Agreement(Callback):
-    """What the ranks agree on after a step; comes before the callbacks that use it.
+    """Makes loss, moving statistics and stop requests the same on all ranks after each step.
 
-    The loss becomes the mean over the ranks. Moving statistics become their mean over the ranks, so
-    that all ranks validate, save and go on with the same. They grow linearly from what each batch
-    gives: it makes no difference whether the mean is taken after every step or once at the end. A
-    signal that one rank has received counts for all of them, after the same step.
+    It must come before the callbacks that use any of them. The loss becomes the mean over the
+    ranks. Moving statistics become their mean over the ranks, so that all ranks validate, save and
+    resume with the same values. They are linear in the statistics of each batch, so averaging after
+    every step equals averaging once at the end. A signal that one rank has received counts for all
+    of them, after the same step.
 
     Args:
-        ranks: `fcn8s_ms.ranks.Ranks`.
-        statistics: of `moving_statistics`; none with `synchronize_batch_norm`.
-        request: `fcn8s_ms.interruption.StopRequest`.
+        ranks: the processes that train together.
+        statistics: moving statistics as `network.batch_norm.moving_statistics` returns them; empty
+            after `synchronize_batch_norm`.
+        request: this rank's request to stop.
     """
 
-    def __init__(self, ranks, statistics, request):
+    def __init__(self, ranks: Ranks, statistics: Sequence[Parameter], request: "StopRequest"):
         super().__init__()
         self.ranks = ranks
         self.request = request
-        self._mean = _Mean(statistics, ranks.size) if statistics and ranks.size > 1 else None
+        self._average: _MeanOverRanks | None = None
+        if statistics and ranks.size > 1:
+            self._average = _MeanOverRanks(statistics, ranks.size)
 
-    def on_train_step_end(self, run_context):
+    def average_statistics(self) -> None:
+        """Replaces the moving statistics by their mean over the ranks."""
+        if self._average is not None:
+            self._average()
+
+    def on_train_step_end(self, run_context: Any) -> None:
         if self.ranks.size == 1:
             return
         context = run_context.original_args()
         outputs = context.net_outputs
         is_scaled = isinstance(outputs, (tuple, list))
         loss = outputs[0] if is_scaled else outputs
-        if self._mean is not None:
-            self._mean()
-        said = np.array([float(loss.asnumpy()), self.request.signum or 0])
-        losses, signals = np.array(self.ranks.gather(said)).T
+        self.average_statistics()
+        own = np.array([float(loss.asnumpy()), self.request.signum or 0])
+        losses, signals = np.array(self.ranks.gather(own)).T
         if signals.any():
             self.request.ask(int(signals.max()))
         loss = Tensor(np.float32(losses.mean()))

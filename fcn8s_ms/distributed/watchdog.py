@@ -1,8 +1,8 @@
-"""Processes that work together watch over each other: when one ends, the others end too.
+"""Watchdog of processes that work together: when one of them ends, the others end too.
 
-Whoever waits for the data of a process that is gone waits until a timeout of the communication
-library, for minutes or for good. The operating system closes a process's connections the moment it
-ends, however it ends, so every process holds one to the first.
+A process that waits for data of one that is gone waits until the communication library times out,
+which takes minutes or never happens. The operating system closes the connections of a process the
+moment it ends, however it ends, so every process keeps a connection to the first one.
 """
 
 import contextlib
@@ -12,24 +12,27 @@ import selectors
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from ..errors import InputError
 
-__all__ = ["Watch", "address_towards"]
+__all__ = ["Watchdog", "address_towards"]
 
-# A machine that loses power or network says nothing: the system asks after 10 s of silence, every
-# 5 s, and gives the connection up after the third question without an answer.
+# A machine that loses power or network does not close its connections. After 10 s of silence the
+# system probes every 5 s, and drops the connection after the third probe without an answer.
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 _SECONDS_TO_CONNECT = 60
-_SECONDS_BETWEEN_LOOKS = 1.0
-_MAX_LETTERS = 4000
+_SECONDS_BETWEEN_TICKS = 1.0
+_MAX_MESSAGE = 4000
 
 
 def address_towards(host: str) -> str:
-    """The address of this machine that another one, or this one itself, reaches it by."""
+    """Returns the address under which a host, perhaps this one itself, reaches this machine."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((host, 9))  # sends nothing
-        return probe.getsockname()[0]
+        address: str = probe.getsockname()[0]
+        return address
 
 
 def _exit(message: str) -> None:
@@ -37,55 +40,60 @@ def _exit(message: str) -> None:
     os._exit(1)
 
 
-class Watch:
-    """One of `size` processes that watch over each other, by a thread of its own.
+class Watchdog:
+    """One of several processes that watch one another, in a thread of its own.
 
-    Use `listen` in process 0 and `connect` in the others. `close` says goodbye; a process that ends
-    without ends all the others.
+    Process 0 calls `listen` and `accept`, the others call `connect`. `close` takes leave; a process
+    that ends without it ends all the others.
 
     Args:
         rank: number of this process.
-        on_loss: called once with a message when another process has ended or failed; prints the
-            message and ends this process, in the middle of whatever it does.
-        on_look: called about once a second.
+        on_rank_lost: called once, with a message, when another process has ended or failed. By
+            default prints the message and ends this process, whatever it is doing.
+        on_tick: called about once per second.
 
     Attributes:
-        port: of process 0.
-        advice: what the message is to end with.
+        port: port of process 0; 0 before `listen`, and in the other processes.
+        advice: last sentence of the message.
     """
 
-    def __init__(self, rank: int, on_loss=_exit, on_look=lambda: None):
+    def __init__(
+        self,
+        rank: int,
+        on_rank_lost: Callable[[str], None] = _exit,
+        on_tick: Callable[[], None] = lambda: None,
+    ):
         self.rank = rank
-        self.on_loss = on_loss
-        self.on_look = on_look
-        self.port = None
+        self.on_rank_lost = on_rank_lost
+        self.on_tick = on_tick
+        self.port = 0
         self.advice = ""
         self._selector = selectors.DefaultSelector()
-        self._peers = {}  # connection to rank
-        self._heard = {}  # connection to the beginning of a line
-        self._left = set()
+        self._peers: dict[socket.socket, int] = {}  # connection to rank
+        self._partial_lines: dict[socket.socket, bytes] = {}
+        self._left: set[int] = set()
         self._lock = threading.Lock()
         self._closed = False
-        self._thread = None
+        self._thread: threading.Thread | None = None
         self._waking, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
 
-    # --- the beginning -------------------------------------------------------------------------
+    # --- start ---------------------------------------------------------------------------------
 
     def listen(self, host: str) -> None:
-        """Opens a port for the others to `connect` to; process 0 calls `accept` next."""
+        """Opens the port that the others `connect` to; `accept` comes next."""
         self._server = socket.create_server((host, 0), backlog=1024)
         self.port = self._server.getsockname()[1]
 
     def accept(self, size: int, token: str) -> None:
-        """Waits for the others, and begins to watch.
+        """Waits for the others and starts to watch.
 
         Args:
-            size: number of processes, this one included.
-            token: what they must know.
+            size: number of processes, including this one.
+            token: secret that the others must present.
 
         Raises:
-            InputError: not all have come in time.
+            InputError: not all have connected in time.
         """
         self._server.settimeout(_SECONDS_TO_CONNECT)
         with self._server:
@@ -97,17 +105,17 @@ class Watch:
                 except TimeoutError as error:
                     missing = sorted(set(range(1, size)) - set(self._peers.values()))
                     raise InputError(
-                        f"ranks {missing} have not come to port {self.port} of rank 0 within "
-                        f"{_SECONDS_TO_CONNECT} s; let the machines reach each other's ports"
+                        f"ranks {missing} have not connected to port {self.port} of rank 0 within "
+                        f"{_SECONDS_TO_CONNECT} s; open the ports between the machines"
                     ) from error
-                if hello.get("token") != token:  # somebody else
+                if hello.get("token") != token:  # not one of ours
                     connection.close()
                     continue
                 self._add(connection, hello["rank"])
         self._start()
 
     def connect(self, host: str, port: int, token: str) -> None:
-        """Joins process 0, and begins to watch.
+        """Connects to process 0 and starts to watch.
 
         Raises:
             InputError: it cannot be reached.
@@ -116,14 +124,14 @@ class Watch:
             connection = socket.create_connection((host, port), timeout=_SECONDS_TO_CONNECT)
         except OSError as error:
             raise InputError(
-                f"rank {self.rank} cannot reach rank 0 at {host}, port {port} ({error}); let the "
-                "machines reach each other's ports"
+                f"rank {self.rank} cannot reach rank 0 at {host}, port {port} ({error}); open the "
+                "ports between the machines"
             ) from error
         self._send(connection, {"token": token, "rank": self.rank})
         self._add(connection, 0)
         self._start()
 
-    def _add(self, connection, rank):
+    def _add(self, connection: socket.socket, rank: int) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE.items():
             if hasattr(socket, name):
@@ -132,62 +140,63 @@ class Watch:
         self._peers[connection] = rank
         self._selector.register(connection, selectors.EVENT_READ)
 
-    def _start(self):
-        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
-    # --- the life ------------------------------------------------------------------------------
+    # --- watching ------------------------------------------------------------------------------
 
-    def _watch(self):
+    def _watch(self) -> None:
         while not self._closed:
-            for key, _ in self._selector.select(_SECONDS_BETWEEN_LOOKS):
-                if key.fileobj is not self._woken:
-                    self._hear(key.fileobj)
-            self.on_look()
+            for key, _ in self._selector.select(_SECONDS_BETWEEN_TICKS):
+                if isinstance(key.fileobj, socket.socket) and key.fileobj is not self._woken:
+                    self._receive(key.fileobj)
+            self.on_tick()
 
-    def _hear(self, connection):
+    def _receive(self, connection: socket.socket) -> None:
         try:
-            heard = connection.recv(65536)
+            received = connection.recv(65536)
         except OSError:
-            heard = b""
+            received = b""
         rank = self._peers[connection]
-        *lines, self._heard[connection] = (self._heard.pop(connection, b"") + heard).split(b"\n")
-        for line in map(json.loads, lines):
-            if "failed" in line:
-                self._lose(line["rank"], line["failed"])
+        content = self._partial_lines.pop(connection, b"") + received
+        *lines, self._partial_lines[connection] = content.split(b"\n")
+        for message in map(json.loads, lines):
+            if "failed" in message:
+                self._lose(message["rank"], message["failed"])
             else:
                 self._left.add(rank)
-        if not heard:
+        if not received:
             self._selector.unregister(connection)
             if rank not in self._left:
                 self._lose(rank, None)
 
-    def _lose(self, rank, why: str | None):
+    def _lose(self, rank: int, why: str | None) -> None:
         with self._lock:
             if self._closed:
                 return
             self._closed = True
         self._tell_others({"rank": rank, "failed": why}, but=rank)
         what = f"rank {rank} has failed: {why}" if why else f"rank {rank} has ended unexpectedly"
-        self.on_loss(f"{what}\nRank {self.rank} stops with it. {self.advice}".rstrip())
+        self.on_rank_lost(f"{what}\nRank {self.rank} stops with it. {self.advice}".rstrip())
 
-    def _tell_others(self, message: dict, but: int | None = None):
+    def _tell_others(self, message: dict[str, Any], but: int | None = None) -> None:
         for connection, rank in self._peers.items():
             if rank != but:
                 with contextlib.suppress(OSError):
                     self._send(connection, message)
 
     @staticmethod
-    def _send(connection, message: dict):
+    def _send(connection: socket.socket, message: dict[str, Any]) -> None:
         connection.sendall(json.dumps(message).encode("ascii") + b"\n")
 
-    # --- the end -------------------------------------------------------------------------------
+    # --- end -----------------------------------------------------------------------------------
 
     def close(self, failure: str | None = None) -> None:
-        """Says goodbye.
+        """Takes leave of the others and stops watching.
 
         Args:
-            failure: why this process ends before its time; the others end with it.
+            failure: reason why this process ends early; the others then end too.
         """
         with self._lock:
             told, self._closed = self._closed, True
@@ -195,7 +204,7 @@ class Watch:
             if failure is None:
                 self._tell_others({"rank": self.rank})
             else:
-                self._tell_others({"rank": self.rank, "failed": failure[:_MAX_LETTERS]})
+                self._tell_others({"rank": self.rank, "failed": failure[:_MAX_MESSAGE]})
         if self._waking.fileno() == -1:  # closed before
             return
         if self._thread is not None:
@@ -206,7 +215,7 @@ class Watch:
         self._selector.close()
 
 
-def _read_hello(connection) -> dict:
+def _read_hello(connection: socket.socket) -> dict[str, Any]:
     line = b""
     while not line.endswith(b"\n") and len(line) < 1000:
         got = connection.recv(1000)

@@ -119,9 +119,9 @@ def read_predictions(folder, data: "SegDataset"):
             f"{folder.absolute()} lacks {len(missing)} of {len(paths)} masks: {listing(missing)}; "
             "put them there, under the names of the record's images"
         )
-    converter = encode.Converter([str(number) for number in range(255)], mask_values="ids")
+    masks = encode.MaskReader([str(number) for number in range(255)], mask_values="ids")
     for name, image, label in data.whole_samples():
-        ids = converter.read_mask(paths[name])
+        ids = masks.read(paths[name])
         if ids.shape != label.shape:
             raise InputError(
                 f"{paths[name].absolute()} is {ids.shape[1]}x{ids.shape[0]}, the image "

@@ -1,18 +1,21 @@
-"""A training step over several batches: the gradient of a larger one in the memory of a small one.
+"""Gradient accumulation: a step over several batches, in the memory of one.
 
-`mindspore.train.Model` accumulates gradients only together with its automatic parallel modes.
+`mindspore.train.Model` accumulates gradients only in its automatic parallel modes.
 """
+
+from typing import Any
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
+from mindspore.amp import build_train_network
 
 __all__ = ["AccumulatedStep"]
 
 
 class _AddGradients(nn.Cell):
-    """Forward and backward pass of one batch; adds its gradient, scaled as the loss is, to sums."""
+    """Forward and backward pass of one batch; adds its gradient, scaled like the loss, to sums."""
 
-    def __init__(self, step, sums, is_scaled: bool):
+    def __init__(self, step: nn.Cell, sums: ms.ParameterTuple, is_scaled: bool):
         super().__init__(auto_prefix=False)
         self.step = step
         self.weights = step.weights
@@ -20,7 +23,7 @@ class _AddGradients(nn.Cell):
         self.is_scaled = is_scaled
         self.gradient = ops.GradOperation(get_by_list=True, sens_param=True)
 
-    def construct(self, images, label):
+    def construct(self, images: Tensor, label: Tensor) -> Tensor:
         loss = self.step.network(images, label)
         sens = ops.ones_like(loss)
         if self.is_scaled:
@@ -32,20 +35,20 @@ class _AddGradients(nn.Cell):
 
 
 class _Update(nn.Cell):
-    """The optimizer's step with the mean of the gradients; the sums are 0 after it."""
+    """Optimizer step with the mean of the gradients; sets the sums to 0."""
 
-    def __init__(self, step, sums, batches: int, is_scaled: bool):
+    def __init__(self, step: nn.Cell, sums: ms.ParameterTuple, batches: int, is_scaled: bool):
         super().__init__(auto_prefix=False)
         self.step = step
         self.sums = sums
         self.batches = float(batches)
         self.is_scaled = is_scaled
 
-    def construct(self):
+    def construct(self) -> Any:
         divisor = self.batches
         if self.is_scaled:
             divisor = divisor * self.step.scale_sense
-        gradients = ()
+        gradients: tuple[Any, ...] = ()
         for total in self.sums:
             gradients += (total / divisor,)
         gradients = self.step.grad_reducer(gradients)
@@ -64,27 +67,27 @@ class _Update(nn.Cell):
 
 
 class AccumulatedStep(nn.Cell):
-    """A training step whose gradient is the mean of those of several batches, one after the other.
+    """Training step with the mean gradient of several batches, computed one after the other.
 
     The mean of the batches' gradients is the gradient of the mean of their losses. BatchNorm
-    normalises, and updates its statistics, with each batch alone. Clipping and overflow checks see
-    the mean.
+    normalises, and updates its statistics, with each batch on its own. Clipping and overflow checks
+    see the mean.
 
     Args:
         step: `nn.TrainOneStepCell` or `nn.TrainOneStepWithLossScaleCell`, as
-            `mindspore.amp.build_train_network` makes them.
-        batches: number of batches that the inputs are cut into.
+            `mindspore.amp.build_train_network` returns them.
+        batches: number of batches that the inputs are divided into.
 
     Inputs:
         images: Tensor (batches x N, 3, H, W).
         label: Tensor (batches x N, H, W).
 
     Outputs:
-        Mean loss; with loss scaling a tuple of mean loss, whether the gradient overflowed, and the
+        Mean loss; with loss scaling a tuple of mean loss, whether the gradient overflowed, and loss
         scale.
     """
 
-    def __init__(self, step, batches: int):
+    def __init__(self, step: nn.Cell, batches: int):
         super().__init__(auto_prefix=False)
         self.step = step
         self.batches = batches
@@ -93,9 +96,33 @@ class AccumulatedStep(nn.Cell):
         self.add = _AddGradients(step, self.sums, self.is_scaled)
         self.update = _Update(step, self.sums, batches, self.is_scaled)
 
-    def __call__(self, images, label):
-        # Two compiled cells in turn: one graph of all the batches would take as many times as long
-        # to compile, and could hold all their activations at once.
+    @classmethod
+    def build(
+        cls,
+        network: nn.Cell,
+        loss: nn.Cell,
+        optimizer: nn.Optimizer,
+        batches: int,
+        *,
+        amp_level: str = "O0",
+        **precision: Any,
+    ) -> "AccumulatedStep":
+        """Builds the step from its parts.
+
+        Args:
+            network: network to train.
+            loss: loss function.
+            optimizer: optimizer of the network's parameters.
+            batches: number of batches per step.
+            amp_level: level of mixed precision.
+            precision: other arguments of `device.model_arguments`.
+        """
+        step = build_train_network(network, optimizer, loss, level=amp_level, **precision)
+        return cls(step, batches)
+
+    def __call__(self, images: Tensor, label: Tensor) -> Any:
+        # Two compiled cells in turn: one graph of all batches would take several times as long to
+        # compile, and could hold all their activations at once.
         size = images.shape[0] // self.batches
         losses = [
             self.add(images[start : start + size], label[start : start + size])

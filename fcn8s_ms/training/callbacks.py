@@ -1,96 +1,100 @@
-"""What happens during `Model.train`: progress and log, validation, checkpoints, curves.
+"""Callbacks of `Model.train`: step counting, log, validation, checkpoints, curves.
 
-Steps and epochs count over the whole run, interruptions included: `StartAt` comes first in the
-list of callbacks and sets the number of steps that are done.
+Steps and epochs are counted over the whole run, including what came before an interruption:
+`StartAt` comes first in the list of callbacks and sets the number of steps done before.
 """
 
 import math
 import os
 import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO
 
 from mindspore import Tensor
 from mindspore.train import Callback
 
 from .. import files
 from ..errors import InputError
+from .interruption import StopRequest
 
 __all__ = ["CheckpointSaver", "Periodically", "StartAt", "StopAt", "TrainingLog", "Validation"]
 
 
-def _number(value) -> float:
+def _number(value: Any) -> float:
     return float(value.asnumpy()) if isinstance(value, Tensor) else float(value)
 
 
 class StartAt(Callback):
-    """Makes the number of the first step follow that of an earlier training.
+    """Starts counting steps after those of an earlier process.
 
     Args:
-        step: number of steps done.
+        step: number of steps done before.
     """
 
     def __init__(self, step: int):
         super().__init__()
         self.step = step
 
-    def on_train_begin(self, run_context):
+    def on_train_begin(self, run_context: Any) -> None:
         run_context.original_args().cur_step_num = self.step
 
 
 class StopAt(Callback):
-    """Stops after the last step, or after the step in which a signal came.
+    """Stops after the last step, or after the step in which a signal arrived.
 
     Args:
         step: number of the last step.
-        request: `fcn8s_ms.interruption.StopRequest`.
+        request: request to stop, made by a signal.
     """
 
-    def __init__(self, step: int, request):
+    def __init__(self, step: int, request: StopRequest):
         super().__init__()
         self.step = step
         self.request = request
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: Any) -> None:
         done = run_context.original_args().cur_step_num >= self.step
         if done or self.request.signum is not None:
             run_context.request_stop()
 
 
 class TrainingLog(Callback):
-    """Writes a line of JSON a step, shows a progress bar, stops when the loss is not finite.
+    """Logs each step as a line of JSON, shows progress, and stops when the loss is not finite.
 
     With loss scaling, a step whose gradient overflows changes no weight and uses up no learning
     rate. It is marked in the log; too many in a row stop the training.
 
     Args:
-        path: file to append to; its lines hold step, epoch, loss, lr, images_per_second, what
-            `memory` gives, and with loss scaling loss_scale and overflow.
+        path: file to append to. Its lines hold step, epoch, loss, lr, images_per_second and the
+            items of `memory`; with loss scaling also loss_scale and overflow.
         learning_rates: learning rate of every step.
-        batch_size: images a step, for the speed.
-        progress_bar: object with `update`, `set_postfix` and `close`, as tqdm's; None for none.
+        batch_size: images per step, for the speed.
+        progress_bar: object with `update`, `set_postfix` and `close`, such as tqdm's; None for
+            none.
         steps: lines of the run so far.
-        memory: called without arguments; returns a dict for the line.
-        circumstances: called with the number of a step that ends the training; returns what else
-            the message is to say.
-        max_overflows: how many overflows in a row stop the training.
-        on_step: called without arguments after each line.
+        memory: returns the memory in use, as items for the line.
+        circumstances: called with the number of a step that ends the training; returns text for
+            the error message.
+        max_overflows: number of overflows in a row that stops the training.
+        on_step: called with each line.
 
     Attributes:
-        steps: the lines as dicts, the earlier ones included.
+        steps: the lines as dicts, including the earlier ones.
         overflows: number of steps whose gradient overflowed.
     """
 
     def __init__(
         self,
-        path,
-        learning_rates,
+        path: files.PathLike,
+        learning_rates: Sequence[float],
         batch_size: int,
-        progress_bar=None,
+        progress_bar: Any = None,
         *,
-        steps=(),
-        memory=dict,
-        circumstances=lambda step: "",
+        steps: Iterable[dict[str, Any]] = (),
+        memory: Callable[[], dict[str, float]] = dict,
+        circumstances: Callable[[int], str] = lambda step: "",
         max_overflows: int = 20,
-        on_step=lambda: None,
+        on_step: Callable[[dict[str, Any]], None] = lambda line: None,
     ):
         super().__init__()
         self.path = path
@@ -106,16 +110,16 @@ class TrainingLog(Callback):
         self._overflows_in_a_row = 0
         for line in self.steps:
             self._overflows_in_a_row = self._overflows_in_a_row + 1 if line.get("overflow") else 0
-        self._file = None
-        self._started = None
+        self._file: TextIO | None = None
+        self._started = 0.0
 
-    def on_train_begin(self, run_context):
+    def on_train_begin(self, run_context: Any) -> None:
         self._file = open(self.path, "a", encoding="utf-8")
 
-    def on_train_step_begin(self, run_context):
+    def on_train_step_begin(self, run_context: Any) -> None:
         self._started = time.perf_counter()
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: Any) -> None:
         context = run_context.original_args()
         outputs = context.net_outputs
         is_scaled = isinstance(outputs, (tuple, list))
@@ -137,35 +141,36 @@ class TrainingLog(Callback):
         if not overflowed and not math.isfinite(loss):
             raise self.not_finite(f"the loss is {loss}", record)
         self.steps.append(record)
-        files.append_json_line(self._file, record)
-        self.on_step()
+        if self._file is not None:
+            files.append_json_line(self._file, record)
+        self.on_step(record)
         self._count_overflow(overflowed)
         self._show(record)
 
-    def not_finite(self, what: str, record: dict) -> InputError:
-        """The error for a step whose loss or weights are not finite."""
+    def not_finite(self, what: str, record: dict[str, Any]) -> InputError:
+        """Returns the error for a step whose loss or weights are not finite."""
         return InputError(
             f"{what} at step {record['step']} with learning rate {record['lr']:.3g}."
-            f"{self.circumstances(record['step'])} Lower --base-lr, limit the gradient by "
-            "--clip-norm, or start from --pretrained weights"
+            f"{self.circumstances(record['step'])} Lower --base-lr, limit the gradient "
+            "with --clip-norm, or start from --pretrained weights"
         )
 
-    def _count_overflow(self, overflowed: bool):
+    def _count_overflow(self, overflowed: bool) -> None:
         self.overflows += overflowed
         self._overflows_in_a_row = self._overflows_in_a_row + 1 if overflowed else 0
         if self._overflows_in_a_row >= self.max_overflows:
             record = self.steps[-1]
             raise InputError(
                 f"the gradient overflowed in {self._overflows_in_a_row} steps in a row up to step "
-                f"{record['step']}, at last with a loss scale of {record['loss_scale']:g} and "
+                f"{record['step']}, finally with a loss scale of {record['loss_scale']:g} and "
                 f"learning rate {record['lr']:.3g}.{self.circumstances(record['step'])} Lower "
-                "--base-lr, or train with --amp O0; --max-overflows sets how many are too many"
+                "--base-lr, or train with --amp O0; --max-overflows sets the limit"
             )
 
-    def _show(self, record: dict):
+    def _show(self, record: dict[str, Any]) -> None:
         if self.progress_bar is None:
             return
-        shown = {
+        shown: dict[str, Any] = {
             "loss": f"{record['loss']:.3f}",
             "lr": f"{record['lr']:.2g}",
             "images/s": f"{record['images_per_second']:.2f}",
@@ -175,16 +180,16 @@ class TrainingLog(Callback):
         self.progress_bar.set_postfix(shown, refresh=False)
         self.progress_bar.update(1)
 
-    def on_train_end(self, run_context):
+    def on_train_end(self, run_context: Any) -> None:
         self.close()
 
     def sync(self) -> None:
-        """Waits until the lines are on the disk: a checkpoint must not be ahead of them."""
+        """Waits until the lines are on the disk; a checkpoint must not be ahead of them."""
         if self._file is not None:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Closes file and progress bar; also needed when training ended with an error."""
+        """Closes file and progress bar; also needed when training ends with an error."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -196,30 +201,28 @@ class Validation(Callback):
     """Evaluates every so many epochs and after the last step, and keeps the results.
 
     Args:
-        evaluate: called without arguments; returns a dict of scores with `mean IoU`, or None when
-            it was interrupted.
+        evaluate: returns the scores as a dict with `mean IoU`, or None when it was interrupted.
         every_epochs: epochs between two evaluations.
-        epoch_steps: steps an epoch.
-        total_steps: steps in all.
-        on_result: called with each result and whether its `mean IoU` is the best so far.
-        results: those of the run so far.
-        patience: how many results without a better `mean IoU` stop the training; None for never.
+        epoch_steps: steps per epoch.
+        total_steps: steps of the whole run.
+        results: results of the run so far.
+        patience: number of results without a better `mean IoU` that stops the training; None for
+            no limit.
 
     Attributes:
-        results: every result with its `epoch` and `step`, the earlier ones included.
-        best: the result of the best `mean IoU`; None before there is one.
+        results: every result with its `epoch` and `step`, including the earlier ones.
+        best: the result with the best `mean IoU`; None before the first.
         since_best: number of results after it.
     """
 
     def __init__(
         self,
-        evaluate,
+        evaluate: Callable[[], dict[str, Any] | None],
         every_epochs: int,
         epoch_steps: int,
         total_steps: int,
-        on_result,
         *,
-        results=(),
+        results: Iterable[dict[str, Any]] = (),
         patience: int | None = None,
     ):
         super().__init__()
@@ -227,20 +230,24 @@ class Validation(Callback):
         self.every_epochs = every_epochs
         self.epoch_steps = epoch_steps
         self.total_steps = total_steps
-        self.on_result = on_result
         self.patience = patience
-        self.results = []
-        self.best = None
+        self.results: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None
         self.since_best = 0
+        self._listeners: list[Callable[[dict[str, Any], bool], None]] = []
         for result in results:
             self._keep(result)
 
+    def subscribe(self, listener: Callable[[dict[str, Any], bool], None]) -> None:
+        """Has a function called with each new result and whether it is the best so far."""
+        self._listeners.append(listener)
+
     @property
     def out_of_patience(self) -> bool:
-        """Whether the scores have not become better for too long."""
+        """Whether the scores have not improved for too long."""
         return self.patience is not None and self.since_best >= self.patience
 
-    def _keep(self, result: dict) -> bool:
+    def _keep(self, result: dict[str, Any]) -> bool:
         self.results.append(result)
         # A NaN score (no labelled pixel) is never better than a number.
         best = -math.inf if self.best is None else self.best["mean IoU"]
@@ -251,7 +258,10 @@ class Validation(Callback):
         return is_best
 
     def catch_up(self, step: int) -> bool:
-        """Evaluates after a step if that is due and has not been done; for the start of a run.
+        """Evaluates after a step if that is due and has not been done yet.
+
+        Args:
+            step: number of steps done.
 
         Returns:
             Whether it is still due, because it was interrupted.
@@ -266,12 +276,13 @@ class Validation(Callback):
             return True
         result = {"epoch": epoch, "step": step, **scores}
         is_best = self._keep(result)
-        self.on_result(result, is_best)
+        for listener in self._listeners:
+            listener(result, is_best)
         return False
 
-    def on_train_epoch_end(self, run_context):
+    def on_train_epoch_end(self, run_context: Any) -> None:
         is_due = self.catch_up(run_context.original_args().cur_step_num)
-        # After another step nobody would make up for an interrupted validation.
+        # Nothing would make up for an interrupted validation after another step.
         if is_due or self.out_of_patience:
             run_context.request_stop()
 
@@ -280,32 +291,37 @@ class CheckpointSaver(Callback):
     """Saves every so many steps and whenever the training stops.
 
     Args:
-        save: called with epoch, step, and whether an interruption is all that it is for.
+        save: called with epoch, step, and whether it serves only to resume after an interruption.
         every_steps: steps between two checkpoints.
-        interrupted: called with step; tells whether the training stops there to go on later.
+        interrupted: called with the step; returns whether the training is interrupted there.
     """
 
-    def __init__(self, save, every_steps: int, interrupted=lambda step: False):
+    def __init__(
+        self,
+        save: Callable[[int, int, bool], None],
+        every_steps: int,
+        interrupted: Callable[[int], bool] = lambda step: False,
+    ):
         super().__init__()
         self.save = save
         self.every_steps = every_steps
         self.interrupted = interrupted
-        self._saved_step = None
+        self._saved_step: int | None = None
 
-    def _save(self, context, is_due: bool):
+    def _save(self, context: Any, is_due: bool) -> None:
         if self._saved_step != context.cur_step_num:
             interrupted = not is_due and self.interrupted(context.cur_step_num)
             self.save(context.cur_epoch_num, context.cur_step_num, interrupted)
             self._saved_step = context.cur_step_num
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: Any) -> None:
         context = run_context.original_args()
         is_due = context.cur_step_num % self.every_steps == 0
         # When the training stops, before the validation that may follow.
         if is_due or run_context.get_stop_requested():
             self._save(context, is_due)
 
-    def on_train_end(self, run_context):
+    def on_train_end(self, run_context: Any) -> None:
         self._save(run_context.original_args(), False)
 
 
@@ -313,17 +329,17 @@ class Periodically(Callback):
     """Calls a function at the end of a step once some time has passed since the last call.
 
     Args:
-        function: called without arguments.
-        seconds: the time.
+        function: function to call.
+        seconds: least time between two calls.
     """
 
-    def __init__(self, function, seconds: float):
+    def __init__(self, function: Callable[[], None], seconds: float):
         super().__init__()
         self.function = function
         self.seconds = seconds
         self._last = time.monotonic()
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: Any) -> None:
         if time.monotonic() - self._last >= self.seconds:
             self.function()
             self._last = time.monotonic()

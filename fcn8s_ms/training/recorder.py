@@ -1,120 +1,153 @@
-"""What a training leaves in its folder while it goes on: checkpoints, scores, pictures."""
+"""Recorder of a run: writes log, checkpoints, scores and pictures while it trains."""
 
 import os
+import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import mindspore as ms
 from tqdm import tqdm
 
 from .. import checkpoint, evaluation, files, visualize
+from ..inference import Predictor
+from .callbacks import TrainingLog, Validation
+from .data import TrainingData
+from .options import RunOptions
+from .resume import Progress, TrainingState
+from .run_folder import RunFolder
+from .tensorboard import TensorBoard
 
-__all__ = ["Recorder", "without_classes"]
+__all__ = ["Recorder"]
 
+_PICTURES = 6
 _TENSORBOARD_PICTURES = 3
 
 
-def without_classes(result: dict) -> dict:
-    """A validation result without its table of classes."""
+def _without_classes(result: dict[str, Any]) -> dict[str, Any]:
+    """Returns a validation result without its table of classes."""
     return {name: value for name, value in result.items() if name != "per class"}
 
 
 class Recorder:
-    """Writes the files of a run.
+    """Writer of a run's files, on the first rank.
+
+    Its log is one of the callbacks of the training. It hears of every validation by itself; `save`
+    and `draw_curves` are called by callbacks.
 
     Args:
-        folder: `fcn8s_ms.run_folder.RunFolder`.
-        network: the network that is trained.
-        state: parameters of the optimizer, for the checkpoint to go on from.
-        predictor: of the network.
-        train_data: `SegDataset` that is trained on.
-        val_data: `SegDataset` for validation; None without.
-        classes: class names.
-        palette: uint8 (256, 3), RGB.
-        keep: how many of the newest checkpoints stay.
-        arguments: of the run, for the checkpoints.
-        seconds: what the run took before this process.
-        board: `fcn8s_ms.tensorboard.TensorBoard` or None.
+        folder: folder of the run.
+        data: data of the run.
+        state: parameters for the checkpoints.
+        predictor: predictor of the network, for pictures.
+        validation: source of the scores.
+        progress: progress of the run before this process.
+        learning_rates: learning rate of every step.
+        options: number of checkpoints to keep, and whether to write for TensorBoard.
+        arguments: arguments of the run, for the checkpoints.
+        max_overflows: number of overflows in a row that stops the training.
+        memory: returns the memory in use, for the log.
 
     Attributes:
-        log: `fcn8s_ms.callbacks.TrainingLog`; to be set before the first call.
-        validation: `fcn8s_ms.callbacks.Validation`; likewise.
+        log: log of the steps; `close` closes it.
+        validation: as above.
     """
 
     def __init__(
         self,
-        folder,
-        network,
-        state,
-        predictor,
-        train_data,
-        val_data,
-        classes,
-        palette,
+        folder: RunFolder,
+        data: TrainingData,
+        state: TrainingState,
+        predictor: Predictor,
+        validation: Validation,
+        progress: Progress,
+        learning_rates: Sequence[float],
         *,
-        keep: int,
-        arguments: dict,
-        seconds: float = 0,
-        board=None,
+        options: RunOptions,
+        arguments: dict[str, Any],
+        max_overflows: int,
+        memory: Callable[[], dict[str, float]],
     ):
         self.folder = folder
-        self.network = network
+        self.data = data
         self.state = state
         self.predictor = predictor
-        self.train_data = train_data
-        self.val_data = val_data
-        self.classes = classes
-        self.palette = palette
-        self.keep = keep
+        self.validation = validation
         self.arguments = arguments
-        self.board = board
-        self.log = None
-        self.validation = None
-        self._started = time.perf_counter() - seconds
+        self._keep = options.keep
+        self._started = time.perf_counter() - progress.metadata.get("seconds", 0)
+        self._board = (
+            TensorBoard(folder.tensorboard, progress.step) if options.tensorboard else None
+        )
+        self.log = TrainingLog(
+            folder.log,
+            learning_rates,
+            data.train.step_size,
+            tqdm(
+                total=len(learning_rates),
+                initial=progress.step,
+                unit="step",
+                dynamic_ncols=True,
+                mininterval=0.5 if sys.stderr.isatty() else 20,
+            ),
+            steps=progress.steps,
+            memory=memory,
+            circumstances=self._circumstances,
+            max_overflows=max_overflows,
+            on_step=self._board.add_step if self._board else lambda line: None,
+        )
+        validation.subscribe(self._on_validation)
 
-    def seconds(self) -> float:
-        """How long the training has taken, with what came before an interruption."""
+    @property
+    def last_step(self) -> int:
+        """Number of the last finished step."""
+        return self.log.steps[-1]["step"] if self.log.steps else 0
+
+    def _seconds(self) -> float:
+        """Returns the time of the training, including what came before an interruption."""
         return round(time.perf_counter() - self._started, 1)
 
-    def _metadata(self, epoch: int, step: int) -> dict:
+    def _metadata(self, epoch: int, step: int) -> dict[str, Any]:
         steps, validations = self.log.steps, self.validation.results
         return {
             "epoch": epoch,
             "step": step,
             "loss": steps[-1]["loss"] if steps else None,
-            "metric": without_classes(validations[-1]) if validations else None,
-            "seconds": self.seconds(),
-            "images": self.train_data.num_samples,
-            "classes": self.classes,
-            "palette": self.palette[: len(self.classes)].tolist(),
+            "metric": _without_classes(validations[-1]) if validations else None,
+            "seconds": self._seconds(),
+            "images": self.data.train.num_samples,
+            "classes": self.data.classes,
+            "palette": self.data.palette[: len(self.data.classes)].tolist(),
             "arguments": self.arguments,
         }
 
     def save(self, epoch: int, step: int, interrupted: bool) -> None:
-        """Saves the weights, and then all that is needed to go on; if interrupted, the latter only.
+        """Saves a checkpoint of the weights, and one to resume from.
+
+        Args:
+            epoch: number of the epoch.
+            step: number of steps done.
+            interrupted: whether to save the checkpoint to resume from only.
 
         Raises:
             InputError: a parameter is no longer finite, or the disk is full; the older checkpoints
-                are as they were.
+                are unchanged.
         """
-        bad = checkpoint.non_finite([*self.network.get_parameters(), *self.state])
+        bad = checkpoint.non_finite(self.state.parameters())
         if bad:
             what = f"{len(bad)} parameters are no longer finite, {bad[0]} first,"
             raise self.log.not_finite(what, self.log.steps[-1])
         self.log.sync()
-        if self.board is not None:
-            self.board.flush()
+        if self._board is not None:
+            self._board.flush()
         metadata = self._metadata(epoch, step)
+        network = self.state.network
         if not interrupted:
-            checkpoint.save(self.network, self.folder.weights(epoch, step), metadata)
-        checkpoint.save(self.network, self.folder.last, metadata, self.state)
-        self.folder.prune(self.keep)
+            checkpoint.save(network, self.folder.weights(epoch, step), metadata)
+        checkpoint.save(network, self.folder.last, metadata, self.state.optimizer)
+        self.folder.prune(self._keep)
 
-    def on_step(self) -> None:
-        """Passes the newest line of the log to TensorBoard."""
-        if self.board is not None:
-            self.board.add_step(self.log.steps[-1])
-
-    def on_validation(self, result: dict, is_best: bool) -> None:
+    def _on_validation(self, result: dict[str, Any], is_best: bool) -> None:
         """Keeps a result, and the weights if they are the best."""
         tqdm.write(
             f"epoch {result['epoch']}, step {result['step']}: "
@@ -123,80 +156,95 @@ class Recorder:
         )
         if is_best:
             metadata = self._metadata(result["epoch"], result["step"])
-            checkpoint.save(self.network, self.folder.best, metadata)
-        # After the checkpoint: if the process is killed in between, the validation is done again.
+            checkpoint.save(self.state.network, self.folder.best, metadata)
+        # After the checkpoint: if the process is killed in between, the validation is repeated.
         with open(self.folder.validations, "a", encoding="utf-8") as file:
             files.append_json_line(file, result)
             os.fsync(file.fileno())
-        if self.board is not None:
-            self.board.add_validation(result)
+        if self._board is not None and self.data.val is not None:
+            self._board.add_validation(result)
             samples = evaluation.predict_first(
-                self.predictor, self.val_data.data_file, _TENSORBOARD_PICTURES
+                self.predictor, self.data.val.data_file, _TENSORBOARD_PICTURES
             )
-            self.board.add_pictures(samples, self.palette, result["step"])
+            self._board.add_pictures(samples, self.data.palette, result["step"])
         self.draw_curves()
         self.write_metrics()
 
+    def finish(self) -> None:
+        """Removes checkpoints that are no longer needed, and draws the curves to their end."""
+        self.folder.prune(self._keep)
+        self.draw_curves()
+
     def close(self) -> None:
-        """Closes log, progress bar and TensorBoard; also needed when training ended in an error."""
+        """Closes log, progress bar and TensorBoard; also needed when training ends in an error."""
         self.log.close()
-        if self.board is not None:
-            self.board.close()
+        if self._board is not None:
+            self._board.close()
 
     def draw_curves(self) -> None:
-        """Draws what log and validations say so far."""
+        """Draws log and validations so far."""
         if self.log.steps:
             unfinished = files.unfinished(self.folder.curves)
             visualize.curves(unfinished, self.log.steps, self.validation.results)
             files.replace(unfinished, self.folder.curves)
 
-    def write_metrics(self, **more) -> dict:
+    def draw_predictions(self) -> None:
+        """Draws the first images of the validation data, or else of the training data."""
+        shown = self.data.val or self.data.train
+        visualize.prediction_grid(
+            self.folder.predictions,
+            evaluation.predict_first(self.predictor, shown.data_file, _PICTURES),
+            self.data.classes,
+            self.data.palette,
+            f"{shown.data_file.name} after {self.last_step} steps",
+        )
+
+    def write_metrics(self, **more: Any) -> dict[str, Any]:
         """Writes every score with its data and protocol.
 
         Args:
-            more: what else goes into the file.
+            more: further items for the file.
 
         Returns:
-            What was written.
+            Content of the file.
         """
         steps, validations = self.log.steps, self.validation.results
-        metrics = {
+        metrics: dict[str, Any] = {
             "train": {
-                "data": self.train_data.data_file,
-                "images": self.train_data.num_samples,
-                "steps": steps[-1]["step"] if steps else 0,
+                "data": self.data.train.data_file,
+                "images": self.data.train.num_samples,
+                "steps": self.last_step,
                 "final loss": steps[-1]["loss"] if steps else None,
                 "overflows": self.log.overflows,
-                "seconds": self.seconds(),
+                "seconds": self._seconds(),
                 "device": ms.get_context("device_target"),
                 "ranks": self.arguments["ranks"],
                 "mindspore": ms.__version__,
             }
         }
-        if validations:
+        if self.data.val is not None and self.validation.best is not None:
             metrics["validation"] = {
-                "data": self.val_data.data_file,
-                "images": self.val_data.num_samples,
+                "data": self.data.val.data_file,
+                "images": self.data.val.num_samples,
                 "protocol": self.predictor.protocol,
                 **validations[-1],
             }
-            metrics["best"] = without_classes(self.validation.best)
-            metrics["history"] = [without_classes(result) for result in validations]
+            metrics["best"] = _without_classes(self.validation.best)
+            metrics["history"] = [_without_classes(result) for result in validations]
         metrics.update(more)
         files.write_json(self.folder.metrics, metrics)
         return metrics
 
-    def circumstances(self, step: int) -> str:
-        """What else to say of a step that ends the training: its images, and what there was before.
+    def _circumstances(self, step: int) -> str:
+        """Returns what to say about a step that ends the training.
 
-        Args:
-            step: number of the step.
+        These are the images of its batch, and the checkpoint from before.
         """
-        names = ", ".join(repr(name) for name in self.train_data.batch_names(step))
+        names = ", ".join(repr(name) for name in self.data.train.batch_names(step))
         newest = self.folder.newest()
         before = (
             f"The newest checkpoint from before is {newest}."
             if newest
-            else "There is no checkpoint from before it: --save-every was not reached."
+            else "There is no checkpoint from before: --save-every was not reached."
         )
         return f" The images of its batch: {names}. {before}"

@@ -1,46 +1,70 @@
-"""Where a run stands when it is resumed."""
+"""Resuming a run: how far it has come, and the state to restore."""
 
 import logging
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .. import files
+from ..distributed.ranks import Ranks
 from ..errors import InputError
+from .options import PROGRAM
 from .run_folder import RunFolder
+from .schedule import Length
 
-__all__ = ["Progress"]
+if TYPE_CHECKING:  # they load MindSpore
+    from mindspore import Parameter, nn
+    from mindspore.train import Model
+
+__all__ = ["Progress", "TrainingState", "command_to_resume", "open_run"]
 
 logger = logging.getLogger(__name__)
+
+# Parameters of the optimizer that follow from the arguments of the run.
+_CONSTANTS = ("learning_rate", "momentum", "weight_decay")
+
+
+def command_to_resume(path: files.PathLike, ranks: int) -> str:
+    """Returns the command that resumes a run.
+
+    Args:
+        path: folder of the run.
+        ranks: number of processes that train together.
+    """
+    launch = f"msrun --worker_num {ranks} … " if ranks > 1 else ""
+    return f"{launch}{PROGRAM} --resume {shlex.quote(str(path))}"
 
 
 @dataclass
 class Progress:
-    """Where a run stands; without arguments, at its beginning.
+    """Progress of a run; without arguments, that of a new one.
 
     Attributes:
         step: number of finished steps.
-        parameters: of the network and the optimizer by name; None without a checkpoint.
-        is_complete: whether the optimizer's are among them.
-        metadata: the JSON beside the checkpoint.
-        steps: lines of the log up to there.
-        validations: results up to there.
+        parameters: parameters of network and optimizer by name; None without a checkpoint.
+        is_complete: whether those of the optimizer are among them.
+        metadata: JSON next to the checkpoint.
+        steps: lines of the log up to that step.
+        validations: results up to that step.
     """
 
     step: int = 0
-    parameters: dict | None = None
+    parameters: "dict[str, Parameter] | None" = None
     is_complete: bool = True
-    metadata: dict = field(default_factory=dict)
-    steps: list[dict] = field(default_factory=list)
-    validations: list[dict] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    validations: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: RunFolder) -> "Progress":
         """Takes the newest intact checkpoint of a folder, and cuts the logs off after its step.
 
-        Checkpoints that are damaged are passed over with a warning.
+        Damaged checkpoints are skipped with a warning.
 
         Raises:
-            InputError: there are checkpoints, and none is intact.
+            InputError: there are checkpoints, but none is intact.
         """
         progress = cls()
         candidates = [folder.last, *reversed(folder.all_weights())]
@@ -58,12 +82,25 @@ class Progress:
             logger.warning("%s has no checkpoint yet: starting at its beginning", folder.path)
         elif not progress.is_complete:
             logger.warning(
-                "going on from %s, which is without the optimizer's state: that starts afresh",
+                "resuming from %s, which lacks the optimizer state: the optimizer starts afresh",
                 path,
             )
         progress.steps = _cut_off(folder.log, progress.step)
         progress.validations = _cut_off(folder.validations, progress.step)
         return progress
+
+    @property
+    def overflows(self) -> int:
+        """Number of steps whose gradient overflowed."""
+        return sum(1 for line in self.steps if line.get("overflow"))
+
+    def check(self, length: Length, folder: RunFolder) -> None:
+        """Raises InputError if more steps have been done than the run should have."""
+        if self.step > length.total_steps:
+            raise InputError(
+                f"{folder.path} has done {self.step} steps, more than {length.total_steps}; pass a "
+                "larger --epochs or --steps"
+            )
 
     def _take(self, path: Path) -> bool:
         from .. import checkpoint
@@ -74,22 +111,125 @@ class Progress:
             logger.warning("%s; looking for another one", error)
             return False
         if "step" not in metadata:
-            logger.warning("%s has no JSON that tells its step; looking for another one", path)
+            logger.warning("%s has no JSON that states its step; looking for another one", path)
             return False
         self.step, self.parameters, self.metadata = metadata["step"], parameters, metadata
         return True
 
 
-def _cut_off(path: Path, step: int) -> list[dict]:
-    """Removes the lines of later steps, which are to come again; returns the others."""
+def open_run(
+    path: Path | None, data_file: Path, images: int, ranks: Ranks
+) -> tuple[RunFolder | None, Progress]:
+    """Opens the folder of a run and reads its progress.
+
+    Args:
+        path: folder of the run; None for a new run.
+        data_file: record to train on.
+        images: number of its images.
+        ranks: the processes that train together; all must call this.
+
+    Returns:
+        The folder on the first rank, None on the others and for a new run; and the progress,
+        parameters and log on the first rank only.
+
+    Raises:
+        InputError: this is not the folder of a run, or the run had other data or another number of
+            ranks, or has no intact checkpoint.
+    """
+    if path is None:
+        return None, Progress()
+    if not ranks.is_first:
+        return None, Progress(**ranks.share(None))
+    folder = RunFolder.open(path)
+    try:
+        progress = _read_progress(folder, data_file, images, ranks)
+    except InputError:
+        folder.release()
+        raise
+    ranks.share({"step": progress.step, "validations": progress.validations})
+    return folder, progress
+
+
+def _read_progress(folder: RunFolder, data_file: Path, images: int, ranks: Ranks) -> Progress:
+    """Returns the progress of a run after checking that these data and ranks can resume it."""
+    trained_by = folder.read_arguments().get("ranks", 1)
+    if trained_by != ranks.size:
+        raise InputError(
+            f"the run in {folder.path} is of {trained_by} ranks, not {ranks.size}: its batches and "
+            f"the order of its images would be different. Resume with: "
+            f"{command_to_resume(folder.path, trained_by)}; or start another run from its "
+            f"weights: --pretrained {folder.last} --output NEW"
+        )
+    progress = Progress.read(folder)
+    before = progress.metadata.get("images", images)
+    if before != images:
+        raise InputError(
+            f"{data_file} has {images} images, the data of the run in {folder.path} had {before}; "
+            "pass the right --data"
+        )
+    return progress
+
+
+class TrainingState:
+    """All parameters that training changes: those of the network and those of the optimizer.
+
+    Args:
+        network: network that is trained.
+        model: the model that trains it.
+
+    Attributes:
+        network: as above.
+        optimizer: parameters of the optimizer, the loss scale and the step counter.
+    """
+
+    def __init__(self, network: "nn.Cell", model: "Model"):
+        self.network = network
+        own = {parameter.name for parameter in network.get_parameters()}
+        self.optimizer = [
+            parameter
+            for parameter in model.train_network.get_parameters()
+            if parameter.name not in (*own, *_CONSTANTS)
+            and not parameter.name.startswith("accumulated.")
+        ]
+
+    def parameters(self) -> "Iterable[Parameter]":
+        """Returns all of them."""
+        return [*self.network.get_parameters(), *self.optimizer]
+
+    def restore(self, progress: Progress, ranks: Ranks) -> None:
+        """Sets the parameters on all ranks to the checkpoint's, or else to the first rank's.
+
+        Args:
+            progress: progress of the run; its parameters are given up, which frees a gigabyte.
+            ranks: the processes that train together; all must call this.
+
+        Raises:
+            InputError: the checkpoint belongs to another network or optimizer.
+        """
+        from .. import checkpoint
+
+        if progress.parameters is not None:
+            checkpoint.restore(self.network.get_parameters(), progress.parameters)
+            if progress.is_complete:
+                checkpoint.restore(self.optimizer, progress.parameters)
+            else:
+                # The optimizer starts afresh, but at its place in the schedule.
+                done = progress.step - progress.overflows
+                checkpoint.set_value(self.optimizer, "global_step", done)
+            progress.parameters = None
+        ranks.broadcast(self.parameters())
+
+
+def _cut_off(path: Path, step: int) -> list[dict[str, Any]]:
+    """Removes the lines of later steps, which will be written again; returns the others."""
     lines = [line for line in files.read_json_lines(path) if line["step"] <= step]
     if path.is_file():
         files.write_text(path, "".join(files.json_text(line, None) + "\n" for line in lines))
     return [_with_nan(line) for line in lines]
 
 
-def _with_nan(value):
-    """The value with NaN again where JSON has null."""
+def _with_nan(value: Any) -> Any:
+    """Returns the value with NaN again where JSON has null."""
     if isinstance(value, dict):
         return {name: _with_nan(item) for name, item in value.items()}
     return float("nan") if value is None else value

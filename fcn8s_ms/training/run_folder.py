@@ -1,12 +1,16 @@
-"""The folder of one training, and its files."""
+"""Folder of one training: names of its files, lock, and order of its checkpoints."""
 
+import contextlib
 import json
 import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .. import files
+from ..distributed.ranks import Ranks
 from ..errors import InputError
 from ..network.architectures import ARCHITECTURES
 
@@ -18,28 +22,29 @@ _UNFINISHED = ".*.unfinished*"
 
 
 class RunFolder:
-    """Names of a run's files, and the order in which they come and go.
+    """Folder of a run: names of its files, and removal of those that are no longer needed.
+
+    `create` makes the folder of a new run, `open` opens that of an earlier one. Both lock it
+    against a second training for as long as this process lives, or until the end of a `with` block.
+
+    Args:
+        path: the folder.
+        arch: architecture, one of the names that `--arch` takes; checkpoints are named after it.
 
     Attributes:
         path: the folder.
         arguments: JSON with every argument of the run.
-        log: a line of JSON for each step.
-        validations: a line of JSON for each validation.
-        last: checkpoint to go on from; the only one with the optimizer's state.
+        log: one line of JSON per step.
+        validations: one line of JSON per validation.
+        last: checkpoint to resume from; the only one with the optimizer state.
         best: weights of the best validation.
-        curves, predictions: pictures.
+        curves: picture of losses and scores.
+        predictions: picture of images with labels and predictions.
         metrics: the scores.
         tensorboard: folder of TensorBoard's files.
-
-    Use `create` for a new run and `open` for one to go on with. Either holds the folder against a
-    second training in it for as long as this process lives.
-
-    Args:
-        path: the folder.
-        arch: architecture as of `--arch`, such as 'fcn8s'; the checkpoints are named after it.
     """
 
-    def __init__(self, path, arch: str = "fcn8s"):
+    def __init__(self, path: files.PathLike, arch: str = "fcn8s"):
         self.path = Path(path)
         self._name = ARCHITECTURES[arch].class_name
         self.arguments = self.path / "arguments.json"
@@ -51,11 +56,15 @@ class RunFolder:
         self.predictions = self.path / "predictions.png"
         self.metrics = self.path / "metrics.json"
         self.tensorboard = self.path / "tensorboard"
-        self._lock = None
+        self._lock: int | None = None
 
     @classmethod
-    def create(cls, path, arch: str = "fcn8s") -> "RunFolder":
-        """Makes a new folder; arguments as of the class.
+    def create(cls, path: files.PathLike, arch: str = "fcn8s") -> "RunFolder":
+        """Makes and locks the folder of a new run.
+
+        Args:
+            path: the folder.
+            arch: architecture, as for the class.
 
         Raises:
             InputError: it exists and is not empty, or it cannot be made.
@@ -64,7 +73,7 @@ class RunFolder:
         path = folder.path
         if path.exists() and (not path.is_dir() or folder._files()):
             hint = (
-                f"go on with that run by --resume {path}, or choose another name"
+                f"resume that run with --resume {path}, or choose another name"
                 if folder.arguments.is_file()
                 else "choose another name"
             )
@@ -78,16 +87,36 @@ class RunFolder:
         folder._hold()
         return folder
 
+    @classmethod
+    def start(cls, path: files.PathLike, arch: str, ranks: Ranks) -> "RunFolder":
+        """Makes the folder of a new run on the first rank, and names it to the others.
+
+        Args:
+            path: the folder.
+            arch: architecture, as for the class.
+            ranks: the processes that train together; all must call this.
+
+        Raises:
+            InputError: as in `create`.
+        """
+        if ranks.is_first:
+            folder = cls.create(path, arch)
+            ranks.share(str(folder.path))
+            return folder
+        return cls(ranks.share(None), arch)
+
     def _files(self) -> list[Path]:
-        """What is in the folder, but for what a killed process left unfinished."""
+        """Returns the content of the folder, except what a killed process left unfinished."""
         return [path for path in self.path.iterdir() if not path.match(_UNFINISHED)]
 
     @classmethod
-    def open(cls, path) -> "RunFolder":
-        """Opens the folder of an earlier run and removes what a killed process left unfinished.
+    def open(cls, path: files.PathLike) -> "RunFolder":
+        """Opens and locks the folder of an earlier run.
+
+        Files that a killed process left unfinished are removed.
 
         Raises:
-            InputError: it is no folder of a run, or another process trains in it.
+            InputError: it is not the folder of a run, or another process trains in it.
         """
         folder = cls(path, cls(path).read_arguments().get("arch", "fcn8s"))
         folder._hold()
@@ -95,25 +124,26 @@ class RunFolder:
             leftover.unlink()
         return folder
 
-    def read_arguments(self) -> dict:
-        """What `write_arguments` wrote.
+    def read_arguments(self) -> dict[str, Any]:
+        """Returns what `write_arguments` wrote.
 
         Raises:
-            InputError: there is nothing of the kind.
+            InputError: the file is missing or damaged.
         """
         try:
-            return json.loads(self.arguments.read_text(encoding="utf-8"))
+            arguments: dict[str, Any] = json.loads(self.arguments.read_text(encoding="utf-8"))
+            return arguments
         except (OSError, ValueError) as error:
             raise InputError(
-                f"--resume {self.path.absolute()} is no folder of a run: it has no readable "
-                f"{self.arguments.name}; give the folder that the training wrote to"
+                f"--resume {self.path.absolute()} is not the folder of a run: it has no readable "
+                f"{self.arguments.name}; pass the folder that the training wrote to"
             ) from error
 
-    def write_arguments(self, arguments: dict) -> None:
+    def write_arguments(self, arguments: dict[str, Any]) -> None:
         """Keeps the arguments of the run for `--resume`."""
         files.write_json(self.arguments, arguments)
 
-    def _hold(self):
+    def _hold(self) -> None:
         try:
             self._lock = files.lock_folder(self.path)
         except BlockingIOError as error:
@@ -123,17 +153,43 @@ class RunFolder:
             ) from error
 
     def release(self) -> None:
-        """Lets others train in the folder; the end of the process does it too."""
+        """Unlocks the folder; so does the end of the process."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    @contextlib.contextmanager
+    def full_disk_reported(self, remedy: str) -> Iterator[None]:
+        """Turns the system's errors of a full disk into a message.
+
+        Args:
+            remedy: last sentence of the message.
+
+        Raises:
+            InputError: the disk takes no more data.
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in files.DISK_ERRORS:
+                raise
+            raise InputError(
+                f"{self.path.absolute()}: {error.strerror}; the checkpoints are unchanged. Free "
+                f"some space. {remedy}"
+            ) from error
+
     def weights(self, epoch: int, step: int) -> Path:
-        """Name of the checkpoint of a step."""
+        """Returns the file of the checkpoint of a step."""
         return self.path / f"{self._name}-{epoch}_{step}.ckpt"
 
     def all_weights(self) -> list[Path]:
-        """The checkpoints of steps, the newest last."""
+        """Returns the checkpoints of steps, the newest last."""
         found = {}
         for path in self.path.iterdir():
             if match := re.fullmatch(rf"{self._name}-(\d+)_(\d+)\.ckpt", path.name):
@@ -141,7 +197,7 @@ class RunFolder:
         return [found[step] for step in sorted(found)]
 
     def newest(self) -> Path | None:
-        """The newest checkpoint of any kind but the best."""
+        """Returns the newest checkpoint, the best aside; None where there is none."""
         weights = self.all_weights()
         if self.last.is_file():
             return self.last

@@ -1,12 +1,76 @@
-"""Learning rates as plain lists, one value a step."""
+"""Schedules: the length of a training, and learning rates as plain lists, one value per step."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["constant_lr", "cosine_lr", "polynomial_lr"]
+if TYPE_CHECKING:
+    from .options import OptimizerOptions
+
+__all__ = ["Length", "constant_lr", "cosine_lr", "learning_rates", "polynomial_lr"]
 
 
-def _warmed_up(decay, base_lr: float, min_lr: float, total_steps: int, warmup_steps: int):
-    """A linear rise, then `decay` of the way from 0 to 1 between `base_lr` and `min_lr`."""
+@dataclass(frozen=True)
+class Length:
+    """Length of a training.
+
+    Attributes:
+        total_steps: steps of the whole run.
+        epoch_steps: steps per epoch.
+    """
+
+    total_steps: int
+    epoch_steps: int
+
+    @classmethod
+    def of(cls, options: "OptimizerOptions", epoch_steps: int) -> "Length":
+        """Returns the length that `--steps` or `--epochs` asks for."""
+        return cls(options.steps or epoch_steps * options.epochs, epoch_steps)
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs; the last one may be incomplete."""
+        return -(-self.total_steps // self.epoch_steps)
+
+
+def learning_rates(options: "OptimizerOptions", total_steps: int, factor: int = 1) -> list[float]:
+    """Returns the learning rates of the schedule that `--schedule` names, one per step.
+
+    Args:
+        options: schedule, its limits and its warm-up; a warm-up ends with the training at the
+            latest.
+        total_steps: steps of the whole run.
+        factor: factor on both limits.
+    """
+    base_lr, min_lr = factor * options.base_lr, factor * options.min_lr
+    warmup_steps = min(options.warmup_steps, total_steps)
+    if options.schedule == "constant":
+        return constant_lr(base_lr, total_steps, warmup_steps=warmup_steps)
+    if options.schedule == "polynomial":
+        return polynomial_lr(
+            base_lr, min_lr, total_steps, power=options.power, warmup_steps=warmup_steps
+        )
+    return cosine_lr(base_lr, min_lr, total_steps, warmup_steps=warmup_steps)
+
+
+def _warmed_up(
+    decay: Callable[[float], float],
+    base_lr: float,
+    min_lr: float,
+    total_steps: int,
+    warmup_steps: int,
+) -> list[float]:
+    """Returns a linear rise, followed by a fall from `base_lr` to `min_lr`.
+
+    Args:
+        decay: maps progress of the fall, 0 to 1, to the share of the fall that is still to come, 1
+            to 0.
+        base_lr: end of the rise.
+        min_lr: end of the fall.
+        total_steps: length of the list.
+        warmup_steps: steps of the rise.
+    """
     if total_steps < 1:
         raise ValueError(f"total_steps is {total_steps}; at least one step is needed")
     if not 0 <= warmup_steps <= total_steps:
@@ -23,24 +87,28 @@ def _warmed_up(decay, base_lr: float, min_lr: float, total_steps: int, warmup_st
 def cosine_lr(
     base_lr: float, min_lr: float, total_steps: int, *, warmup_steps: int = 0
 ) -> list[float]:
-    """Half a cosine from `base_lr` to `min_lr`, after a linear warm-up.
+    """Returns half a cosine from `base_lr` to `min_lr`, after a linear warm-up.
 
     Args:
         base_lr: learning rate at the top of the cosine.
-        min_lr: learning rate that the cosine ends at (reached in the last step).
-        total_steps: length of the list, warm-up included.
-        warmup_steps: steps that rise linearly to `base_lr`; the first is base_lr / warmup_steps.
+        min_lr: learning rate of the last step.
+        total_steps: length of the list, including the warm-up.
+        warmup_steps: steps of linear rise to `base_lr`; the first is base_lr / warmup_steps.
 
     Returns:
-        One learning rate a step.
+        One learning rate per step.
 
     Raises:
-        ValueError: no steps, more warm-up than steps, or `min_lr` above `base_lr`.
+        ValueError: there are no steps, more warm-up than steps, or `min_lr` is above `base_lr`.
 
     Source: https://arxiv.org/abs/1608.03983, equation 5, without restarts.
     """
     return _warmed_up(
-        lambda way: (1 + math.cos(math.pi * way)) / 2, base_lr, min_lr, total_steps, warmup_steps
+        lambda progress: (1 + math.cos(math.pi * progress)) / 2,
+        base_lr,
+        min_lr,
+        total_steps,
+        warmup_steps,
     )
 
 
@@ -52,38 +120,40 @@ def polynomial_lr(
     power: float = 0.9,
     warmup_steps: int = 0,
 ) -> list[float]:
-    """(1 - the way covered)^power from `base_lr` to `min_lr`, after a linear warm-up.
+    """Returns a fall as (1 - progress)^power from `base_lr` to `min_lr`, after a linear warm-up.
 
     Args:
-        base_lr: learning rate to begin with.
+        base_lr: learning rate after the warm-up.
         min_lr: learning rate of the last step.
-        total_steps: length of the list, warm-up included.
-        power: 1 is a straight line; less keeps the learning rate up for longer.
+        total_steps: length of the list, including the warm-up.
+        power: 1 falls in a straight line; less keeps the learning rate high for longer.
         warmup_steps: as in `cosine_lr`.
 
     Returns:
-        One learning rate a step.
+        One learning rate per step.
 
     Raises:
         ValueError: as `cosine_lr`.
 
     Source: https://arxiv.org/abs/1606.00915, section 4.1 ("poly", power 0.9).
     """
-    return _warmed_up(lambda way: (1 - way) ** power, base_lr, min_lr, total_steps, warmup_steps)
+    return _warmed_up(
+        lambda progress: (1 - progress) ** power, base_lr, min_lr, total_steps, warmup_steps
+    )
 
 
 def constant_lr(base_lr: float, total_steps: int, *, warmup_steps: int = 0) -> list[float]:
-    """`base_lr` in every step after a linear warm-up, as in the FCN paper.
+    """Returns `base_lr` for every step after a linear warm-up, as in the FCN paper.
 
     Args:
         base_lr: the learning rate.
-        total_steps: length of the list, warm-up included.
+        total_steps: length of the list, including the warm-up.
         warmup_steps: as in `cosine_lr`.
 
     Returns:
-        One learning rate a step.
+        One learning rate per step.
 
     Raises:
-        ValueError: no steps, or more warm-up than steps.
+        ValueError: there are no steps, or more warm-up than steps.
     """
-    return _warmed_up(lambda way: 1, base_lr, base_lr, total_steps, warmup_steps)
+    return _warmed_up(lambda progress: 1, base_lr, base_lr, total_steps, warmup_steps)

@@ -1,32 +1,35 @@
-"""Scalars and pictures for TensorBoard, through tensorboardX, which needs neither torch nor tf."""
+"""Scalars and pictures for TensorBoard, written by tensorboardX, which needs no other framework."""
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from .. import files
 from ..errors import InputError
 
 __all__ = ["TensorBoard"]
 
 
 def _tag(group: str, name: str) -> str:
-    """Name of a curve; TensorBoard takes no other characters."""
+    """Returns the name of a curve, in characters that TensorBoard accepts."""
     return f"{group}/{re.sub(r'[^-/._0-9A-Za-z]', '_', name)}"
 
 
 class TensorBoard:
-    """Writes a run's records as TensorBoard's events.
+    """Writer of TensorBoard's events for a run.
 
     Args:
-        folder: where to.
-        start_step: number of steps done; events of later steps, of a run that was cut short, are
-            hidden.
+        folder: folder to write to.
+        start_step: number of steps done before; TensorBoard hides events of later steps that an
+            interrupted process has written.
 
     Raises:
         InputError: tensorboardX is not installed.
     """
 
-    def __init__(self, folder, start_step: int = 0):
+    def __init__(self, folder: files.PathLike, start_step: int = 0):
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
@@ -35,14 +38,14 @@ class TensorBoard:
             ) from error
         self._writer = SummaryWriter(str(folder), purge_step=start_step + 1 if start_step else None)
 
-    def add_step(self, record: dict) -> None:
-        """Loss, learning rate, speed and memory of a line of the log."""
+    def add_step(self, record: dict[str, Any]) -> None:
+        """Adds loss, learning rate, speed and memory of a line of the log."""
         for name, value in record.items():
             if name not in ("step", "epoch"):
                 self._writer.add_scalar(_tag("train", name), float(value), record["step"])
 
-    def add_validation(self, result: dict) -> None:
-        """The scores of a validation, and the IoU of every class that occurs."""
+    def add_validation(self, result: dict[str, Any]) -> None:
+        """Adds the scores of a validation, and the IoU of every class that occurs."""
         for name, value in result.items():
             if name not in ("step", "epoch", "per class"):
                 self._writer.add_scalar(_tag("validation", name), value, result["step"])
@@ -50,24 +53,29 @@ class TensorBoard:
             if not np.isnan(row["IoU"]):
                 self._writer.add_scalar(_tag("IoU", name), row["IoU"], result["step"])
 
-    def add_pictures(self, samples, palette: np.ndarray, step: int) -> None:
-        """Image, truth and prediction side by side, one picture a sample.
+    def add_pictures(
+        self,
+        samples: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+        palette: np.ndarray,
+        step: int,
+    ) -> None:
+        """Adds one picture per sample: image, label and prediction side by side.
 
         Args:
-            samples: (image, truth, prediction): uint8 (H, W, 3) BGR, uint8 (H, W) twice.
+            samples: (image, label, prediction): uint8 (H, W, 3) BGR, uint8 (H, W) twice.
             palette: uint8 (256, 3), RGB.
             step: number of steps done.
         """
-        for number, (image, truth, prediction) in enumerate(samples):
-            row = [image[:, :, ::-1], palette[truth], palette[prediction]]
+        for number, (image, label, prediction) in enumerate(samples):
+            row = [image[:, :, ::-1], palette[label], palette[prediction]]
             self._writer.add_image(
                 f"pictures/{number}", np.concatenate(row, axis=1), step, dataformats="HWC"
             )
 
     def flush(self) -> None:
-        """Waits until the events are in the file."""
+        """Writes pending events to the file."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         self._writer.close()

@@ -18,9 +18,11 @@ def network():
 
 
 def state(network):
-    """Switches of a network, and its layers' modes."""
-    modes = [cell.training for _, cell in network.cells_and_names()]
-    return getattr(network, "checks_size", None), modes
+    """Public switches of a network, and its layers' modes."""
+    public = {name: one for name, one in vars(network).items() if not name.startswith("_")}
+    return {name: one for name, one in public.items() if isinstance(one, bool)}, [
+        cell.training for _, cell in network.cells_and_names()
+    ]
 
 
 @pytest.mark.parametrize("training", [False, True])

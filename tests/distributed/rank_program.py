@@ -14,18 +14,20 @@ import pytest
 from fcn8s_ms import device, evaluation, train
 from fcn8s_ms.distributed import agreement
 from fcn8s_ms.distributed.ranks import Ranks, is_scheduler, run_scheduler
+from fcn8s_ms.training import network
 
 from ..helpers import use_tiny_networks
 
 
 def run_training(folder: Path, lists: list[list[str]]) -> None:
-    networks, build = [], train._build_network
+    networks, build = [], network.build_network
 
-    def build_and_keep(*arguments):
-        networks.append(build(*arguments))
-        return networks[-1]
+    def build_and_keep(*arguments, **more):
+        built = build(*arguments, **more)
+        networks.append(built[0])
+        return built
 
-    train._build_network = build_and_keep
+    network.build_network = build_and_keep
     for number, arguments in enumerate(lists):
         train.main(arguments)
         weights = {p.name: p.asnumpy() for p in networks[-1].get_parameters()}
@@ -54,20 +56,20 @@ def check(folder: Path, records: list[str]) -> None:
                 ms.Parameter(ms.Tensor(np.full(shape, rank + 1.5), dtype), name=f"p{dtype}")
                 for shape, dtype in (((2, 3), ms.float32), ((), ms.int32), ((3,), ms.bool_))
             ]
-            different = ranks.agree(parameters)
+            different = ranks.have_same_bits(parameters)
             ranks.broadcast(parameters)
             found[mode] = {
                 "gathered": [one.tolist() for one in ranks.gather(np.array([[number], [-1]]))],
                 "shares": [one.tolist() for one in ranks.gather(np.array([share]))],
                 "shared": ranks.share({"of": rank, "text": "ü" * 70000}),
-                "agree": [different, ranks.agree(parameters)],
+                "same bits": [different, ranks.have_same_bits(parameters)],
                 "parameters": [parameter.asnumpy().tolist() for parameter in parameters],
             }
             statistics = [
                 ms.Parameter(ms.Tensor(values, ms.float32), name=f"s{len(values)}")
                 for values in ([rank, 10 * rank], [100 * rank])
             ]
-            agreement.Agreement(ranks, statistics, None)._mean()
+            agreement.Agreement(ranks, statistics, None).average_statistics()
             found[mode]["statistics"] = [one.asnumpy().tolist() for one in statistics]
             found[mode]["scores"] = [score(record, ranks) for record in records]
         (folder / f"rank_{rank}.json").write_text(json.dumps(found))

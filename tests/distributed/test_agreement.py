@@ -47,7 +47,7 @@ def test_a_signal_to_one_is_one_to_all():
     agree(agreement.Agreement(FakeRanks([1, 2], [1, 0]), [], request), Tensor(1.0, ms.float32))
     assert request.signum == 15  # the first one counts
     before_a_step = interruption.StopRequest()
-    before_a_step.agree(FakeRanks([0], [2]))
+    before_a_step.spread(FakeRanks([0], [2]))
     assert before_a_step.signum == 2
 
 
@@ -71,7 +71,7 @@ def test_statistics_become_their_mean(monkeypatch):
         values = [np.arange(4, dtype=np.float32), np.array([5, 7], np.float32)]
         parameters = [ms.Parameter(Tensor(v), name=f"p{i}") for i, v in enumerate(values)]
         ranks = FakeRanks([0.0, 0])
-        agreement.Agreement(ranks, parameters, interruption.StopRequest())._mean()
+        agreement.Agreement(ranks, parameters, interruption.StopRequest()).average_statistics()
     finally:
         ms.set_context(mode=ms.GRAPH_MODE)
     assert messages == [(6,)]

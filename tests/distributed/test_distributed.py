@@ -145,7 +145,7 @@ def test_messages_and_sharded_evaluation(ten_images, record, tmp_path, size):
             assert found["gathered"] == [[[2**40 + other], [-1]] for other in range(size)]
             assert found["shares"] == [[(other + 1) / 3] for other in range(size)]
             assert found["shared"] == {"of": 0, "text": "ü" * 70000}
-            assert found["agree"] == [False, True]
+            assert found["same bits"] == [False, True]
             assert found["parameters"] == [[[1.5] * 3] * 2, 1, [True] * 3]
             # The means of 0, 1, … and of 0, 10, …
             middle = (size - 1) / 2
@@ -252,7 +252,7 @@ def test_stopped_killed_and_resumed_is_as_never_interrupted(trained, ten_images,
         launch.wait_until(lambda: "stopped by" in launch.log(0), "the message")
         launch.wait_until(launch.has_ended, "the end")
         assert "stopped by SIGTERM after step" in launch.log(0)
-        assert f"go on with: msrun --worker_num 2 … {train.PROGRAM} --resume" in launch.log(0)
+        assert f"resume with: msrun --worker_num 2 … {train.PROGRAM} --resume" in launch.log(0)
         assert "Traceback" not in launch.logs()
     stopped = checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"]
     assert stopped == len(lines(run / "log.jsonl")) < 24
@@ -265,7 +265,7 @@ def test_stopped_killed_and_resumed_is_as_never_interrupted(trained, ten_images,
         killed = time.monotonic()
         launch.wait_until(launch.has_ended, "the other's end")
         assert time.monotonic() - killed < 30
-        assert "rank 1 has ended unexpectedly\nRank 0 stops with it. Go on with:" in launch.log(0)
+        assert "rank 1 has ended unexpectedly\nRank 0 stops with it. Resume with:" in launch.log(0)
     for path in run.glob("*.ckpt"):
         checkpoint.read(path)
     assert checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"] < 24
@@ -290,7 +290,7 @@ def test_other_number_of_ranks_is_refused(trained, ten_images, tmp_path):
     with Launch(tmp_path, 3, "train", resume, join=False) as launch:
         launch.wait_until(launch.has_ended, "the end")
         assert "is of 2 ranks, not 3: its batches and the order" in launch.log(0)
-        assert "go on with: msrun --worker_num 2 … " in launch.log(0).lower()
+        assert "resume with: msrun --worker_num 2 … " in launch.log(0).lower()
         assert "rank 0 has failed: the run in" in launch.log(1)
         assert "Traceback" not in launch.logs()
     assert (trained / "long" / "log.jsonl").read_bytes() == before

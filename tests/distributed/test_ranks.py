@@ -11,6 +11,7 @@ from fcn8s_ms import device, train
 from fcn8s_ms.distributed import ranks
 from fcn8s_ms.distributed.ranks import ALONE, Ranks
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.training import schedule
 
 from ..helpers import clean_environment, error_of
 
@@ -20,7 +21,7 @@ def test_alone():
     (found,) = ALONE.gather(values)
     assert np.array_equal(found, values)
     assert ALONE.share({"a": 1}) == {"a": 1}
-    assert ALONE.is_first and ALONE.agree([]) and ALONE.size == 1
+    assert ALONE.is_first and ALONE.have_same_bits([]) and ALONE.size == 1
     with ALONE as one, one.quiet_others():
         one.barrier()
 
@@ -35,7 +36,11 @@ def test_words_keep_every_bit():
 @pytest.mark.parametrize(
     ("distributed", "role", "message"),
     [
-        (True, None, "--distributed needs MindSpore's launcher; start it by: msrun --worker_num N"),
+        (
+            True,
+            None,
+            "--distributed needs MindSpore's launcher; start it with: msrun --worker_num N",
+        ),
         (False, "MS_WORKER", "msrun has started 8 of this program.*add --distributed"),
         (True, "MS_WORKER", None),
         (False, None, None),
@@ -78,7 +83,7 @@ def test_scheduler_that_nobody_waits_for_goes_on(monkeypatch):
     parents = iter([10, 10, 1])
     monkeypatch.setattr(os, "getppid", lambda: next(parents))
     monkeypatch.setattr(ranks, "_SECONDS_AFTER_RANKS", 0)
-    monkeypatch.setattr(ranks, "_others_of", lambda parent: [parent])
+    monkeypatch.setattr(ranks, "_siblings", lambda parent: [parent])
     monkeypatch.setattr(os, "_exit", pytest.fail)
     ranks._end_with_ranks()
 
@@ -95,7 +100,9 @@ def recorded(monkeypatch):
     monkeypatch.setattr(communication, "init", lambda: calls.append(("init",)))
     monkeypatch.setattr(communication, "get_rank", lambda: 3)
     monkeypatch.setattr(communication, "get_group_size", lambda: 8)
-    monkeypatch.setattr(Ranks, "_begin_watch", lambda self: calls.append(("watch", self.rank)))
+    monkeypatch.setattr(
+        Ranks, "_start_watchdog", lambda self: calls.append(("watchdog", self.rank))
+    )
     monkeypatch.delenv("MS_NODE_TIMEOUT", raising=False)
     return calls
 
@@ -111,7 +118,7 @@ def test_start(recorded, monkeypatch, target, timeout):
         ("device", "CPU", 0) if target == "CPU" else ("device", target),
         ("init",),
         ("parallel", {"parallel_mode": "data_parallel", "gradients_mean": True}),
-        ("watch", 3),
+        ("watchdog", 3),
     ]
     assert os.environ.get("MS_NODE_TIMEOUT") == timeout
     monkeypatch.delenv("MS_NODE_TIMEOUT", raising=False)
@@ -134,25 +141,27 @@ def test_death_of_the_launcher_is_noticed_once(monkeypatch):
     found, called = Ranks(1, 2), []
     found._launcher = 41
     monkeypatch.setattr(os, "getppid", lambda: 41)
-    found._look()
+    found._check_launcher()
     monkeypatch.setattr(os, "getppid", lambda: 1)
-    found._look()  # nobody listens yet
+    found._check_launcher()  # nobody listens yet
     found.on_orphaned(lambda: called.append("orphaned"))
-    found._look()
-    found._look()
+    found._check_launcher()
+    found._check_launcher()
     assert called == ["orphaned"]
 
 
 def test_without_a_waiting_launcher_its_death_means_nothing():
     """msrun without --join ends as soon as it has started its processes."""
-    assert ranks._msrun_that_waits(os.getpid()) is None
-    assert ranks._msrun_that_waits(2**22 + 1) is None
+    assert ranks._joining_msrun(os.getpid()) is None
+    assert ranks._joining_msrun(2**22 + 1) is None
 
 
 def test_learning_rate_grows_with_the_ranks_on_request():
     given = ["--distributed", "--base-lr", "0.01", "--warmup-steps", "2"]
-    alone = train._learning_rates(train.parse(given), Ranks(0, 4), 10)
-    scaled = train._learning_rates(train.parse([*given, "--scale-lr"]), Ranks(0, 4), 10)
+    alone, scaled = (
+        schedule.learning_rates(config.optimizer, 10, config.device.lr_factor(4))
+        for config in (train.parse(given), train.parse([*given, "--scale-lr"]))
+    )
     assert alone[0] == 0.005 and alone[2] == 0.01 and alone[-1] == pytest.approx(0.0001)
     assert scaled == pytest.approx([4 * rate for rate in alone])
 

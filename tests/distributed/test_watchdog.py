@@ -1,4 +1,4 @@
-"""Processes that watch over each other, here as objects of one process on loopback."""
+"""Watchdogs of several processes, here as objects of one process on loopback."""
 
 import json
 import os
@@ -11,19 +11,21 @@ import time
 import pytest
 
 from fcn8s_ms.distributed import watchdog
-from fcn8s_ms.distributed.watchdog import Watch
+from fcn8s_ms.distributed.watchdog import Watchdog
 from fcn8s_ms.errors import InputError
 
 from ..helpers import clean_environment
 
 
 class Group:
-    """Three that watch; `messages` has what each was told of a loss."""
+    """Three watchdogs; `messages` holds what each was told of a lost rank."""
 
     def __init__(self, size=3):
         self.messages = {rank: [] for rank in range(size)}
         self.told = {rank: threading.Event() for rank in range(size)}
-        self.members = [Watch(rank, on_loss=self._on_loss(rank)) for rank in range(size)]
+        self.members = [
+            Watchdog(rank, on_rank_lost=self._on_rank_lost(rank)) for rank in range(size)
+        ]
         self.members[0].listen("127.0.0.1")
         joining = [
             threading.Thread(target=one.connect, args=("127.0.0.1", self.members[0].port, "t"))
@@ -35,7 +37,7 @@ class Group:
         for thread in joining:
             thread.join()
 
-    def _on_loss(self, rank):
+    def _on_rank_lost(self, rank):
         def remember(message):
             self.messages[rank].append(message)
             self.told[rank].set()
@@ -43,8 +45,7 @@ class Group:
         return remember
 
     def end(self, rank):
-        """What the others see of a process that ends: it does nothing more, and its connections
-        close."""
+        """Looks to the others like the end of a process: it falls silent, its connections close."""
         member = self.members[rank]
         with member._lock:
             member._closed = True
@@ -58,7 +59,7 @@ class Group:
             member.close()
 
 
-def test_all_who_say_goodbye_are_missed_by_nobody():
+def test_nobody_misses_a_process_that_took_leave():
     group = Group()
     for member in (group.members[1], group.members[0], group.members[2]):
         member.close()
@@ -107,12 +108,12 @@ def test_all_hear_why_a_member_fails():
 
 
 def test_strangers_do_not_count():
-    hub = Watch(0)
+    hub = Watchdog(0)
     hub.listen("127.0.0.1")
     for hello in (b"GET / HTTP/1.1\r\n\r\n", b'{"token": "other", "rank": 1}\n', b"[]\n"):
         with socket.create_connection(("127.0.0.1", hub.port)) as stranger:
             stranger.sendall(hello)
-    member = Watch(1)
+    member = Watchdog(1)
     joining = threading.Thread(target=member.connect, args=("127.0.0.1", hub.port, "t"))
     joining.start()
     hub.accept(2, "t")
@@ -122,11 +123,11 @@ def test_strangers_do_not_count():
     hub.close()
 
 
-def test_who_does_not_come_is_named(monkeypatch):
+def test_missing_ranks_are_named(monkeypatch):
     monkeypatch.setattr(watchdog, "_SECONDS_TO_CONNECT", 0.1)
-    hub = Watch(0)
+    hub = Watchdog(0)
     hub.listen("127.0.0.1")
-    with pytest.raises(InputError, match=r"ranks \[1, 2\] have not come to port"):
+    with pytest.raises(InputError, match=r"ranks \[1, 2\] have not connected to port"):
         hub.accept(3, "t")
 
 
@@ -134,7 +135,7 @@ def test_no_way_to_the_first():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(InputError, match=f"rank 1 cannot reach rank 0 at 127.0.0.1, port {port}"):
-        Watch(1).connect("127.0.0.1", port, "t")
+        Watchdog(1).connect("127.0.0.1", port, "t")
 
 
 def test_a_killed_process_ends_one_that_is_busy(tmp_path):
@@ -143,14 +144,14 @@ def test_a_killed_process_ends_one_that_is_busy(tmp_path):
     script.write_text(
         "import json, sys\n"
         "import numpy as np\n"
-        "from fcn8s_ms.distributed.watchdog import Watch\n"
-        "member = Watch(1)\n"
+        "from fcn8s_ms.distributed.watchdog import Watchdog\n"
+        "member = Watchdog(1)\n"
         "member.connect(**json.loads(sys.argv[1]))\n"
         "while True:\n"
         "    np.ones((500, 500)) @ np.ones((500, 500))\n"
     )
     lost = threading.Event()
-    hub = Watch(0, on_loss=lambda message: lost.set())
+    hub = Watchdog(0, on_rank_lost=lambda message: lost.set())
     hub.listen("127.0.0.1")
     meeting = json.dumps({"host": "127.0.0.1", "port": hub.port, "token": "t"})
     member = subprocess.Popen(

@@ -4,42 +4,35 @@ Python imports a module of this name at its start. It changes modules of the pac
 they are imported, so that commands can be tried word for word within seconds.
 """
 
-import dataclasses
-import functools
 import importlib.abc
 import importlib.util
 import os
 import sys
 
-WIDTHS, FC_WIDTH = (4, 4, 8, 8, 8), 16
+TINY = {"widths": [4, 4, 8, 8, 8], "fc_width": 16}
 LONGEST = {"epochs": 2, "steps": 4, "crop_size": 64, "val_every": 1}
 
 
-def _shrink_networks(model):
-    for arch, network_class in model.NETWORKS.items():
-        model.NETWORKS[arch] = functools.partial(network_class, widths=WIDTHS, fc_width=FC_WIDTH)
-
-
 def _shrink_sample(sample):
-    sample.write_sample.__kwdefaults__.update(num_train=8, num_val=2)
+    sample.write_dataset.__kwdefaults__.update(num_train=8, num_val=2)
 
 
 def _shrink_trainings(arguments):
-    parse = arguments.parse
+    get_parser, parse = arguments.get_parser, arguments.parse
+
+    def with_tiny_defaults():
+        parser = get_parser()
+        parser.set_defaults(**TINY)
+        return parser
 
     def parse_small(argv=None):
-        config = parse(argv)
-        given = {name: getattr(config, name) for name in LONGEST}
-        return dataclasses.replace(
-            config,
-            **{
-                name: min(value, LONGEST[name])
-                for name, value in given.items()
-                if value is not None
-            },
-        )
+        options = parse(argv).flat()
+        for name, longest in LONGEST.items():
+            if options[name] is not None:
+                options[name] = min(options[name], longest)
+        return arguments.Config.from_flat(options)
 
-    arguments.parse = parse_small
+    arguments.get_parser, arguments.parse = with_tiny_defaults, parse_small
 
 
 def _redirect_downloads(fetch):
@@ -48,7 +41,6 @@ def _redirect_downloads(fetch):
 
 
 CHANGES = {
-    "fcn8s_ms.model": _shrink_networks,
     "fcn8s_ms.records.demo": _shrink_sample,
     "fcn8s_ms.training.arguments": _shrink_trainings,
     "fcn8s_ms.fetch": _redirect_downloads,

@@ -60,17 +60,24 @@ def test_sample_by_default(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tool, "_run", run)
     monkeypatch.setattr(tool, "_result", lambda folder: {})
     monkeypatch.setattr(tool, "_show", lambda *given: None)
-    draw = functools.partial(tool.demo.write_sample, num_train=4, num_val=2)
-    monkeypatch.setattr(tool.demo, "write_sample", draw)
+    draw = functools.partial(tool.demo.write_dataset, num_train=4, num_val=2)
+    monkeypatch.setattr(tool.demo, "write_dataset", draw)
     output = tmp_path / "out"
     tool.main(["--output", str(output), "--steps", "7", "--base-lr", "0.002"])
-    assert [config.arch for config in asked] == ["fcn32s", "fcn16s", "fcn8s"]
+    assert [config.network.arch for config in asked] == ["fcn32s", "fcn16s", "fcn8s"]
     for config in asked:
-        assert config.data == output / "sample" / "train.mindrecord" and config.data.is_file()
-        assert config.val_data == output / "sample" / "val.mindrecord"
-        assert (config.steps, config.base_lr, config.crop_size) == (7, 0.002, 128)
-        assert config.upsample_init == "bilinear" and config.val_every == 1
-        assert config.output == output / config.arch
+        assert (
+            config.data.data == output / "sample" / "train.mindrecord"
+            and config.data.data.is_file()
+        )
+        assert config.data.val_data == output / "sample" / "val.mindrecord"
+        assert (config.optimizer.steps, config.optimizer.base_lr, config.data.crop_size) == (
+            7,
+            0.002,
+            128,
+        )
+        assert config.network.upsample_init == "bilinear" and config.run.val_every == 1
+        assert config.run.output == output / config.network.arch
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,24 @@ from fcn8s_ms.training import arguments
 
 def test_defaults_are_the_tutorials():
     config = arguments.parse([])
-    assert (config.batch_size, config.crop_size, config.epochs) == (4, 512, 1)
-    assert (config.base_lr, config.min_lr) == (0.05, 0.0005)
-    assert (config.momentum, config.weight_decay) == (0.9, 1e-4)
-    assert (config.optimizer, config.schedule) == ("momentum", "cosine")
-    assert config.amp is None and config.conv_algo is None and config.allow_tf32 is None
-    assert (config.loss_scale, config.loss_scale_factor, config.loss_scale_window) == (
+    assert (config.optimizer.batch_size, config.data.crop_size, config.optimizer.epochs) == (
+        4,
+        512,
+        1,
+    )
+    assert (config.optimizer.base_lr, config.optimizer.min_lr) == (0.05, 0.0005)
+    assert (config.optimizer.momentum, config.optimizer.weight_decay) == (0.9, 1e-4)
+    assert (config.optimizer.optimizer, config.optimizer.schedule) == ("momentum", "cosine")
+    assert (
+        config.device.amp is None
+        and config.device.conv_algo is None
+        and config.device.allow_tf32 is None
+    )
+    assert (
+        config.device.loss_scale,
+        config.device.loss_scale_factor,
+        config.device.loss_scale_window,
+    ) == (
         65536,
         2,
         2000,
@@ -23,16 +35,19 @@ def test_defaults_are_the_tutorials():
 
 def test_learning_rates_follow_the_optimizer_and_one_another():
     config = arguments.parse(["--optimizer", "adamw"])
-    assert (config.base_lr, config.min_lr) == (0.001, 0.00001)
+    assert (config.optimizer.base_lr, config.optimizer.min_lr) == (0.001, 0.00001)
     config = arguments.parse(["--base-lr", "0.2"])
-    assert config.min_lr == pytest.approx(0.002)
-    assert arguments.parse(["--base-lr", "0.2", "--min-lr", "0"]).min_lr == 0
+    assert config.optimizer.min_lr == pytest.approx(0.002)
+    assert arguments.parse(["--base-lr", "0.2", "--min-lr", "0"]).optimizer.min_lr == 0
 
 
 def test_preset_beats_defaults_and_flags_beat_the_preset():
     config = arguments.parse(["--sample", "--epochs", "7", "--keep", "5"])
-    assert (config.epochs, config.keep) == (7, 5)  # 5 is the default too, but was given
-    assert config.base_lr == demo.PRESET["base_lr"]
+    assert (config.optimizer.epochs, config.run.keep) == (
+        7,
+        5,
+    )  # 5 is the default too, but was given
+    assert config.optimizer.base_lr == demo.PRESET["base_lr"]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +69,7 @@ def test_command_names_nothing_but_what_differs():
     assert arguments.command(arguments.parse([])) == []
     config = arguments.parse(["--epochs", "3", "--freeze-bn"])
     assert arguments.command(config, keep=["crop_size"]) == [
-        *("--crop-size", "512", "--epochs", "3", "--freeze-bn"),
+        *("--crop-size", "512", "--freeze-bn", "--epochs", "3"),
     ]
 
 
@@ -99,9 +114,9 @@ def stored(tmp_path):
 
 def test_resumed_run_has_its_own_arguments(stored):
     config = arguments.parse(["--resume", str(stored), "--workers", "2"])
-    assert (config.epochs, config.base_lr, config.workers) == (3, 0.2, 2)
-    assert str(config.data) == "/data/a.mindrecord"
-    assert config.output == config.resume == stored
+    assert (config.optimizer.epochs, config.optimizer.base_lr, config.data.workers) == (3, 0.2, 2)
+    assert str(config.data.data) == "/data/a.mindrecord"
+    assert config.run.output == config.run.resume == stored
 
 
 def test_default_that_is_given_counts(stored):
@@ -112,18 +127,18 @@ def test_default_that_is_given_counts(stored):
 def test_sizes_of_a_resumed_run_are_its_own(stored):
     (stored / "arguments.json").write_text(json.dumps({"widths": [4, 4, 8, 8, 8], "fc_width": 16}))
     config = arguments.parse(["--resume", str(stored)])
-    assert (config.widths, config.fc_width) == ([4, 4, 8, 8, 8], 16)
+    assert (config.network.widths, config.network.fc_width) == ([4, 4, 8, 8, 8], 16)
     with pytest.raises(InputError, match="--fc-width 32 is not the run's .16."):
         arguments.parse(["--resume", str(stored), "--fc-width", "32"])
 
 
 def test_longer_run(stored):
-    assert arguments.parse(["--resume", str(stored), "--epochs", "5"]).epochs == 5
-    assert arguments.parse(["--resume", str(stored), "--steps", "50"]).steps == 50
+    assert arguments.parse(["--resume", str(stored), "--epochs", "5"]).optimizer.epochs == 5
+    assert arguments.parse(["--resume", str(stored), "--steps", "50"]).optimizer.steps == 50
     (stored / "arguments.json").write_text(json.dumps({"steps": 50}))
     config = arguments.parse(["--resume", str(stored), "--epochs", "5"])
-    assert (config.epochs, config.steps) == (5, None)
+    assert (config.optimizer.epochs, config.optimizer.steps) == (5, None)
 
 
 def test_sample_is_not_drawn_again(stored):
-    assert not arguments.parse(["--resume", str(stored), "--sample"]).sample
+    assert not arguments.parse(["--resume", str(stored), "--sample"]).data.sample

@@ -84,9 +84,11 @@ class Scores:
         self.heard.append((result["step"], is_best))
 
     def validation(self, every_epochs, epoch_steps, total_steps, **more):
-        return callbacks.Validation(
-            self.evaluate, every_epochs, epoch_steps, total_steps, self.on_result, **more
+        validation = callbacks.Validation(
+            self.evaluate, every_epochs, epoch_steps, total_steps, **more
         )
+        validation.subscribe(self.on_result)
+        return validation
 
 
 def test_validation_every_other_epoch_and_at_the_end():

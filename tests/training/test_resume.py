@@ -12,6 +12,7 @@ import pytest
 
 from fcn8s_ms import checkpoint, device, evaluation, records, train
 from fcn8s_ms.records import sources
+from fcn8s_ms.training.run_folder import RunFolder
 
 from ..helpers import arguments, assert_same, error_of, lines, losses, state, use_tiny_networks
 
@@ -62,7 +63,7 @@ def test_stopped_and_stopped_again_is_as_never_stopped(
     stop_at(3)  # in the middle of an epoch, between two checkpoints
     interrupted(arguments(record, run, "--val-data", str(record), *LENGTH))
     error = capsys.readouterr().err
-    assert f"stopped by SIGTERM after step 3 of 6; go on with: {train.PROGRAM} --resume" in error
+    assert f"stopped by SIGTERM after step 3 of 6; resume with: {train.PROGRAM} --resume" in error
     assert checkpoint.read_metadata(run / "FCN8s-last.ckpt")["step"] == 3
     stop_at(1, signal.SIGINT)  # the last of an epoch: its validation is for the next process
     interrupted(["--resume", str(run)], 130)
@@ -98,7 +99,7 @@ def test_resume_of_a_finished_run_changes_nothing(reference, capsys):
     }
     logs = [(reference / name).read_text() for name in ("log.jsonl", "validations.jsonl")]
     train.main(["--resume", str(reference)])
-    assert "6 steps, 2 an epoch; going on after step 6" in capsys.readouterr().out
+    assert "6 steps, 2 per epoch; resuming after step 6" in capsys.readouterr().out
     for name, (written, content) in before.items():
         path = reference / name
         assert (path.stat().st_mtime_ns, path.read_bytes()) == (written, content)
@@ -144,7 +145,7 @@ def test_damaged_last_checkpoint(record, tmp_path, stop_at, caplog):
     last.write_bytes(last.read_bytes()[:-7])
     train.main(["--resume", str(run)])
     assert "FCN8s-last.ckpt is damaged: its checksum" in caplog.text
-    assert "going on from" in caplog.text and "FCN8s-1_2.ckpt, which is without" in caplog.text
+    assert "resuming from" in caplog.text and "FCN8s-1_2.ckpt, which lacks" in caplog.text
     rows = lines(run / "log.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert checkpoint.read_metadata(last)["step"] == 6
@@ -206,18 +207,18 @@ def test_weights_that_are_not_finite_are_not_saved(record, tmp_path, capsys):
     given += ["--weight-decay", "1e30"]
     error = error_of(train.main, given, capsys).splitlines()[-1]
     assert "are no longer finite" in error and "at step 1 with learning rate 3e+38" in error
-    assert "There is no checkpoint from before it" in error
+    assert "There is no checkpoint from before:" in error
     assert not list(run.glob("*.ckpt*"))
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--base-lr", "0.1"], "--base-lr 0.1 is not the run's (0.05) and cannot change within it"),
+        (["--base-lr", "0.1"], "--base-lr 0.1 is not the run's (0.05) and cannot change within a"),
         (["--seed", "2"], "--seed 2 is not the run's (1)"),
         (["--freeze", "backbone"], "--freeze ['backbone'] is not the run's ([])"),
-        (["--output", "other"], "goes on in that folder; leave out --output"),
-        (["--steps", "3"], "has done 6 steps, more than 3; give a larger --epochs or --steps"),
+        (["--output", "other"], "writes to that folder; leave out --output"),
+        (["--steps", "3"], "has done 6 steps, more than 3; pass a larger --epochs or --steps"),
         (["--patience", "1"], None),
     ],
 )
@@ -243,8 +244,9 @@ def test_data_of_another_size(record, reference, tmp_path, capsys):
     given = ["--resume", str(reference), "--data", str(other)]
     error = error_of(train.main, given, capsys)
     assert f"{other} has 3 images, the data of the run in {reference} had 5" in error
+    RunFolder.open(reference).release()  # a program that goes on may train in it
 
 
 def test_no_run_to_go_on_with(tmp_path, capsys):
     error = error_of(train.main, ["--resume", str(tmp_path)], capsys)
-    assert f"--resume {tmp_path} is no folder of a run" in error
+    assert f"--resume {tmp_path} is not the folder of a run" in error

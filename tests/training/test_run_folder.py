@@ -57,7 +57,7 @@ def test_damaged_checkpoints_are_passed_over(folder, caplog):
     assert steps(folder.log) == [1, 2, 3]
     assert f"{folder.last} is damaged" in caplog.text
     assert f"{folder.weights(2, 4)} is damaged" in caplog.text
-    assert "FCN8s-2_3.ckpt, which is without the optimizer's state" in caplog.text
+    assert "FCN8s-2_3.ckpt, which lacks the optimizer state" in caplog.text
 
 
 def test_no_intact_checkpoint(folder):
@@ -141,7 +141,9 @@ def test_one_training_at_a_time(folder):
 
 
 def test_folders_that_are_none(tmp_path):
-    with pytest.raises(InputError, match="is no folder of a run: it has no readable arguments.js"):
+    with pytest.raises(
+        InputError, match="is not the folder of a run: it has no readable arguments.js"
+    ):
         RunFolder.open(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--output .*file is not empty; choose another name"):

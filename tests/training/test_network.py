@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from fcn8s_ms import checkpoint, model
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.network.cpu import CpuStage
+from fcn8s_ms.training.network import build_network
+from fcn8s_ms.training.options import NetworkOptions
+
+from ..helpers import TINY
+
+
+def weights(network):
+    return {name: value.asnumpy() for name, value in network.parameters_dict().items()}
+
+
+def test_seed_and_options_make_the_network():
+    options = NetworkOptions(arch="fcn16s", upsample_init="bilinear", **TINY)
+    one, lines = build_network(options, 3, seed=1)
+    assert type(one) is model.FCN16s and lines == []
+    assert one.conv6[0].out_channels == TINY["fc_width"]
+    found, again = weights(one), weights(build_network(options, 3, seed=1)[0])
+    assert all(np.array_equal(found[name], again[name]) for name in found)
+    other = weights(build_network(options, 3, seed=2)[0])
+    assert not np.array_equal(found["conv1.0.weight"], other["conv1.0.weight"])
+
+
+def test_vggs_widths_without_others(monkeypatch):
+    given = {}
+
+    def build(n_class, **sizes):
+        given.update(sizes)
+        return model.FCN8s(n_class, **TINY)
+
+    monkeypatch.setitem(model.NETWORKS, "fcn8s", build)
+    network, _ = build_network(NetworkOptions(), 3, seed=1)
+    assert isinstance(network.conv1, CpuStage)
+    assert given["widths"] == (64, 128, 256, 512, 512) and given["fc_width"] == 4096
+    assert given["depths"] == (2, 2, 3, 3, 3)
+
+
+def test_loaded_and_frozen_parts_are_reported(tmp_path):
+    path = tmp_path / "weights.ckpt"
+    checkpoint.save(model.FCN8s(3, **TINY), path, {})
+    options = NetworkOptions(pretrained=path, freeze=["upsampling"], **TINY)
+    network, lines = build_network(options, 3, seed=1)
+    assert lines[0] == f"{path}: 81 parameters loaded"
+    assert lines[1].startswith("3 parameters frozen: ") and "upscore8.weight" in lines[1]
+    assert not network.upscore8.weight.requires_grad
+    _, lines = build_network(options, 3, seed=1, load_pretrained=False)
+    assert len(lines) == 2
+
+
+def test_weights_of_another_network(tmp_path):
+    from mindspore import nn
+
+    path = tmp_path / "dense.ckpt"
+    checkpoint.save(nn.Dense(2, 2), path, {})
+    with pytest.raises(InputError, match="dense.ckpt has no parameter of this network"):
+        build_network(NetworkOptions(pretrained=path, **TINY), 3, seed=1)

@@ -1,0 +1,86 @@
+import dataclasses
+import json
+
+import pytest
+
+from fcn8s_ms.errors import InputError, flag
+from fcn8s_ms.training import arguments
+from fcn8s_ms.training.arguments import Config
+from fcn8s_ms.training.options import (
+    DataOptions,
+    DeviceOptions,
+    NetworkOptions,
+    OptimizerOptions,
+    RunOptions,
+)
+
+GROUPS = (DataOptions, NetworkOptions, OptimizerOptions, DeviceOptions, RunOptions)
+
+
+def actions():
+    """The flags of the parser by name, without --help."""
+    return {one.dest: one for one in arguments.get_parser()._actions if one.dest != "help"}
+
+
+def test_every_field_is_a_flag_with_its_help_and_default():
+    found = actions()
+    fields = [field for group in GROUPS for field in dataclasses.fields(group)]
+    assert [field.name for field in fields] == list(found)  # in order, and no name twice
+    defaults = {name: action.default for name, action in found.items()}
+    assert Config.from_flat(defaults) == Config()
+    for field in fields:
+        action = found[field.name]
+        assert action.option_strings[0] == flag(field.name)
+        assert action.help == field.metadata["argparse"]["help"]
+
+
+def test_values_have_the_types_of_their_fields():
+    given = ["--clip-norm", "2", "--widths", "1", "2", "3", "4", "5", "--save-every", "7"]
+    config = arguments.parse([*given, "--val-data", "v", "--freeze", "backbone"])
+    assert type(config.optimizer.clip_norm) is float and type(config.run.save_every) is int
+    assert config.network.widths == [1, 2, 3, 4, 5] and config.network.freeze == ["backbone"]
+    assert config.data.val_data.name == "v"
+
+
+@pytest.mark.parametrize(
+    ("group", "given", "message"),
+    [
+        (DataOptions, {"crop_size": 100}, "--crop-size 100 is not a multiple of 32; take 128"),
+        (NetworkOptions, {"widths": [1, 2, 3]}, "--widths is 1 2 3; give five"),
+        (OptimizerOptions, {"base_lr": float("nan")}, "--base-lr is nan; it must be positive"),
+        (OptimizerOptions, {"seed": -1}, "--seed is -1; it must not be negative"),
+        (DeviceOptions, {"loss_scale": 0.5}, "--loss-scale is 0.5; it must be at least 1"),
+        (DeviceOptions, {"sync_bn": True}, "--sync-bn is for several devices"),
+        (RunOptions, {"keep": 0}, "--keep is 0; it must be positive"),
+    ],
+)
+def test_a_group_checks_itself(group, given, message):
+    with pytest.raises(InputError, match=message):
+        group(**given)
+
+
+def test_learning_rates_without_a_value_follow_the_optimizer():
+    assert OptimizerOptions().base_lr == 0.05
+    options = OptimizerOptions(optimizer="adamw")
+    assert (options.base_lr, options.min_lr) == (0.001, 0.00001)
+
+
+def test_arguments_are_kept_flat(tmp_path):
+    config = arguments.parse(["--data", "a.mindrecord", "--steps", "3", "--freeze-bn"])
+    stored = config.stored(ranks=2)
+    assert {"data", "arch", "steps", "device", "keep"} < set(stored)
+    assert "resume" not in stored and stored["ranks"] == 2
+    assert stored["data"].is_absolute() and stored["val_data"] is None
+    assert Config.from_flat({**stored, "of another version": 1}).network.freeze_bn
+
+
+def test_run_of_an_older_version_is_resumed(tmp_path):
+    """Its widths are null for VGG's, and it knows an argument that is gone."""
+    config = arguments.parse(["--epochs", "3"])
+    old = {name: value for name, value in config.stored(1).items() if name != "tensorboard"}
+    old["widths"], old["gone"] = None, "x"
+    content = {name: str(value) if name == "data" else value for name, value in old.items()}
+    (tmp_path / "arguments.json").write_text(json.dumps(content))
+    resumed = arguments.parse(["--resume", str(tmp_path)])
+    assert resumed.network == config.network
+    assert resumed.optimizer == config.optimizer and not resumed.run.tensorboard
