@@ -339,7 +339,6 @@ def record_data(record, batch_size=1, **options):
         record,
         batch_size=batch_size,
         num_parallel_calls=2,
-        training=False,
         **options,
     )
 

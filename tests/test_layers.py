@@ -32,7 +32,7 @@ FOLDERS = {
         {"checksums", "classes"},
         {"read", "sources"},
         {"encode"},
-        {"survey", "write"},
+        {"order", "survey", "write"},
         {"demo"},
     ],
     "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
@@ -42,7 +42,7 @@ FOLDERS = {
         {"predictor"},
         {"pipeline", "segmenter"},
     ],
-    "evaluation": [{"predictions", "report"}, {"scoring"}],
+    "evaluation": [{"crops", "predictions", "report"}, {"scoring"}],
     "visualize": [{"overlays"}, {"figures"}],
     "training": [
         {"accumulation", "interruption", "optimizer", "options", "schedule", "tensorboard"},
