@@ -383,7 +383,7 @@ def _draw_crops(
 def _draw(
     record: Path,
     kind: str,
-    shown: Iterable[tuple[np.ndarray, np.ndarray]],
+    shown: Sequence[tuple[np.ndarray, np.ndarray]],
     metadata: records.Metadata | None,
     num_classes: int,
     title: str,

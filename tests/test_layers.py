@@ -12,7 +12,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
     {"__init__", "errors", "threads", "voc"},
-    {"files"},
+    {"files", "options"},
     {"png", "protobuf", "device", "fetch", "schema", "transforms", "confusion"},
     {"distributed"},
     {"loss", "visualize"},
@@ -37,12 +37,13 @@ FOLDERS = {
     ],
     "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
     "inference": [
-        {"images", "inputs", "mindspore_engine", "onnx_engine", "options", "predictor"}
-        | {"stopwatch", "video"},
-        {"segmenter", "outputs"},
+        {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
+        {"outputs", "stopwatch", "view"},
+        {"predictor"},
+        {"pipeline", "segmenter"},
     ],
     "evaluation": [{"crops", "predictions", "report"}, {"scoring"}],
-    "visualize": [{"pictures"}, {"figures"}],
+    "visualize": [{"overlays"}, {"figures"}],
     "training": [
         {"accumulation", "interruption", "optimizer", "options", "schedule", "tensorboard"},
         {"callbacks", "network", "run_folder"},
@@ -63,6 +64,7 @@ WITHOUT_MINDSPORE = {
         "errors",
         "fetch",
         "files",
+        "options",
         "png",
         "schema",
         "threads",
@@ -78,10 +80,17 @@ WITHOUT_MINDSPORE = {
         "network.vgg_weights",
         "network.architectures",
     ),
-    *("inference.images", "inference.inputs", "inference.onnx_engine", "inference.options"),
-    *("inference.outputs", "inference.predictor", "inference.segmenter", "inference.stopwatch"),
+    *("inference.images", "inference.inputs", "inference.onnx_engine", "inference.view"),
+    *(
+        "inference.engine",
+        "inference.outputs",
+        "inference.pipeline",
+        "inference.predictor",
+        "inference.segmenter",
+        "inference.stopwatch",
+    ),
     *("inference.video", "evaluation.predictions", "evaluation.report", "evaluation.scoring"),
-    *("visualize.figures", "visualize.pictures", "training.interruption", "training.schedule"),
+    *("visualize.figures", "visualize.overlays", "training.interruption", "training.schedule"),
     *("training.tensorboard", "training.run_folder", "distributed.watchdog"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.

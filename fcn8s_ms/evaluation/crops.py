@@ -9,8 +9,8 @@ from mindspore.train import Callback, Model, RunContext
 from .. import files, voc
 from ..confusion import ConfusionMatrix
 from ..dataset import SegDataset
+from ..inference import Engine
 from ..inference.mindspore_engine import MindSporeEngine
-from ..inference.onnx_engine import OnnxEngine
 from ..metrics import segmentation_metrics
 
 __all__ = ["count_crops", "tutorial_crops"]
@@ -72,7 +72,7 @@ class _AfterBatch(Callback):
 
 
 def count_crops(
-    engine: MindSporeEngine | OnnxEngine,
+    engine: Engine,
     data: SegDataset,
     after_batch: Callable[[], object] = lambda: None,
 ) -> ConfusionMatrix:

@@ -146,6 +146,4 @@ def class_names(num_classes: int, metadata: Metadata | None) -> tuple[tuple[str,
     if metadata is not None and len(metadata.classes) == num_classes:
         palette[:num_classes] = metadata.palette
         return metadata.classes, palette
-    if num_classes == voc.NUM_CLASSES:
-        return voc.CLASSES, palette
-    return tuple(f"class {number}" for number in range(num_classes)), palette
+    return voc.class_names(num_classes), palette
