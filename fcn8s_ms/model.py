@@ -186,7 +186,7 @@ class FCN32s(_FCN):
         self.upscore32 = self.upscore(32)  # 1/32 -> 1
 
     def construct(self, x: Tensor) -> Tensor:
-        _, _, conv7 = self.features(x)
+        conv7 = self.features(x)[2]
         return self.upscore32(self.score_fr(conv7))
 
 
@@ -204,7 +204,7 @@ class FCN16s(_FCN):
         self.upscore16 = self.upscore(16)  # 1/16 -> 1
 
     def construct(self, x: Tensor) -> Tensor:
-        _, pool4, conv7 = self.features(x)
+        pool4, conv7 = self.features(x)[1:]
         scores = self.upscore2(self.score_fr(conv7))  # 1/16
         return self.upscore16(scores + self.score_pool4(pool4))
 

@@ -103,7 +103,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
         weights = zip(data.classes, data.class_weights)
         print(f"Class weights: {', '.join(f'{name} {weight:.3g}' for name, weight in weights)}")
     opened, progress = open_run(
-        config.run.resume, data.train.data_file, data.train.num_samples, ranks
+        config.run.resume, config.network.arch, data.train.data_file, data.train.num_samples, ranks
     )
 
     # Network

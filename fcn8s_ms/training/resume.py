@@ -118,18 +118,19 @@ class Progress:
 
 
 def open_run(
-    path: Path | None, data_file: Path, images: int, ranks: Ranks
+    path: Path | None, arch: str, data_file: Path, images: int, ranks: Ranks
 ) -> tuple[RunFolder | None, Progress]:
     """Opens the folder of a run and reads its progress.
 
     Args:
         path: folder of the run; None for a new run.
+        arch: architecture of the run.
         data_file: record to train on.
         images: number of its images.
         ranks: the processes that train together; all must call this.
 
     Returns:
-        The folder on the first rank, None on the others and for a new run; and the progress,
+        The folder, which only the first rank opens and locks, None for a new run; and the progress,
         parameters and log on the first rank only.
 
     Raises:
@@ -139,7 +140,7 @@ def open_run(
     if path is None:
         return None, Progress()
     if not ranks.is_first:
-        return None, Progress(**ranks.share(None))
+        return RunFolder(path, arch), Progress(**ranks.share(None))
     folder = RunFolder.open(path)
     try:
         progress = _read_progress(folder, data_file, images, ranks)
