@@ -13,8 +13,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, nn
 
-from . import files, model, protobuf, schema
+from . import files, model
 from .errors import InputError
+from .formats import protobuf, schema
 from .network.architectures import ARCHITECTURES
 
 __all__ = [

@@ -12,8 +12,8 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
     {"__init__", "errors", "threads", "voc"},
-    {"files", "options"},
-    {"png", "protobuf", "device", "fetch", "schema", "transforms", "confusion"},
+    {"files", "formats", "options"},
+    {"device", "fetch", "transforms", "confusion"},
     {"distributed"},
     {"loss", "visualize"},
     {"network"},
@@ -27,6 +27,7 @@ LAYERS = [
     {"__main__"},
 ]
 FOLDERS = {
+    "formats": [{"png", "protobuf", "schema"}],
     "records": [
         {"metadata", "labelme", "scenes"},
         {"checksums", "classes"},
@@ -57,42 +58,22 @@ FOLDERS = {
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-WITHOUT_MINDSPORE = {
-    *(
-        "__init__",
-        "confusion",
-        "errors",
-        "fetch",
-        "files",
-        "options",
-        "png",
-        "schema",
-        "threads",
-        "transforms",
-        "voc",
-    ),
-    *("records.checksums", "records.classes", "records.encode", "records.labelme"),
-    *(
-        "records.metadata",
-        "records.scenes",
-        "records.sources",
-        "records.survey",
-        "network.vgg_weights",
-        "network.architectures",
-    ),
-    *("inference.images", "inference.inputs", "inference.onnx_engine", "inference.view"),
-    *(
-        "inference.engine",
-        "inference.outputs",
-        "inference.pipeline",
-        "inference.predictor",
-        "inference.segmenter",
-        "inference.stopwatch",
-    ),
-    *("inference.video", "evaluation.predictions", "evaluation.report", "evaluation.scoring"),
-    *("visualize.figures", "visualize.overlays", "training.interruption", "training.schedule"),
-    *("training.tensorboard", "training.run_folder", "distributed.watchdog"),
-}
+WITHOUT_MINDSPORE = set(
+    """
+    __init__ confusion errors fetch files options threads transforms voc
+    distributed.watchdog
+    evaluation.predictions evaluation.report evaluation.scoring
+    formats.png formats.protobuf formats.schema
+    inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
+    inference.pipeline inference.predictor inference.segmenter inference.stopwatch
+    inference.video inference.view
+    network.architectures network.vgg_weights
+    records.checksums records.classes records.encode records.labelme records.metadata
+    records.scenes records.sources records.survey
+    training.interruption training.run_folder training.schedule training.tensorboard
+    visualize.figures visualize.overlays
+    """.split()
+)
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
 LAZY = {
     "device",

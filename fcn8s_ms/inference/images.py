@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import cv2
 import numpy as np
 
-from .. import files, png
+from .. import files
 from ..errors import InputError
+from ..formats import png
 
 if TYPE_CHECKING:  # for those who have such images: prediction of files does without Pillow
     from PIL import Image

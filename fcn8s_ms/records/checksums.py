@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import png
 from ..errors import InputError
 from ..files import PathLike
+from ..formats import png
 from .metadata import index_file
 
 __all__ = ["check_sample", "index_checksum", "sealed", "verify_seal"]

@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .. import files, png, transforms, voc
+from .. import files, transforms, voc
 from ..errors import InputError, listing
 from ..files import PathLike
+from ..formats import png
 from . import checksums, labelme
 from .sources import Pair
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .. import files, png
+from .. import files
+from ..formats import png
 from ..voc import IGNORE_LABEL
 
 __all__ = ["background_id", "draw_legend", "overlay", "write_mask", "write_picture"]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import png, transforms, voc
+from fcn8s_ms import transforms, voc
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.formats import png
 from fcn8s_ms.records import checksums, encode
 from fcn8s_ms.records.encode import Encoder, MaskReader
 from fcn8s_ms.records.sources import Pair

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
-from .errors import InputError, listing
+from ..errors import InputError, listing
 
 __all__ = [
     "Description",

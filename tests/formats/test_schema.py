@@ -3,9 +3,9 @@ import math
 
 import pytest
 
-from fcn8s_ms import schema
 from fcn8s_ms.errors import InputError
-from fcn8s_ms.schema import (
+from fcn8s_ms.formats import schema
+from fcn8s_ms.formats.schema import (
     anything,
     array,
     choice,

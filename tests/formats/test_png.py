@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from fcn8s_ms import png, transforms
+from fcn8s_ms import transforms
+from fcn8s_ms.formats import png
 from fcn8s_ms.records import checksums
 
-from .helpers import draw_pair, write_mask
+from ..helpers import draw_pair, write_mask
 
 IDS = draw_pair("a", 30, 40)[1]
 
