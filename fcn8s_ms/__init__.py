@@ -1,10 +1,51 @@
 """FCN-8s for semantic segmentation on MindSpore.
 
-The public names below are imported when first used, so that importing the package is quick and
-modules that need no MindSpore work without it.
+The tutorial's classes, all that a training loop of one's own needs:
+
+- `FCN8s`, `FCN16s`, `FCN32s`: the networks of the paper;
+- `SegDataset`: training crops, or whole images, from a MindRecord file;
+- `CrossEntropyLoss`: mean over the labelled pixels;
+- `PixelAccuracy`, `PixelAccuracyClass`, `MeanIntersectionOverUnion`,
+  `FrequencyWeightedIntersectionOverUnion`: the four scores as metrics of `mindspore.train.Model`;
+  `segmentation_metrics(num_classes)` makes all four over one confusion matrix;
+- `CLASSES`, `NUM_CLASSES`, `IGNORE_LABEL`, `IMAGE_MEAN`, `IMAGE_STD`: PASCAL VOC's constants, mean
+  and standard deviation in BGR.
+
+For trained checkpoints, and for errors:
+
+- `Segmenter`: from an image to class ids, `Segmenter.from_checkpoint(path)(image)`;
+- `InputError`: raised for bad input; the message names the file or argument and the remedy.
+
+The programs `build`, `train`, `eval`, `predict` and `export` are modules of the package:
+`python -m fcn8s_ms.train --help`, or `fcn8s-ms train --help`.
+
+The public names are imported when first used, so that importing the package is quick and modules
+that need no MindSpore work without it.
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .dataset import SegDataset as SegDataset
+    from .errors import InputError as InputError
+    from .inference import Segmenter as Segmenter
+    from .loss import CrossEntropyLoss as CrossEntropyLoss
+    from .metrics import (
+        FrequencyWeightedIntersectionOverUnion as FrequencyWeightedIntersectionOverUnion,
+    )
+    from .metrics import MeanIntersectionOverUnion as MeanIntersectionOverUnion
+    from .metrics import PixelAccuracy as PixelAccuracy
+    from .metrics import PixelAccuracyClass as PixelAccuracyClass
+    from .metrics import segmentation_metrics as segmentation_metrics
+    from .model import FCN8s as FCN8s
+    from .model import FCN16s as FCN16s
+    from .model import FCN32s as FCN32s
+    from .voc import CLASSES as CLASSES
+    from .voc import IGNORE_LABEL as IGNORE_LABEL
+    from .voc import IMAGE_MEAN as IMAGE_MEAN
+    from .voc import IMAGE_STD as IMAGE_STD
+    from .voc import NUM_CLASSES as NUM_CLASSES
 
 __version__ = "0.1.0"
 
@@ -31,11 +72,11 @@ _MODULE_OF_NAME = {
 __all__ = ["__version__", *_MODULE_OF_NAME]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF_NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_MODULE_OF_NAME[name]}", __name__), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -2,25 +2,27 @@
 
 import importlib
 import sys
+from collections.abc import Sequence
 
 from . import __version__
+from .errors import InputError, program, reported_by
 
 __all__ = ["SUBCOMMANDS", "main"]
 
 SUBCOMMANDS = {
-    "build": "convert images and masks to a MindRecord file, or look into one",
+    "build": "convert images and masks to a MindRecord file, or inspect one",
     "train": "train a network on records",
-    "eval": "score a network, or masks of any origin, on a record",
-    "predict": "segment pictures and videos",
+    "eval": "score a network, or the masks of any program, on a record",
+    "predict": "segment images and videos",
     "export": "write a network for ONNX Runtime, MindSpore Lite or Ascend",
 }
 """Subcommands and what they do; each is the module of that name."""
 
 
-def _help() -> str:
+def _help(command: str) -> str:
     width = max(map(len, SUBCOMMANDS))
     lines = [
-        "usage: fcn8s-ms SUBCOMMAND …",
+        f"usage: {command} SUBCOMMAND …",
         "",
         "Semantic segmentation with FCN-8s on MindSpore.",
         "",
@@ -28,34 +30,37 @@ def _help() -> str:
         *(f"  {name:<{width}}  {text}" for name, text in SUBCOMMANDS.items()),
         "",
         "options:",
-        "  -h, --help  show this text; `fcn8s-ms SUBCOMMAND --help` shows the flags of one",
+        f"  -h, --help  show this text; `{command} SUBCOMMAND --help` shows the flags of one",
         "  --version   show the version",
         "",
-        "Try it: fcn8s-ms train --sample",
+        f"Try it: {command} train --sample",
     ]
     return "\n".join(lines)
 
 
-def main(argv=None) -> None:
-    """Runs a subcommand; `argv` without the program's name.
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs a subcommand.
+
+    Args:
+        argv: arguments without the program's name; those of this process by default.
 
     Raises:
-        SystemExit: of the subcommand; 2 if there is none of that name.
+        SystemExit: the subcommand's; with status 2 if there is none of that name.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
-    if not argv or argv[0] in ("-h", "--help"):
-        print(_help())
-    elif argv[0] == "--version":
+    command = program()
+    first, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if first in ("-h", "--help"):
+        print(_help(command))
+    elif first == "--version":
         print(f"fcn8s-ms {__version__}")
-    elif argv[0] in SUBCOMMANDS:
-        importlib.import_module(f".{argv[0]}", __package__).main(argv[1:])
+    elif first in SUBCOMMANDS:
+        # Imported here: each program loads only what it needs itself.
+        importlib.import_module(f".{first}", __package__).main(rest)
     else:
-        print(
-            f"fcn8s-ms: error: {argv[0]!r} is not a subcommand; choose one of "
-            f"{', '.join(SUBCOMMANDS)}",
-            file=sys.stderr,
-        )
-        raise SystemExit(2)
+        with reported_by(command):
+            raise InputError(
+                f"{first!r} is not a subcommand; choose one of {', '.join(SUBCOMMANDS)}"
+            )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Builds MindRecord files from images and masks, and looks into them.
+"""Converts images and masks to MindRecord files, or inspects one.
 
 `python -m fcn8s_ms.build --help`
 """
 
 import argparse
-import functools
 import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import numpy as np
 from . import records, threads, voc
 from .errors import InputError, flag, program, reported_by
 from .records import encode, sources
+
+__all__ = ["get_parser", "main"]
 
 _PROGRAM = program("build")
 _EXAMPLES = f"""examples:
@@ -26,10 +30,23 @@ _EXAMPLES = f"""examples:
         --classes camvid/classes.txt --output dataset/camvid_train.mindrecord
   polygons drawn with labelme:
     {_PROGRAM} --labelme pictures --output dataset/pictures.mindrecord
-  what is in a record:
+  inspect a record:
     {_PROGRAM} --inspect dataset/camvid_train.mindrecord --preview 8
 """
-_SAMPLES_SHOWN = 6
+_PICTURES = 6  # of a record that is inspected
+
+# Source flags, of which exactly one is given, and the flags that need one of them.
+_SOURCES = ("voc_root", "images", "labelme", "inspect")
+_SOURCE_OF = {
+    "split": "voc_root",
+    "sbd_root": "voc_root",
+    "labels": "images",
+    "list": "images",
+    "label_suffix": "images",
+}
+
+
+# --- command line --------------------------------------------------------------------------------
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -37,15 +54,22 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
         description="Convert images and masks to a MindRecord file. Every file is checked: if any "
-        "cannot be used, all of them are named and nothing is written.",
+        "cannot be used, all of these are named and nothing is written.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_source_flags(parser)
+    _add_class_flags(parser)
+    _add_result_flags(parser)
+    return parser
+
+
+def _add_source_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("source (one of)").add_argument
-    add("--voc-root", type=Path, metavar="DIR", help="holds VOCdevkit, or is VOC2012 itself")
-    add("--images", type=Path, metavar="DIR", help="images; with --labels")
-    add("--labelme", type=Path, metavar="DIR", help="pictures and the JSON files of labelme")
-    add("--inspect", type=Path, metavar="FILE", help="look into a record instead of building one")
+    add("--voc-root", type=Path, metavar="DIR", help="folder that holds VOCdevkit, or VOC2012")
+    add("--images", type=Path, metavar="DIR", help="folder of images; with --labels")
+    add("--labelme", type=Path, metavar="DIR", help="folder of images and labelme's JSON files")
+    add("--inspect", type=Path, metavar="FILE", help="inspect a record instead of building one")
 
     add = parser.add_argument_group("which images").add_argument
     add(
@@ -56,37 +80,39 @@ def get_parser() -> argparse.ArgumentParser:
         "--sbd-root",
         type=Path,
         metavar="DIR",
-        help="holds SBD's benchmark_RELEASE, or is its folder dataset",
+        help="folder that holds SBD's benchmark_RELEASE, or its folder dataset",
     )
-    add("--labels", type=Path, metavar="DIR", help="masks under the names of --images")
-    add("--list", type=Path, metavar="FILE", help="image ids, one a line (default: all images)")
+    add("--labels", type=Path, metavar="DIR", help="folder of masks, named like the --images")
+    add("--list", type=Path, metavar="FILE", help="image ids, one per line (default: all images)")
     add(
         "--label-suffix",
         metavar="TEXT",
-        help="what a mask's name has behind its image's, for instance _L",
+        help="ending that a mask's name has in addition to its image's, for instance _L",
     )
 
+
+def _add_class_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("classes").add_argument
     add(
         "--classes",
         type=Path,
         metavar="FILE",
-        help="names of the classes, one a line in the order of their ids, each with the RGB colour "
-        "of its masks if they hold colours: 'car 64 0 128'; 'ignore 0 0 0' does not count "
-        "(default: VOC's; of labelme's files: all that occur)",
+        help="names of the classes, one per line in the order of their ids, each with its RGB "
+        "colour if masks hold colours: 'car 64 0 128'; pixels of 'ignore 0 0 0' are ignored "
+        "(default: VOC's; for labelme: all that occur)",
     )
     add(
         "--label-map",
         type=Path,
         metavar="JSON",
-        help='class id, class name or "ignore" for values of the masks: {"255": 1, "7": "ignore"}',
+        help='class id, class name or "ignore" for values of masks: {"255": 1, "7": "ignore"}',
     )
     add(
         "--ignore-label",
         type=int,
         default=voc.IGNORE_LABEL,
         metavar="N",
-        help="value of masks that does not count; 255 in the record (default: %(default)s)",
+        help="value of masks that is ignored; in the record it is 255 (default: %(default)s)",
     )
     add(
         "--mask-values",
@@ -95,6 +121,8 @@ def get_parser() -> argparse.ArgumentParser:
         help="auto: gray and palette masks hold ids, RGB masks colours (default: %(default)s)",
     )
 
+
+def _add_result_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("result").add_argument
     add("--output", type=Path, metavar="FILE", help="record file to write")
     add(
@@ -117,31 +145,21 @@ def get_parser() -> argparse.ArgumentParser:
         default=512,
         help="side of the crops of --preview, in pixels (default: %(default)s)",
     )
-    return parser
 
 
-def _check(arguments) -> None:
+def _check(arguments: argparse.Namespace) -> None:
     """Raises InputError for flags that do not go together."""
-    given = {
-        name: getattr(arguments, name) for name in ("voc_root", "images", "labelme", "inspect")
-    }
-    chosen = [name for name, value in given.items() if value is not None]
-    flags = ", ".join(flag(name) for name in given)
+    chosen = [name for name in _SOURCES if getattr(arguments, name) is not None]
     if len(chosen) != 1:
+        flags = ", ".join(map(flag, _SOURCES))
         raise InputError(f"give one of {flags}, not {len(chosen)} of them; --help has examples")
-    belongs = {
-        "split": "voc_root",
-        "sbd_root": "voc_root",
-        "labels": "images",
-        "list": "images",
-        "label_suffix": "images",
-    }
-    for name, owner in belongs.items():
-        if getattr(arguments, name) is not None and chosen != [owner]:
+    (source,) = chosen
+    for name, owner in _SOURCE_OF.items():
+        if getattr(arguments, name) is not None and source != owner:
             raise InputError(f"{flag(name)} goes with {flag(owner)} only")
-    if chosen != ["inspect"] and arguments.output is None:
+    if source != "inspect" and arguments.output is None:
         raise InputError("--output is missing: the record file to write")
-    if arguments.images is not None and (arguments.labels is None or arguments.classes is None):
+    if source == "images" and (arguments.labels is None or arguments.classes is None):
         raise InputError("--images needs --labels, the folder of masks, and --classes, a file")
     if arguments.sbd_root is not None and arguments.split not in (None, "trainaug"):
         raise InputError(f"--sbd-root makes the list trainaug, not {arguments.split}")
@@ -151,10 +169,23 @@ def _check(arguments) -> None:
         raise InputError(f"--preview is {arguments.preview}; it must be positive")
 
 
-def _source(arguments):
-    """Pairs, where they come from, and the name of their list."""
+# --- building ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Images and masks, the folders they come from, and the name of their list."""
+
+    pairs: list[sources.Pair]
+    origin: str
+    list_name: str
+
+
+def _source(arguments: argparse.Namespace) -> _Source:
+    """Images and masks that the flags name."""
     if arguments.labelme is not None:
-        return sources.labelme_pairs(arguments.labelme), arguments.labelme.absolute(), "all"
+        pairs = sources.labelme_pairs(arguments.labelme)
+        return _Source(pairs, _origin(arguments.labelme), "all")
     if arguments.images is not None:
         pairs = sources.folder_pairs(
             arguments.images,
@@ -162,52 +193,39 @@ def _source(arguments):
             arguments.list,
             label_suffix=arguments.label_suffix or "",
         )
-        origin = f"{arguments.images.absolute()}, {arguments.labels.absolute()}"
-        return pairs, origin, arguments.list.stem if arguments.list else "all"
+        list_name = arguments.list.stem if arguments.list else "all"
+        return _Source(pairs, _origin(arguments.images, arguments.labels), list_name)
     if arguments.sbd_root is not None:
         pairs = sources.trainaug_pairs(arguments.voc_root, arguments.sbd_root)
-        origin = f"{arguments.voc_root.absolute()}, {arguments.sbd_root.absolute()}"
-        return pairs, origin, "trainaug"
+        return _Source(pairs, _origin(arguments.voc_root, arguments.sbd_root), "trainaug")
     split = arguments.split or "train"
-    return sources.voc_pairs(arguments.voc_root, split), arguments.voc_root.absolute(), split
+    pairs = sources.voc_pairs(arguments.voc_root, split)
+    return _Source(pairs, _origin(arguments.voc_root), split)
 
 
-def _histogram(names, pixel_counts, image_counts) -> str:
-    total = max(sum(pixel_counts), 1)
-    width = max(len(name) for name in names)
-    lines = [f"  {'':<{width}} {'pixels':>15} {'':7} {'images':>7}"]
-    for name, count, images in zip(names, pixel_counts, image_counts):
-        share = count / total
-        bar = "#" * round(40 * share)
-        lines.append(f"  {name:<{width}} {count:15,} {share:7.2%} {images:7,} {bar}".rstrip())
-    return "\n".join(lines)
+def _origin(*folders: Path) -> str:
+    return ", ".join(str(folder.absolute()) for folder in folders)
 
 
-def _progress():
-    from tqdm import tqdm
-
-    return functools.partial(_bar, tqdm)
-
-
-def _bar(tqdm, rows, total):
-    return tqdm(rows, total=total, unit="image")
-
-
-def _build(arguments) -> None:
-
-    pairs, origin, list_name = _source(arguments)
+def _classes(arguments: argparse.Namespace) -> records.Classes:
+    """Classes of the file that is named, of labelme's files, or VOC's."""
     if arguments.classes is not None:
-        classes = records.read_classes(arguments.classes)
-    elif arguments.labelme is not None:
-        classes = sources.labelme_classes(arguments.labelme)
-    else:
-        classes = records.VOC_CLASSES
+        return records.read_classes(arguments.classes)
+    if arguments.labelme is not None:
+        return sources.labelme_classes(arguments.labelme)
+    return records.VOC_CLASSES
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    source = _source(arguments)
+    classes = _classes(arguments)
     label_map = None
     if arguments.label_map is not None:
         label_map = records.read_label_map(arguments.label_map, classes.names)
-    print(f"{list_name}: {len(pairs):,} images, {len(classes.names)} classes", flush=True)
+    num_classes = len(classes.names)
+    print(f"{source.list_name}: {len(source.pairs):,} images, {num_classes} classes", flush=True)
     metadata = records.build_records(
-        pairs,
+        source.pairs,
         arguments.output,
         classes=classes.names,
         palette=classes.palette(),
@@ -217,112 +235,101 @@ def _build(arguments) -> None:
         mask_values=arguments.mask_values,
         num_shards=arguments.num_shards,
         overwrite=arguments.overwrite,
-        source=origin,
-        list_name=list_name,
-        progress=_progress(),
+        source=source.origin,
+        list_name=source.list_name,
+        progress=_progress_bar,
     )
-    table = _histogram(metadata.classes, metadata.pixel_counts, metadata.image_counts)
-    print(f"Labelled pixels of each class, and images that hold it:\n{table}")
-    _warn_of_empty(metadata.classes, metadata.pixel_counts)
+    print(_histogram(metadata.classes, metadata.pixel_counts, metadata.image_counts))
     if arguments.preview is not None:
-        _preview(arguments.output, arguments.preview, arguments.crop_size)
+        _draw_crops(arguments.output, metadata, num_classes, arguments.preview, arguments.crop_size)
     print(f"\n{metadata.num_samples:,} images in {', '.join(metadata.files)}. Train with:")
-    print(f"  python -m fcn8s_ms.train --data {arguments.output}")
+    print(f"  {program('train')} --data {arguments.output}")
 
 
-def _warn_of_empty(names, pixel_counts) -> None:
-    empty = [name for name, count in zip(names, pixel_counts) if not count]
-    if empty:
-        print(f"No pixel is labelled {', '.join(empty)}.")
+# --- inspecting ----------------------------------------------------------------------------------
 
 
-def _picture(path: Path, kind: str) -> Path:
-    return path.with_name(f"{path.name}.{kind}.png")
+def _inspect(record: Path, num_crops: int | None, crop_size: int) -> None:
+    """Prints and draws what is in a record.
 
-
-def _draw(path: Path, samples, metadata, num_classes: int, title: str) -> None:
-    from . import visualize
-
-    names, palette = records.class_names(num_classes, metadata)
-    try:
-        visualize.sample_grid(path, samples, names, palette, title)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror}; copy the record to a folder of your own"
-        ) from error
-    print(f"Look at {path}")
-
-
-def _preview(record: Path, count: int, crop_size: int) -> None:
-    """Draws the first crops of the first epoch, with the defaults of training."""
-    from .dataset import SegDataset
-
-    metadata = records.read_metadata(record)
-    num_classes = len(metadata.classes) if metadata else voc.NUM_CLASSES
-    data = SegDataset(
-        voc.IMAGE_MEAN,
-        voc.IMAGE_STD,
-        record,
-        batch_size=1,
-        crop_size=crop_size,
-        num_classes=num_classes,
-        num_readers=1,
-        num_parallel_calls=threads.available_cpus(),
-        seed=1,
-    )
-    title = f"{record.name}: training crops of {crop_size}×{crop_size}"
-    _draw(_picture(record, "preview"), data.crops(count), metadata, num_classes, title)
-
-
-def _inspect(arguments) -> None:
-    from . import transforms
-
-    record = arguments.inspect
+    Args:
+        record: the record file, or the name that its shards have in common.
+        num_crops: number of training crops to draw, if any.
+        crop_size: their side in pixels.
+    """
     file, num_samples = records.open_record(record)
     metadata = records.read_metadata(record)
-    names = metadata.files if metadata is not None else (file.name,)
-    size = sum(file.with_name(name).stat().st_size for name in names)
-    print(f"{file.parent}: {', '.join(names)}")
-    print(f"{num_samples:,} images, {len(names)} shard(s), {size / 1e6:,.1f} MB")
-    found = records.columns(file)
-    print("columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.items()))
-    if metadata is None:
-        print("no metadata (.json) beside it; class names are guessed")
-    else:
-        print(f"built by fcn8s-ms {metadata.version} from {metadata.source}: {metadata.list_name}")
+    _print_files(file, num_samples, metadata)
 
-    survey = records.survey_record(record, _progress())
+    survey = records.survey_record(record, _progress_bar)
     if survey.num_sealed == num_samples:
         print("checksums: all images and labels are as they were written")
     else:
         print(f"checksums: {num_samples - survey.num_sealed:,} images have none; they decode")
     print(_sizes(survey.sizes))
-    labels = np.flatnonzero(survey.pixel_counts[: voc.IGNORE_LABEL])
-    num_classes = max(labels.max(initial=0) + 1, 2)
-    if metadata is not None:
-        num_classes = len(metadata.classes)
-    elif num_classes <= voc.NUM_CLASSES:
-        num_classes = voc.NUM_CLASSES
-    classes, _ = records.class_names(num_classes, metadata)
-    pixels = survey.pixel_counts[:num_classes].tolist()
-    table = _histogram(classes, pixels, survey.image_counts[:num_classes].tolist())
-    print(f"Labelled pixels of each class, and images that hold it:\n{table}")
+    num_classes = _num_classes(survey.pixel_counts, metadata)
+    names, _ = records.class_names(num_classes, metadata)
+    pixels, images = survey.pixel_counts[:num_classes], survey.image_counts[:num_classes]
+    print(_histogram(names, pixels.tolist(), images.tolist()))
     ignored = survey.pixel_counts[voc.IGNORE_LABEL] / survey.pixel_counts.sum()
     print(f"{ignored:.2%} of all pixels are ignored.")
-    _warn_of_empty(classes, pixels)
 
-    samples = [
-        (transforms.decode_image(image), transforms.decode_label(label))
-        for _, image, label in records.read_samples(record, _SAMPLES_SHOWN)
-    ]
-    title = f"{file.name}: the first images"
-    _draw(_picture(record, "samples"), samples, metadata, num_classes, title)
-    if arguments.preview is not None:
-        _preview(record, arguments.preview, arguments.crop_size)
+    _draw_images(record, metadata, num_classes)
+    if num_crops is not None:
+        _draw_crops(record, metadata, num_classes, num_crops, crop_size)
 
 
-def _sizes(sizes) -> str:
-    """The commonest image sizes, and the extremes of their sides."""
+def _print_files(file: Path, num_samples: int, metadata: records.Metadata | None) -> None:
+    """Files and columns of a record, and where it comes from."""
+    names = metadata.files if metadata is not None else (file.name,)
+    size = sum(file.with_name(name).stat().st_size for name in names)
+    print(f"{file.parent}: {', '.join(names)}")
+    print(f"{num_samples:,} images, {len(names)} shard(s), {size / 1e6:,.1f} MB")
+    columns = records.columns(file)
+    print("columns: " + ", ".join(f"{name} ({kind})" for name, kind in columns.items()))
+    if metadata is None:
+        print("no metadata (.json) next to it; class names are guessed")
+    else:
+        print(f"built by fcn8s-ms {metadata.version} from {metadata.source}: {metadata.list_name}")
+
+
+def _num_classes(pixel_counts: np.ndarray, metadata: records.Metadata | None) -> int:
+    """Number of classes: the metadata's, otherwise VOC's if the labels fit, otherwise theirs."""
+    if metadata is not None:
+        return len(metadata.classes)
+    labels = np.flatnonzero(pixel_counts[: voc.IGNORE_LABEL])
+    return max(int(labels.max(initial=0)) + 1, voc.NUM_CLASSES)
+
+
+# --- text ----------------------------------------------------------------------------------------
+
+
+def _progress_bar(items: Iterable, total: int) -> Iterable:
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, unit="image")
+
+
+def _histogram(
+    names: Sequence[str], pixel_counts: Sequence[int], image_counts: Sequence[int]
+) -> str:
+    """Table of the classes, with a bar for the share of their pixels."""
+    total = max(sum(pixel_counts), 1)
+    width = max(len(name) for name in names)
+    lines = ["Labelled pixels of each class, and images that hold it:"]
+    lines.append(f"  {'':<{width}} {'pixels':>15} {'':7} {'images':>7}")
+    for name, count, images in zip(names, pixel_counts, image_counts):
+        share = count / total
+        bar = "#" * round(40 * share)
+        lines.append(f"  {name:<{width}} {count:15,} {share:7.2%} {images:7,} {bar}".rstrip())
+    empty = [name for name, count in zip(names, pixel_counts) if not count]
+    if empty:
+        lines.append(f"No pixel is labelled {', '.join(empty)}.")
+    return "\n".join(lines)
+
+
+def _sizes(sizes: Counter[tuple[int, int]]) -> str:
+    """The most common image sizes, and the extremes of their sides."""
     shown = [f"{width}×{height} ({count:,})" for (height, width), count in sizes.most_common(5)]
     text = "image sizes (width×height): " + ", ".join(shown)
     if len(sizes) > len(shown):
@@ -334,14 +341,79 @@ def _sizes(sizes) -> str:
     return text
 
 
-def main(argv=None) -> None:
-    """Command line; `argv` without the program's name."""
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def _draw_images(record: Path, metadata: records.Metadata | None, num_classes: int) -> None:
+    """Draws the first images with their labels."""
+    from . import transforms
+
+    shown = [
+        (transforms.decode_image(image), transforms.decode_label(label))
+        for _, image, label in records.read_samples(record, _PICTURES)
+    ]
+    _draw(record, "samples", shown, metadata, num_classes, "the first images")
+
+
+def _draw_crops(
+    record: Path,
+    metadata: records.Metadata | None,
+    num_classes: int,
+    count: int,
+    crop_size: int,
+) -> None:
+    """Draws the first crops of the first epoch, with the defaults of training."""
+    from .dataset import SegDataset
+
+    data = SegDataset(
+        voc.IMAGE_MEAN,
+        voc.IMAGE_STD,
+        record,
+        batch_size=1,
+        crop_size=crop_size,
+        num_classes=num_classes,
+        num_readers=1,
+        num_parallel_calls=threads.available_cpus(),
+        seed=1,
+    )
+    title = f"training crops of {crop_size}×{crop_size}"
+    _draw(record, "preview", data.crops(count), metadata, num_classes, title)
+
+
+def _draw(
+    record: Path,
+    kind: str,
+    shown: Sequence[tuple[np.ndarray, np.ndarray]],
+    metadata: records.Metadata | None,
+    num_classes: int,
+    title: str,
+) -> None:
+    """Writes images, BGR, uint8 (H, W, 3), and their labels, uint8 (H, W), next to the record."""
+    from . import visualize
+
+    path = record.with_name(f"{record.name}.{kind}.png")
+    names, palette = records.class_names(num_classes, metadata)
+    try:
+        visualize.sample_grid(path, shown, names, palette, f"{record.name}: {title}")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}; copy the record to a folder of your own"
+        ) from error
+    print(f"Look at {path}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the program.
+
+    Args:
+        argv: arguments without the program's name; those of this process by default.
+    """
     arguments = get_parser().parse_args(argv)
     warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which become errors
     with reported_by(_PROGRAM):
         _check(arguments)
         if arguments.inspect is not None:
-            _inspect(arguments)
+            _inspect(arguments.inspect, arguments.preview, arguments.crop_size)
         else:
             _build(arguments)
 

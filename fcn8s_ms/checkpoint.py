@@ -1,20 +1,26 @@
 """Checkpoints: saved completely or not at all, loaded by name and shape with a report."""
 
 import contextlib
-import json
+import math
+import mmap
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
+from mindspore import Parameter, nn
 
 from . import files, model
 from .errors import InputError
+from .formats import protobuf, schema
 from .network.architectures import ARCHITECTURES
 
 __all__ = [
     "LoadReport",
+    "check_structure",
     "load_into",
     "load_network",
     "metadata_file",
@@ -27,12 +33,30 @@ __all__ = [
 ]
 
 
+_COLOUR = schema.array(schema.whole_number(0, 255), 3, 3)
+_METADATA = schema.fields(
+    {},
+    {
+        "sha256": schema.text(64),
+        "epoch": schema.whole_number(0),
+        "step": schema.whole_number(0),
+        "loss": schema.optional(schema.number()),
+        "metric": schema.optional(schema.mapping(schema.optional(schema.number()))),
+        "seconds": schema.number(0),
+        "images": schema.whole_number(1),
+        "classes": schema.array(schema.text(1000), 2, 255),
+        "palette": schema.array(_COLOUR, 2, 255),
+        "arguments": schema.mapping(schema.anything()),
+    },
+)
+
+
 @dataclass(frozen=True)
 class LoadReport:
-    """What came of loading weights into a network; every field is a tuple of parameter names.
+    """Outcome of loading weights into a network; every field is a tuple of parameter names.
 
     Attributes:
-        loaded: name and shape agreed.
+        loaded: name and shape agree.
         dropped: in the file under a name of the network, but of another shape.
         missing: in the network only; they keep their initial values.
         unused: in the file only, such as an optimizer's moments.
@@ -43,12 +67,12 @@ class LoadReport:
     missing: tuple[str, ...]
     unused: tuple[str, ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = f"{len(self.loaded)} parameters loaded"
         for verb in ("dropped", "missing", "unused"):
             names = getattr(self, verb)
             if names:
-                # What is left over in the file may be an optimizer's, of every parameter.
+                # An optimizer leaves something for every parameter.
                 limit = 6 if verb == "unused" else len(names)
                 shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
                 text += f"; {len(names)} {verb} ({shown})"
@@ -56,22 +80,27 @@ class LoadReport:
 
 
 def metadata_file(path: Path) -> Path:
-    """The JSON beside a checkpoint."""
+    """The JSON next to a checkpoint."""
     return path.with_name(path.name + ".json")
 
 
-def _previous(path: Path) -> dict:
-    """What the JSON says of an older file while a newer one is about to take its place."""
+def _previous(path: Path) -> dict[str, Any]:
+    """Entry for the JSON that keeps an older file's metadata until a newer one has replaced it."""
     if not path.exists():
         return {}
     try:
         return {"previous": read_metadata(path)}
-    except InputError:  # it is damaged: nothing to keep
+    except InputError:  # damaged: nothing to keep
         return {}
 
 
-def save(network, path, metadata: dict, state=()) -> None:
-    """Saves a network's weights, and a JSON with what else belongs to them beside.
+def save(
+    network: nn.Cell,
+    path: files.PathLike,
+    metadata: dict[str, Any],
+    state: Iterable[Parameter] = (),
+) -> None:
+    """Saves a network's weights, and next to them a JSON with their metadata.
 
     Killed at any moment, the path holds either the older pair or the new one, both whole: the JSON
     comes first, with the older one inside until the checkpoint has followed.
@@ -79,7 +108,7 @@ def save(network, path, metadata: dict, state=()) -> None:
     Args:
         network: Cell.
         path: file to write, `*.ckpt`.
-        metadata: what `read_metadata` gives back, beside `sha256`: class names, palette, step, …
+        metadata: what `read_metadata` returns, without `sha256`: class names, palette, step, …
         state: more parameters for the file, such as an optimizer's moments.
 
     Raises:
@@ -107,53 +136,115 @@ def save(network, path, metadata: dict, state=()) -> None:
         files.write_json(metadata_file(path), metadata)
     except OSError as error:
         raise InputError(
-            f"checkpoint {path} cannot be written: {error.strerror}; the older ones are as they "
-            "were. Free some space and go on with --resume, or choose another --output"
+            f"checkpoint {path} cannot be written: {error.strerror}; the older ones are unchanged. "
+            "Free some space and continue with --resume, or choose another --output"
         ) from error
     finally:
         for leftover in (unfinished, unfinished.with_suffix(".tmp")):
             leftover.unlink(missing_ok=True)
 
 
-def non_finite(parameters) -> list[str]:
+def non_finite(parameters: Iterable[Parameter]) -> list[str]:
     """Names of the parameters that hold a NaN or an infinity."""
     return [one.name for one in parameters if not np.isfinite(one.asnumpy()).all()]
 
 
 def _make_room(size: int) -> None:
-    """Frees memory of what the system merely keeps of files it has read.
+    """Frees memory that the system fills with files it has read.
 
-    MindSpore 2.10 does not load a checkpoint that is larger than the memory nobody uses at all,
-    and what was read from the disk, such as the checkpoint itself, counts as used there.
+    MindSpore 2.10 does not load a checkpoint that is larger than the free memory, and does not
+    count as free what the system would give up: cached files, such as the checkpoint itself.
     """
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (
-        AttributeError,
-        ValueError,
-        OSError,
-    ):  # no such count on this system: MindSpore has none
+    except (AttributeError, ValueError, OSError):  # not counted here, nor by MindSpore
         return
     if free < 1.2 * size:
         with contextlib.suppress(MemoryError):
             np.ones(int(1.5 * size), np.uint8)  # taken and given back
 
 
-def read(path) -> dict:
-    """Parameters of a checkpoint file by name.
+# What MindSpore writes for the types of numbers, and their bytes.
+_ITEM_BYTES = {
+    **dict.fromkeys(("Bool", "Int8", "UInt8"), 1),
+    **dict.fromkeys(("Float16", "BFloat16", "Int16", "UInt16"), 2),
+    **dict.fromkeys(("Float32", "Int32", "UInt32"), 4),
+    **dict.fromkeys(("Float64", "Int64", "UInt64"), 8),
+}
 
-    A file with a JSON beside is compared with the checksum there.
+
+def check_structure(path: files.PathLike) -> None:
+    """Goes through a checkpoint file without its numbers.
+
+    MindSpore's own parser trusts what it reads, and some damage ends the process.
 
     Raises:
-        InputError: the file is missing or damaged.
+        ValueError: it is cut short, is not a checkpoint, or a parameter has other numbers than its
+            shape says.
+    """
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        memoryview(content) as buffer,
+    ):
+        end = len(buffer)
+        if bytes(buffer[-17:-10]) == b"crc_num":  # behind the message, if asked of MindSpore
+            end -= 17
+        # Large parameters are split into several entries of one name.
+        found: dict[str, tuple[list[int], str, int]] = {}
+        for entry in protobuf.fields(buffer, 0, end):
+            name, shape, kind, length = _tensor_entry(buffer, entry)
+            known = found.get(name, (shape, kind, 0))
+            if known[:2] != (shape, kind):
+                raise ValueError(f"two entries of {name} differ in shape or type")
+            found[name] = (shape, kind, known[2] + length)
+    if not found:
+        raise ValueError("it has no parameters")
+    for name, (shape, kind, length) in found.items():
+        expected = math.prod([1] if shape == [0] else shape) * _ITEM_BYTES.get(kind, 1)
+        if kind != "str" and length != expected:
+            raise ValueError(f"{name} has {length} bytes of numbers instead of {expected}")
+
+
+def _tensor_entry(buffer: memoryview, entry: protobuf.Field) -> tuple[str, list[int], str, int]:
+    """Name, shape, type and number of bytes of an entry."""
+    if (entry.number, entry.kind) != (1, protobuf.LENGTH):
+        raise ValueError("it is not a checkpoint")
+    name, kind, shape, length = "", "", [], -1
+    for field in protobuf.fields(buffer, entry.value, entry.end):
+        if field.kind == protobuf.LENGTH and field.number == 1:
+            name = str(buffer[field.value : field.end], "utf-8")
+        elif field.kind == protobuf.LENGTH and field.number == 2:
+            for part in protobuf.fields(buffer, field.value, field.end):
+                if part.number == 1:
+                    shape += protobuf.packed(buffer, part)
+                elif part.kind == protobuf.LENGTH and part.number == 2:
+                    kind = str(buffer[part.value : part.end], "utf-8")
+                elif part.kind == protobuf.LENGTH and part.number == 3:
+                    length = part.end - part.value
+    if not name or length < 0:
+        raise ValueError("an entry has no name or no numbers")
+    if kind not in _ITEM_BYTES and kind != "str":
+        raise ValueError(f"{name} has numbers of the unknown type {kind!r}")
+    return name, shape, kind, length
+
+
+def read(path: files.PathLike) -> dict[str, Parameter]:
+    """Reads the parameters of a checkpoint file, by name.
+
+    The file is compared with the checksum in the JSON next to it, if there is one.
+
+    Raises:
+        InputError: the file is missing or damaged, or holds numbers that are not finite.
     """
     path = Path(path).absolute()
     if not path.is_file():
         raise InputError(f"checkpoint {path} is missing")
     verified = "sha256" in _verified(path)
     try:
+        check_structure(path)
         _make_room(path.stat().st_size)
-        return ms.load_checkpoint(str(path))
+        parameters = ms.load_checkpoint(str(path))
     except (ValueError, RuntimeError, TypeError, OSError) as error:
         if verified:
             raise InputError(
@@ -161,23 +252,36 @@ def read(path) -> dict:
                 f"{(str(error).splitlines() or [repr(error)])[0]}"
             ) from error
         raise InputError(
-            f"checkpoint {path} cannot be read: it is damaged, cut short or no MindSpore "
-            "checkpoint; fetch or save it again"
+            f"checkpoint {path} cannot be read: it is damaged, cut short or not a MindSpore "
+            f"checkpoint ({(str(error).splitlines() or [repr(error)])[0]}); fetch or save it again"
         ) from error
+    bad = non_finite(parameters.values())
+    if bad:
+        raise InputError(
+            f"checkpoint {path}: {len(bad)} parameters are not finite, {bad[0]} first; use a "
+            "checkpoint from before, or fetch the file again"
+        )
+    return parameters
 
 
-def _beside(path: Path) -> dict:
+def _beside(path: Path) -> dict[str, Any]:
     file = metadata_file(path)
     if not file.is_file():
         return {}
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON ({error}); move it away or save again") from error
+    metadata = files.read_json(file)
+    remedy = "move the file away, or save the checkpoint again"
+    schema.check(metadata, schema.fields({}, {"previous": _METADATA}), file, remedy)
+    schema.check(metadata, _METADATA, file, remedy)
+    classes, palette = metadata.get("classes"), metadata.get("palette")
+    if classes is not None and palette is not None and len(classes) != len(palette):
+        raise InputError(
+            f"{file}: {len(classes)} classes and {len(palette)} colours in palette: {remedy}"
+        )
+    return metadata
 
 
-def _verified(path: Path) -> dict:
-    """The metadata that belongs to the file's content; `save` says when there are two to try."""
+def _verified(path: Path) -> dict[str, Any]:
+    """Metadata that belongs to the file's content; see `save` for when there are two to try."""
     beside = _beside(path)
     previous = beside.pop("previous", None)
     if previous is None and "sha256" not in beside:
@@ -192,8 +296,8 @@ def _verified(path: Path) -> dict:
     )
 
 
-def read_metadata(path) -> dict:
-    """The JSON beside a checkpoint; empty where there is none, as for published files.
+def read_metadata(path: files.PathLike) -> dict[str, Any]:
+    """Reads the JSON next to a checkpoint; empty if there is none, as for published files.
 
     Raises:
         InputError: the JSON cannot be read.
@@ -203,15 +307,15 @@ def read_metadata(path) -> dict:
     return _verified(path) if "previous" in metadata and path.is_file() else metadata
 
 
-def load_into(network, parameters: dict) -> LoadReport:
+def load_into(network: nn.Cell, parameters: Mapping[str, Parameter]) -> LoadReport:
     """Copies the parameters that agree in name and shape into a network.
 
     Args:
         network: Cell.
-        parameters: name to Parameter, as `read` gives them.
+        parameters: name to Parameter, as `read` returns them.
 
     Returns:
-        What was loaded and what was not.
+        Names of what was loaded and what was not.
     """
     own = network.parameters_dict()
     loaded, dropped = [], []
@@ -230,12 +334,12 @@ def load_into(network, parameters: dict) -> LoadReport:
     )
 
 
-def restore(parameters, stored: dict) -> None:
-    """Gives parameters the values of a checkpoint; all of them, strictly by name.
+def restore(parameters: Iterable[Parameter], stored: Mapping[str, Parameter]) -> None:
+    """Sets parameters to the values of a checkpoint; all of them, strictly by name.
 
     Args:
         parameters: of a network or an optimizer.
-        stored: name to Parameter, as `read` gives them.
+        stored: name to Parameter, as `read` returns them.
 
     Raises:
         InputError: a parameter is missing or of another shape; nothing is changed then.
@@ -253,21 +357,21 @@ def restore(parameters, stored: dict) -> None:
         parameter.set_data(ms.Tensor(stored[parameter.name].asnumpy(), parameter.dtype))
 
 
-def set_value(parameters, name: str, value: float) -> None:
-    """Fills the parameter of a name with a number, if there is such a parameter."""
+def set_value(parameters: Iterable[Parameter], name: str, value: float) -> None:
+    """Fills the parameter of that name with a number, if there is one."""
     for parameter in parameters:
         if parameter.name == name:
             parameter.set_data(ms.Tensor(np.full(parameter.shape, value), parameter.dtype))
 
 
-def load_network(path):
+def load_network(path: files.PathLike) -> nn.Cell:
     """Builds the network that a checkpoint belongs to: its architecture, depths, widths, classes.
 
     Args:
         path: checkpoint of an `FCN32s`, `FCN16s` or `FCN8s`.
 
     Returns:
-        The network with the checkpoint's weights, in evaluation mode.
+        The network with the checkpoint's weights, of plain layers, in evaluation mode.
 
     Raises:
         InputError: the file is missing, damaged, or of another network.
@@ -280,8 +384,8 @@ def load_network(path):
     )
     if arch is None:
         raise InputError(
-            f"checkpoint {path} is no FCN: parameter 'upscore8.weight' is missing (of FCN-16s "
-            "'upscore16.weight', of FCN-32s 'upscore32.weight')"
+            f"checkpoint {path} is not of an FCN: it has none of the parameters "
+            + ", ".join(f"'{one.last_layer}.weight'" for one in ARCHITECTURES.values())
         )
     try:
         network = model.NETWORKS[arch](
@@ -291,13 +395,15 @@ def load_network(path):
             fc_width=parameters["conv6.0.weight"].shape[0],
         )
     except KeyError as error:
-        raise InputError(f"checkpoint {path} is no FCN: parameter {error} is missing") from error
+        raise InputError(
+            f"checkpoint {path} is not of an FCN: parameter {error} is missing"
+        ) from error
     report = load_into(network, parameters)
     if report.missing or report.dropped:
         raise InputError(f"checkpoint {path} is incomplete: {report}")
     return network.set_train(False)
 
 
-def _depth(parameters, stage: str) -> int:
+def _depth(parameters: Mapping[str, Parameter], stage: str) -> int:
     """Number of convolutions of a stage: every third layer is one, after it BatchNorm and ReLU."""
     return sum(len(p.shape) == 4 for name, p in parameters.items() if name.startswith(f"{stage}."))

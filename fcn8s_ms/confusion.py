@@ -1,13 +1,18 @@
 """The confusion matrix of class ids and the scores that follow from it, in numpy and OpenCV.
 
-A matrix `p` is int64 (num_class, num_class); p[i, j] counts the pixels of class i predicted as j.
-Formulas: section 5 of https://arxiv.org/abs/1411.4038.
+A matrix `p` is int64 (num_class, num_class); p[i, j] is the number of pixels of class i that were
+predicted as class j. Formulas: section 5 of https://arxiv.org/abs/1411.4038.
 """
+
+import math
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = [
+    "ConfusionMatrix",
     "class_accuracy",
     "class_iou",
     "class_precision",
@@ -16,12 +21,19 @@ __all__ = [
     "mean_iou",
     "mean_pixel_accuracy",
     "pixel_accuracy",
-    "scores",
     "trimap",
 ]
 
 
-def confusion_matrix(label, prediction, num_class: int) -> np.ndarray:
+def _check_shapes(label: np.ndarray, prediction: np.ndarray) -> None:
+    if label.shape != prediction.shape:
+        raise ValueError(
+            f"label of shape {label.shape} and prediction of shape {prediction.shape} differ; "
+            "bring both to one size"
+        )
+
+
+def confusion_matrix(label: ArrayLike, prediction: ArrayLike, num_class: int) -> np.ndarray:
     """Counts the pixels of every (true class, predicted class) pair.
 
     Args:
@@ -36,11 +48,7 @@ def confusion_matrix(label, prediction, num_class: int) -> np.ndarray:
         ValueError: the shapes differ, or a counted pixel is predicted outside 0…num_class-1.
     """
     label, prediction = np.asarray(label), np.asarray(prediction)
-    if label.shape != prediction.shape:
-        raise ValueError(
-            f"label of shape {label.shape} and prediction of shape {prediction.shape} differ; "
-            "bring both to one size"
-        )
+    _check_shapes(label, prediction)
     counted = (label >= 0) & (label < num_class)
     label, prediction = label[counted], prediction[counted]
     if prediction.size and not 0 <= prediction.min() <= prediction.max() < num_class:
@@ -49,13 +57,89 @@ def confusion_matrix(label, prediction, num_class: int) -> np.ndarray:
             "is num_class the network's?"
         )
     # The smallest type that holds every pair: bincount is bound by memory.
-    pair_type = np.uint16 if num_class <= 256 else np.int64
+    pair_type: Any = np.uint16 if num_class <= 256 else np.int64
     pairs = label.astype(pair_type) * pair_type(num_class) + prediction.astype(pair_type)
     counts = np.bincount(pairs, minlength=num_class * num_class)
     return counts.reshape(num_class, num_class).astype(np.int64)
 
 
-def _ratio(numerator, denominator) -> np.ndarray:
+class ConfusionMatrix:
+    """Confusion matrix that is filled image by image or batch by batch.
+
+    Metrics, evaluation and validation all count into it; matrices of several parts of a dataset add
+    up.
+
+    Args:
+        num_class: number of classes.
+
+    Attributes:
+        matrix: int64 (num_class, num_class), rows are the true classes.
+        class_images: int64 (num_class,), number of images that hold a labelled pixel of the class.
+        num_images: number of images.
+    """
+
+    def __init__(self, num_class: int):
+        self.matrix = np.zeros((num_class, num_class), np.int64)
+        self.class_images = np.zeros(num_class, np.int64)
+        self.num_images = 0
+
+    @property
+    def num_class(self) -> int:
+        """Number of classes."""
+        return len(self.matrix)
+
+    def update(self, label: ArrayLike, prediction: ArrayLike) -> None:
+        """Counts the pixels of one image or of a batch.
+
+        Args:
+            label: integer array (…, H, W); pixels outside 0…num_class-1 are not counted.
+            prediction: integer array of the same shape with class ids.
+
+        Raises:
+            ValueError: as `confusion_matrix`.
+        """
+        label, prediction = np.atleast_2d(label), np.atleast_2d(prediction)
+        _check_shapes(label, prediction)
+        images = (math.prod(label.shape[:-2]), *label.shape[-2:])
+        for one_label, one_prediction in zip(label.reshape(images), prediction.reshape(images)):
+            matrix = confusion_matrix(one_label, one_prediction, self.num_class)
+            self.matrix += matrix
+            self.class_images += matrix.any(axis=1)
+            self.num_images += 1
+
+    def add(self, other: "ConfusionMatrix") -> None:
+        """Adds what another one has counted."""
+        self.matrix += other.matrix
+        self.class_images += other.class_images
+        self.num_images += other.num_images
+
+    def scores(self) -> dict[str, float]:
+        """The four scores under the tutorial's names; NaN without a labelled pixel."""
+        return {
+            "pixel accuracy": pixel_accuracy(self.matrix),
+            "mean pixel accuracy": mean_pixel_accuracy(self.matrix),
+            "mean IoU": mean_iou(self.matrix),
+            "frequency weighted IoU": frequency_weighted_iou(self.matrix),
+        }
+
+    def to_vector(self) -> np.ndarray:
+        """Packs everything into an int64 array (num_class² + num_class + 1,).
+
+        The sum of several vectors is the vector of the sum.
+        """
+        return np.concatenate([self.matrix.reshape(-1), self.class_images, [self.num_images]])
+
+    @classmethod
+    def from_vector(cls, vector: np.ndarray, num_class: int) -> "ConfusionMatrix":
+        """Unpacks the result of `to_vector`, or a sum of several."""
+        found = cls(num_class)
+        found.matrix += vector[: num_class**2].reshape(num_class, num_class)
+        found.class_images += vector[num_class**2 : -1]
+        found.num_images = int(vector[-1])
+        return found
+
+
+def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     """Quotient as float64, NaN where the denominator is 0."""
     numerator = np.asarray(numerator, np.float64)
     denominator = np.asarray(denominator, np.float64)
@@ -69,23 +153,23 @@ def _nanmean(values: np.ndarray) -> float:
 
 
 def class_accuracy(matrix: np.ndarray) -> np.ndarray:
-    """Share of every class's pixels that are predicted right; NaN for a class without pixels."""
+    """Share of each class's pixels that are predicted correctly; NaN for a class without pixels."""
     return _ratio(np.diag(matrix), matrix.sum(axis=1))
 
 
 def class_precision(matrix: np.ndarray) -> np.ndarray:
-    """Share of what is predicted as a class that belongs to it; NaN for one never predicted."""
+    """Share of the pixels predicted as a class that belong to it; NaN for one never predicted."""
     return _ratio(np.diag(matrix), matrix.sum(axis=0))
 
 
 def class_iou(matrix: np.ndarray) -> np.ndarray:
-    """Intersection over union of every class; NaN for one neither in labels nor predictions."""
+    """Intersection over union of each class; NaN for one neither in labels nor in predictions."""
     correct = np.diag(matrix)
     return _ratio(correct, matrix.sum(axis=1) + matrix.sum(axis=0) - correct)
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:
-    """Share of all pixels that are predicted right."""
+    """Share of all pixels that are predicted correctly."""
     return float(_ratio(np.trace(matrix), matrix.sum()))
 
 
@@ -100,7 +184,7 @@ def mean_iou(matrix: np.ndarray) -> float:
 
 
 def frequency_weighted_iou(matrix: np.ndarray) -> float:
-    """`class_iou` weighted by the share of each class in the labels."""
+    """Mean of `class_iou`, each class weighted by its share of the labelled pixels."""
     frequency = _ratio(matrix.sum(axis=1), matrix.sum())
     if np.isnan(frequency).any():
         return float("nan")
@@ -108,21 +192,12 @@ def frequency_weighted_iou(matrix: np.ndarray) -> float:
     return float((frequency[present] * class_iou(matrix)[present]).sum())
 
 
-def scores(matrix: np.ndarray) -> dict[str, float]:
-    """The four scores under the tutorial's names."""
-    return {
-        "pixel accuracy": pixel_accuracy(matrix),
-        "mean pixel accuracy": mean_pixel_accuracy(matrix),
-        "mean IoU": mean_iou(matrix),
-        "frequency weighted IoU": frequency_weighted_iou(matrix),
-    }
-
-
 def trimap(label: np.ndarray, width: int) -> np.ndarray:
-    """The band along the boundaries of a label: pixels with another label value close by.
+    """Band along the boundaries of a label: the pixels close to one of another label value.
 
-    Scores of this band alone tell how well outlines are met, which whole objects outweigh in the
-    scores of all pixels. Ignored pixels are a value of their own: VOC marks its outlines by them.
+    Scores of this band alone show how well outlines are met; in the scores of all pixels the
+    interiors of objects outweigh them. The ignore label counts as a value of its own, because VOC
+    marks outlines with it.
 
     Args:
         label: uint8 (H, W).

@@ -1,4 +1,4 @@
-"""The one exception for errors the user can fix, and how command lines report it."""
+"""The one exception for errors the user can fix, and how programs report it."""
 
 import contextlib
 import sys
@@ -13,8 +13,8 @@ _MAX_LISTED = 20
 class InputError(ValueError):
     """Bad input: the message names the file or argument and the remedy.
 
-    The command-line entry points print it and exit with status 2; any other exception is a fault of
-    the program and keeps its traceback.
+    Programs print it and exit with status 2; any other exception is a fault of the program itself
+    and keeps its traceback.
     """
 
 
@@ -23,21 +23,27 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def program(name: str) -> str:
-    """Command that starts one of the programs, as this process itself was started.
+def program(name: str | None = None) -> str:
+    """Command that starts one of the programs, spelled as this process itself was started.
 
     Args:
-        name: of the program, such as `train`.
+        name: of the program, such as `train`; without one, the command in front of all of them.
     """
-    launcher = Path(sys.argv[0] if sys.argv else "").stem
-    return f"fcn8s-ms {name}" if launcher == "fcn8s-ms" else f"python -m fcn8s_ms.{name}"
+    started = Path(sys.argv[0] if sys.argv else "")
+    if started.stem == "fcn8s-ms":
+        command = "fcn8s-ms"
+    elif name is None or started.parts[-2:] == ("fcn8s_ms", "__main__.py"):
+        command = "python -m fcn8s_ms"
+    else:
+        return f"python -m fcn8s_ms.{name}"
+    return command if name is None else f"{command} {name}"
 
 
-def listing(items: Iterable, limit: int = _MAX_LISTED) -> str:
-    """Items separated by commas, as a message shows them: the first ones and how many more."""
-    items = [str(item) for item in items]
-    more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + more
+def listing(items: Iterable[object], limit: int = _MAX_LISTED) -> str:
+    """Items separated by commas, as messages show them: the first ones and how many more."""
+    shown = [str(item) for item in items]
+    more = f" and {len(shown) - limit} more" if len(shown) > limit else ""
+    return ", ".join(shown[:limit]) + more
 
 
 @contextlib.contextmanager

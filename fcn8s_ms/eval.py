@@ -2,12 +2,21 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from . import device, fetch, files, inference, threads, voc
+import numpy as np
+
+from . import device, fetch, files, inference, threads, transforms, voc
 from .errors import InputError, flag, program, reported_by
 from .evaluation import report
+
+if TYPE_CHECKING:
+    from . import evaluation
+    from .confusion import ConfusionMatrix
+    from .inference import Segmenter
 
 __all__ = ["Config", "get_parser", "main"]
 
@@ -19,7 +28,7 @@ _TUTORIAL_BATCH_SIZE = 4
 
 @dataclass(frozen=True)
 class Config:
-    """Arguments of one evaluation; every field is a flag of `get_parser`, explained there."""
+    """Arguments of one evaluation; each field is a flag of `get_parser`, explained there."""
 
     checkpoint: Path
     predictions: Path | None
@@ -43,15 +52,21 @@ class Config:
     worst: int
     pictures: Path | None
 
-    def __post_init__(self):
-        for name, least in (("batch_size", 1), ("workers", 1), ("trimap", 0), ("worst", 0)):
-            if getattr(self, name) < least:
+    def __post_init__(self) -> None:
+        least = {"batch_size": 1, "workers": 1, "trimap": 0, "worst": 0, "crop_size": 1}
+        for name, limit in least.items():
+            if getattr(self, name) < limit:
                 raise InputError(
-                    f"{flag(name)} is {getattr(self, name)}; it must be at least {least}"
+                    f"{flag(name)} is {getattr(self, name)}; it must be at least {limit}"
                 )
         for path in self.output:
             report.check_format(path)
         if self.protocol == "tutorial":
+            if self.crop_size % transforms.STRIDE:
+                raise InputError(
+                    f"--crop-size {self.crop_size} is not a multiple of {transforms.STRIDE}; "
+                    f"take {transforms.next_multiple(self.crop_size)}"
+                )
             if self.resize or self.scales != (1.0,) or self.flip or self.sliding:
                 raise InputError(
                     "--protocol tutorial scores random crops; --resize, --scales, --flip and "
@@ -71,7 +86,7 @@ def get_parser() -> argparse.ArgumentParser:
         description="Score an FCN on whole images: pixel accuracy, mean pixel "
         "accuracy, mean IoU, frequency weighted IoU, scores close to boundaries, and a table of "
         "the classes.",
-        epilog="Example: python -m fcn8s_ms.eval --checkpoint FCN8s.ckpt --data val.mindrecord",
+        epilog=f"Example: {_PROGRAM} --checkpoint FCN8s.ckpt --data val.mindrecord",
     )
     add = parser.add_argument_group("what").add_argument
     add(
@@ -108,7 +123,7 @@ def get_parser() -> argparse.ArgumentParser:
         choices=PROTOCOLS,
         default="whole",
         help="whole: every image once; tutorial: random crops, scaled and mirrored as in "
-        "training, which is what the tutorial's 0.8957 is of (default: %(default)s)",
+        "training, for which the tutorial reports 0.8957 (default: %(default)s)",
     )
     inference.add_arguments(group)
     add(
@@ -116,11 +131,21 @@ def get_parser() -> argparse.ArgumentParser:
         type=int,
         default=5,
         metavar="WIDTH",
-        help="also score the pixels at most WIDTH pixels from another label, where outlines are; "
-        "0: do not (default: %(default)s)",
+        help="also score the band along outlines: the pixels at most WIDTH pixels from another "
+        "label; 0: do not (default: %(default)s)",
     )
-    add("--crop-size", type=int, default=512, help="of --protocol tutorial (default: %(default)s)")
-    add("--seed", type=int, default=1, help="of --protocol tutorial (default: %(default)s)")
+    add(
+        "--crop-size",
+        type=int,
+        default=512,
+        help="side of the crops of --protocol tutorial (default: %(default)s)",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=1,
+        help="seed of the crops of --protocol tutorial (default: %(default)s)",
+    )
     add(
         "--batch-size",
         type=int,
@@ -142,8 +167,8 @@ def get_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="write the scores as JSON (with the confusion matrix), CSV or Markdown, as the name "
-        "ends: .json, .csv, .md; several may be given",
+        help="write the scores as JSON (with the confusion matrix), CSV or Markdown, by the suffix "
+        "of the name: .json, .csv, .md; several may be given",
     )
     add("--worst", type=int, default=0, metavar="N", help="name the N images of lowest mean IoU")
     add(
@@ -155,7 +180,7 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parse(argv) -> Config:
+def _parse(argv: Sequence[str] | None) -> Config:
     arguments = vars(get_parser().parse_args(argv))
     if arguments["batch_size"] is None:
         is_tutorial = arguments["protocol"] == "tutorial"
@@ -171,11 +196,85 @@ def _tutorial_protocol(config: Config) -> str:
     )
 
 
-def evaluate(config: Config) -> dict:
-    """Evaluates a checkpoint or a folder of masks, prints the scores and writes what was asked for.
+def _classes(config: Config, segmenter: "Segmenter | None") -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and colours of the classes, of which checkpoint and record must have equally many."""
+    from . import records
+
+    metadata = records.read_metadata(config.data)
+    if segmenter is None:
+        # A record without metadata is the published one, or one like it.
+        num_classes = voc.NUM_CLASSES if metadata is None else len(metadata.classes)
+        return records.class_names(num_classes, metadata)
+    if metadata is None:
+        return segmenter.classes, segmenter.palette
+    if len(metadata.classes) != len(segmenter.classes):
+        raise InputError(
+            f"checkpoint {config.checkpoint} has {len(segmenter.classes)} classes, {config.data} "
+            f"{len(metadata.classes)}; they do not belong together"
+        )
+    return records.class_names(len(metadata.classes), metadata)
+
+
+def _count_crops(config: Config, segmenter: "Segmenter") -> "tuple[ConfusionMatrix, Path]":
+    """Counts by the tutorial's protocol; returns the record file, too."""
+    from tqdm import tqdm
+
+    from .evaluation.crops import count_crops, tutorial_crops
+
+    data = tutorial_crops(
+        config.data,
+        len(segmenter.classes),
+        config.workers,
+        batch_size=config.batch_size,
+        crop_size=config.crop_size,
+        seed=config.seed,
+    )
+    with tqdm(total=data.num_samples // config.batch_size, unit="batch") as bar:
+        return count_crops(segmenter.predictor.engine, data, bar.update), data.data_file
+
+
+def _count_images(
+    config: Config,
+    segmenter: "Segmenter | None",
+    num_classes: int,
+    trimap: "evaluation.Trimap",
+    worst: "evaluation.Worst",
+) -> "tuple[ConfusionMatrix, Path]":
+    """Counts whole images; returns the record file, too."""
+    from tqdm import tqdm
+
+    from . import evaluation
+
+    data = evaluation.whole_images(config.data, num_classes, config.workers, config.batch_size)
+    if segmenter is not None:
+        predicted = evaluation.predict_dataset(segmenter.predictor, data)
+    else:
+        assert config.predictions is not None
+        predicted = evaluation.read_predictions(config.predictions, data)
+    predicted = tqdm(predicted, total=data.num_samples, unit="image")
+    return evaluation.count(predicted, num_classes, trimap=trimap, worst=worst), data.data_file
+
+
+def _protocol(config: Config, segmenter: "Segmenter | None") -> dict[str, str]:
+    """How the images were seen, and by which engine."""
+    if segmenter is None:
+        return {
+            "protocol": "every image once, whole, at its own size",
+            "engine": "masks read from files",
+        }
+    predictor = segmenter.predictor
+    is_tutorial = config.protocol == "tutorial"
+    return {
+        "protocol": _tutorial_protocol(config) if is_tutorial else predictor.protocol,
+        "engine": predictor.engine.name,
+    }
+
+
+def evaluate(config: Config) -> dict[str, Any]:
+    """Scores a checkpoint or a folder of masks, prints the scores and writes the files asked for.
 
     Args:
-        config: what the command line says.
+        config: arguments of the evaluation.
 
     Returns:
         The scores of `evaluation.scores`, with data, protocol, engine, confusion matrix and the
@@ -184,14 +283,11 @@ def evaluate(config: Config) -> dict:
     Raises:
         InputError: checkpoint or data cannot be used, or do not belong together.
     """
-    from tqdm import tqdm
-
-    from . import evaluation, records
+    from . import evaluation
 
     if config.download:
         fetch.fetch_data(base_url=config.download)
         fetch.fetch_checkpoint(fetch.TRAINED_FILE, base_url=config.download)
-    metadata = records.read_metadata(config.data)
     segmenter = None
     if config.predictions is None:
         if inference.engine_for(config.checkpoint, config.engine) == "mindspore":
@@ -199,58 +295,26 @@ def evaluate(config: Config) -> dict:
         segmenter = inference.Segmenter.from_checkpoint(
             config.checkpoint, device=config.device, **inference.options_of(config)
         )
-        classes, palette = segmenter.classes, segmenter.palette
-        if metadata is not None and len(metadata.classes) != len(classes):
-            raise InputError(
-                f"checkpoint {config.checkpoint} has {len(classes)} classes, {config.data} "
-                f"{len(metadata.classes)}; they do not belong together"
-            )
-    if metadata is not None or segmenter is None:
-        # A record without metadata is the published one, or one like it.
-        num_classes = len(metadata.classes) if metadata is not None else voc.NUM_CLASSES
-        classes, palette = records.class_names(num_classes, metadata)
-
+    classes, palette = _classes(config, segmenter)
+    trimap = evaluation.Trimap(config.trimap, len(classes))
     worst = evaluation.Worst(config.worst)
     started = time.perf_counter()
     if config.protocol == "tutorial":
-        data = evaluation.tutorial_crops(
-            config.data,
-            len(classes),
-            config.workers,
-            batch_size=config.batch_size,
-            crop_size=config.crop_size,
-            seed=config.seed,
-        )
-        counts = evaluation.count_crops(segmenter.predictor.engine, data, tqdm)
-        protocol, engine = _tutorial_protocol(config), segmenter.predictor.engine.name
+        assert segmenter is not None  # Config refuses masks
+        counts, data_file = _count_crops(config, segmenter)
     else:
-        data = evaluation.whole_images(config.data, len(classes), config.workers, config.batch_size)
-        if segmenter is None:
-            predicted = evaluation.read_predictions(config.predictions, data)
-            protocol, engine = "every image once, whole, at its own size", "masks read from files"
-        else:
-            predicted = evaluation.predict_dataset(segmenter.predictor, data)
-            protocol, engine = segmenter.predictor.protocol, segmenter.predictor.engine.name
-        counts = evaluation.count(
-            tqdm(predicted, total=data.num_samples, unit="image"),
-            len(classes),
-            trimap_width=config.trimap,
-            worst=worst,
-        )
+        counts, data_file = _count_images(config, segmenter, len(classes), trimap, worst)
     seconds = time.perf_counter() - started
-    source = {"predictions": str(config.predictions)}
-    if segmenter is not None:
-        source = {"checkpoint": str(config.checkpoint)}
-    result = {
-        **source,
-        "data": str(data.data_file),
+    source = "predictions" if segmenter is None else "checkpoint"
+    result: dict[str, Any] = {
+        source: str(getattr(config, source)),
+        "data": str(data_file),
         "images": counts.num_images,
-        "protocol": protocol,
-        "engine": engine,
-        **evaluation.scores(counts, classes),
+        **_protocol(config, segmenter),
+        **evaluation.scores(counts, classes, trimap.counts),
         "confusion matrix": counts.matrix.tolist(),
     }
-    if counts.trimap.any():
+    if trimap.counts.matrix.any():
         result["trimap width"] = config.trimap
     if config.worst:
         result["worst"] = [
@@ -262,16 +326,23 @@ def evaluate(config: Config) -> dict:
     for path in config.output:
         report.write(path, result)
     if config.pictures is not None:
-        _draw(config.pictures, result, counts, worst, classes, palette)
+        _draw(config.pictures, result, worst, classes, palette)
     return result
 
 
-def _draw(folder: Path, result: dict, counts, worst, classes, palette) -> None:
+def _draw(
+    folder: Path,
+    result: dict[str, Any],
+    worst: "evaluation.Worst",
+    classes: tuple[str, ...],
+    palette: np.ndarray,
+) -> None:
     from . import visualize
 
     files.make_folder(folder, "--pictures")
     title = f"{Path(result['data']).name}: mean IoU {result['mean IoU']:.4f}"
-    visualize.confusion_plot(folder / "confusion.png", counts.matrix, classes, title)
+    matrix = np.array(result["confusion matrix"])
+    visualize.confusion_plot(folder / "confusion.png", matrix, classes, title)
     for place, (iou, prediction) in enumerate(worst.sorted(), start=1):
         name = prediction.name.replace("/", "_").replace("\\", "_")
         visualize.comparison(
@@ -286,8 +357,12 @@ def _draw(folder: Path, result: dict, counts, worst, classes, palette) -> None:
     print(f"Look at {folder / 'confusion.png'}" + (" and worst_*.png" if worst.limit else ""))
 
 
-def main(argv=None) -> None:
-    """Command line; `argv` without the program's name."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line.
+
+    Args:
+        argv: arguments without the program's name; None for those of this process.
+    """
     with reported_by(_PROGRAM):
         evaluate(_parse(argv))
 

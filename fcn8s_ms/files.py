@@ -1,4 +1,4 @@
-"""Files: read with an error that names them, written whole or not at all, as strict JSON."""
+"""Reading files with an error that names them, and writing them completely or not at all."""
 
 import errno
 import hashlib
@@ -6,7 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 from .errors import InputError
 
@@ -36,21 +36,21 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
-PathLike: TypeAlias = "str | os.PathLike[str]"
-"""A path as callers give it."""
+PathLike: TypeAlias = str | os.PathLike[str]
+"""A path as callers pass it."""
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
-"""Error numbers of a disk that takes no more: full, over quota, file too large, read-only."""
+"""Error numbers of a disk that takes no more data: full, over quota, file too large, read-only."""
 
 
-def lock_folder(path) -> int | None:
-    """Locks a folder against other processes, until the descriptor is closed or this one ends.
+def lock_folder(path: PathLike) -> int | None:
+    """Locks a folder against other processes until the descriptor is closed or this process ends.
 
     Returns:
-        Descriptor that holds the lock; None where the system has no such locks.
+        The descriptor that holds the lock; None where the system has no such locks.
 
     Raises:
-        BlockingIOError: another process holds it.
+        BlockingIOError: another process holds the lock.
     """
     if fcntl is None:
         return None
@@ -66,12 +66,12 @@ def lock_folder(path) -> int | None:
     return descriptor
 
 
-def read_bytes(path, remedy: str = "check the path") -> bytes:
+def read_bytes(path: PathLike, remedy: str = "check the path") -> bytes:
     """Content of a file.
 
     Args:
         path: the file.
-        remedy: what the error tells the user to do.
+        remedy: advice that ends the error message.
 
     Raises:
         InputError: the file is missing or cannot be read.
@@ -87,39 +87,53 @@ def read_bytes(path, remedy: str = "check the path") -> bytes:
         ) from error
 
 
-def read_text(path) -> str:
-    """Text of a UTF-8 file, with or without a byte order mark; raises as `read_bytes`."""
+def read_text(path: PathLike) -> str:
+    """Text of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        InputError: as for `read_bytes`, or the file is not UTF-8.
+    """
     try:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{Path(path).absolute()} is no UTF-8 text; save it as UTF-8") from error
+        raise InputError(f"{Path(path).absolute()} is not UTF-8 text; save it as UTF-8") from error
 
 
-def make_folder(path, flag: str) -> None:
-    """Makes a folder for results, with those above it.
+def make_folder(path: PathLike, flag: str) -> None:
+    """Creates a folder for results, and those above it.
+
+    Args:
+        path: the folder.
+        flag: the flag that chose it, for the error.
 
     Raises:
-        InputError: it cannot be made; names the flag that chose it.
+        InputError: it cannot be created.
     """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{flag} {path.absolute()} cannot be made: {error.strerror}; choose another"
+            f"{flag} {path.absolute()} cannot be created: {error.strerror}; choose another"
         ) from error
 
 
-def read_json(path):
-    """Content of a JSON file; InputError as `read_bytes`, and where it is no JSON."""
+def read_json(path: PathLike) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        InputError: as for `read_text`, or the file is not valid JSON.
+    """
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise InputError(f"{Path(path).absolute()} is no JSON ({error}); mend it") from error
+        raise InputError(
+            f"{Path(path).absolute()} is not valid JSON ({error}); correct it"
+        ) from error
 
 
-def sha256(path) -> str:
-    """Checksum of a file's content, in hexadecimal digits.
+def sha256(path: PathLike) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits.
 
     Raises:
         OSError: the file cannot be read.
@@ -131,8 +145,8 @@ def sha256(path) -> str:
     return digest.hexdigest()
 
 
-def _strict(value):
-    """The value with null for NaN and infinity, which JSON has not, and text for paths."""
+def _strict(value: Any) -> Any:
+    """The value with null in place of NaN and infinity, which JSON lacks, and text for paths."""
     if isinstance(value, dict):
         return {key: _strict(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -142,20 +156,24 @@ def _strict(value):
     return str(value) if isinstance(value, os.PathLike) else value
 
 
-def json_text(value, indent: int | None = 1) -> str:
-    """Dicts, lists, numbers, text and paths as strict JSON."""
+def json_text(value: Any, indent: int | None = 1) -> str:
+    """Strict JSON of dicts, lists, numbers, text and paths."""
     return json.dumps(_strict(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def unfinished(path: Path) -> Path:
-    """Where the content of a file is kept until it is complete: hidden, in the same folder."""
+    """Path of a file while its content is incomplete: hidden, in the same folder."""
     return path.with_name(f".{path.stem}.unfinished{path.suffix}")
 
 
 def replace(source: Path, target: Path) -> None:
-    """Gives a file its name once its content is on the disk; an older file of that name goes then.
+    """Gives a file its name once its content is on the disk, in place of an older file.
 
-    After a crash or a power cut the name stands for either the old file or the new one, whole.
+    After a crash or a power cut the name stands for either the old file or the new one, complete.
+
+    Args:
+        source: the file under its temporary name.
+        target: its final name, in the same folder.
 
     Raises:
         OSError: the disk is full or fails.
@@ -171,13 +189,13 @@ def replace(source: Path, target: Path) -> None:
             os.close(folder)
 
 
-def write_bytes(path, content: bytes) -> None:
-    """Writes a file that is whole under its name or not there, though not yet on the disk for sure.
+def write_bytes(path: PathLike, content: bytes) -> None:
+    """Writes a file completely or not at all, without waiting for the disk.
 
-    For the many files of a run that can be done again; `write_text` waits for the disk.
+    A power cut may lose it: for the many results that can be made again. `write_text` waits.
 
     Raises:
-        OSError: the file cannot be written; an older one stays.
+        OSError: the file cannot be written; an older one is unchanged.
     """
     path = Path(path)
     temporary = unfinished(path)
@@ -188,11 +206,11 @@ def write_bytes(path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path, text: str) -> None:
-    """Writes a text file as `replace` does.
+def write_text(path: PathLike, text: str) -> None:
+    """Writes a UTF-8 file completely or not at all, and waits until it is on the disk.
 
     Raises:
-        OSError: the file cannot be written; an older one stays.
+        OSError: the file cannot be written; an older one is unchanged.
     """
     path = Path(path)
     temporary = unfinished(path)
@@ -203,22 +221,22 @@ def write_text(path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path, value) -> None:
-    """Writes dicts, lists, numbers, text and paths as a JSON file, as `write_text` does."""
+def write_json(path: PathLike, value: Any) -> None:
+    """Writes dicts, lists, numbers, text and paths as a JSON file; otherwise as `write_text`."""
     write_text(path, json_text(value) + "\n")
 
 
-def append_json_line(file, value) -> None:
-    """Adds a line of JSON to an open text file; it outlives this process from then on."""
+def append_json_line(file: TextIO, value: Any) -> None:
+    """Appends a line of JSON to an open text file; from then on it survives this process."""
     file.write(json_text(value, indent=None) + "\n")
     file.flush()
 
 
-def read_json_lines(path) -> list[dict]:
-    """The lines of a file of `append_json_line`, without a last one that was cut short.
+def read_json_lines(path: PathLike) -> list[dict[str, Any]]:
+    """Lines of a file that `append_json_line` wrote, without a last one that was cut short.
 
     Returns:
-        One dict a line; none where there is no file.
+        One dict per line; an empty list if there is no file.
     """
     path = Path(path)
     lines = []
@@ -231,8 +249,8 @@ def read_json_lines(path) -> list[dict]:
     return lines
 
 
-def give_ordinary_permissions(path) -> None:
-    """Makes a file as readable as any new one; MindSpore's are for their owner only."""
+def give_ordinary_permissions(path: PathLike) -> None:
+    """Gives a file the permissions of any new one; MindSpore's are readable by their owner only."""
     umask = os.umask(0)
     os.umask(umask)
     Path(path).chmod(0o666 & ~umask)

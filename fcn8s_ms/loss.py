@@ -1,7 +1,10 @@
-"""Cross-entropy over labelled pixels, and weights against rare classes going under."""
+"""Cross-entropy over labelled pixels, and class weights that make up for rare classes."""
+
+from collections.abc import Sequence
 
 import mindspore as ms
 import numpy as np
+import numpy.typing as npt
 from mindspore import Tensor, nn, ops
 
 from . import files
@@ -11,7 +14,9 @@ from .voc import IGNORE_LABEL
 __all__ = ["CrossEntropyLoss", "median_frequency_weights", "read_class_weights"]
 
 
-def median_frequency_weights(pixel_counts, present_pixels) -> np.ndarray:
+def median_frequency_weights(
+    pixel_counts: npt.ArrayLike, present_pixels: npt.ArrayLike
+) -> np.ndarray:
     """Weights that make up for rare classes: median(f) / f of every class.
 
     f is the share of the class in the labelled pixels of those images that hold it.
@@ -23,7 +28,7 @@ def median_frequency_weights(pixel_counts, present_pixels) -> np.ndarray:
     Returns:
         float32 array (C,); 1 for a class that does not occur.
 
-    Source: Eigen and Fergus (arXiv 1411.4734); SegNet (arXiv 1511.00561) trains on CamVid so.
+    Source: Eigen and Fergus (arXiv 1411.4734); SegNet (arXiv 1511.00561) uses them on CamVid.
     """
     pixels = np.asarray(pixel_counts, np.float64)
     occurs = pixels > 0
@@ -34,8 +39,8 @@ def median_frequency_weights(pixel_counts, present_pixels) -> np.ndarray:
     return weights.astype(np.float32)
 
 
-def read_class_weights(path, classes) -> np.ndarray:
-    """Weights of a JSON file: a list in the order of the classes, or an object by their names.
+def read_class_weights(path: files.PathLike, classes: Sequence[str]) -> np.ndarray:
+    """Reads class weights: a JSON list in the order of the classes, or an object by their names.
 
     Args:
         path: the file.
@@ -45,7 +50,7 @@ def read_class_weights(path, classes) -> np.ndarray:
         float32 array (C,).
 
     Raises:
-        InputError: the file is missing, or has not one weight of 0 or more for every class.
+        InputError: the file is missing, or does not have one weight of at least 0 per class.
     """
     found = files.read_json(path)
     if isinstance(found, dict):
@@ -71,23 +76,28 @@ class CrossEntropyLoss(nn.Cell):
     gradient 0) instead of NaN.
 
     Args:
-        ignore_label: label that does not count.
-        class_weights: a weight for every class, or None for equal ones. The sum of the losses is
-            divided by the sum of the valid pixels' weights, as `nn.CrossEntropyLoss` does: without
-            weights by the number of valid pixels.
+        ignore_label: label of pixels that do not count.
+        class_weights: one weight per class, or None for equal ones. The sum of the losses is
+            divided by the sum of the valid pixels' weights, as in `nn.CrossEntropyLoss`: by the
+            number of valid pixels without weights.
         ranks: number of processes that train together. Each divides by the mean of their sums of
             weights, so that the mean of their losses is the loss of all their images as one batch,
             and the mean of their gradients its gradient: a rank with few valid pixels counts less.
 
     Inputs:
-        logits: Tensor (N, C, H, W); computed in float32 whatever its type.
+        logits: Tensor (N, C, H, W) of any float type; the loss is computed in float32.
         label: int32 Tensor (N, H, W), values 0…C-1 or `ignore_label`.
 
     Outputs:
         float32 Tensor (): the loss.
     """
 
-    def __init__(self, ignore_label: int = IGNORE_LABEL, class_weights=None, ranks: int = 1):
+    def __init__(
+        self,
+        ignore_label: int = IGNORE_LABEL,
+        class_weights: npt.ArrayLike | None = None,
+        ranks: int = 1,
+    ):
         super().__init__()
         self.ignore_label = ignore_label
         self.ranks = ranks
@@ -96,7 +106,7 @@ class CrossEntropyLoss(nn.Cell):
         if class_weights is not None:
             self.class_weights = Tensor(np.asarray(class_weights, np.float32))
 
-    def construct(self, logits, label):
+    def construct(self, logits: Tensor, label: Tensor) -> Tensor:
         logits = ops.cast(logits, ms.float32)
         valid = ops.not_equal(label, self.ignore_label)
         label = ops.select(valid, label, ops.zeros_like(label))
@@ -105,8 +115,8 @@ class CrossEntropyLoss(nn.Cell):
             weight = weight * ops.gather(self.class_weights, label, 0)
 
         # log(sum(exp)) by hand: the gradient of log_softmax over an axis that is not the last takes
-        # a fifth of a second a step on a CPU at crop 128, this a tenth of that. The maximum is
-        # spread out explicitly: an operator that broadcasts keeps 16 bytes of indices a logit.
+        # a fifth of a second per step on a CPU at crop 128, this a tenth of that. The maximum is
+        # expanded explicitly: an operator that broadcasts keeps 16 bytes of indices per logit.
         largest = ops.stop_gradient(ops.amax(logits, 1, keepdims=True))
         logits = logits - ops.broadcast_to(largest, logits.shape)
         log_sum = ops.log(ops.reduce_sum(ops.exp(logits), 1))

@@ -1,10 +1,14 @@
 """The tutorial's four scores as `mindspore.train.Metric` classes over one confusion matrix."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from mindspore import Tensor
 from mindspore.train import Metric
 
 from . import confusion
+from .confusion import ConfusionMatrix
 from .voc import NUM_CLASSES
 
 __all__ = [
@@ -12,11 +16,12 @@ __all__ = [
     "MeanIntersectionOverUnion",
     "PixelAccuracy",
     "PixelAccuracyClass",
+    "SegmentationMetric",
     "segmentation_metrics",
 ]
 
 
-class _SharedMatrix:
+class _SharedCounts:
     """One confusion matrix for several metrics that are all given the same batches.
 
     `Model.eval` hands every batch to every metric. The first one to see a batch counts it; the
@@ -28,47 +33,66 @@ class _SharedMatrix:
         self.clear()
 
     def clear(self) -> None:
-        self.matrix = np.zeros((self.num_class, self.num_class), np.int64)
+        self.matrix = ConfusionMatrix(self.num_class)
         self.batches = 0
-        self.seen_by = {}
+        self.seen_by: dict[int, int] = {}
 
-    def update(self, metric: Metric, prediction: np.ndarray, label: np.ndarray) -> None:
+    def update(self, metric: Metric, prediction: Any, label: Any) -> None:
         seen = self.seen_by.get(id(metric), 0)
         if seen == self.batches:
-            self.matrix += confusion.confusion_matrix(label, prediction, self.num_class)
+            label = _to_numpy(label)
+            self.matrix.update(label, _class_ids(_to_numpy(prediction), label, self.num_class))
             self.batches += 1
         self.seen_by[id(metric)] = seen + 1
 
 
-def _to_numpy(value) -> np.ndarray:
+def _to_numpy(value: Any) -> np.ndarray:
     return value.asnumpy() if isinstance(value, Tensor) else np.asarray(value)
 
 
-class _SegmentationMetric(Metric):
+def _class_ids(prediction: np.ndarray, label: np.ndarray, num_class: int) -> np.ndarray:
+    """Class ids of logits; a prediction of as many axes as the label already holds ids."""
+    if prediction.ndim != label.ndim + 1:
+        return prediction
+    if prediction.shape[-3] != num_class:
+        raise ValueError(f"logits of {prediction.shape[-3]} classes for a metric of {num_class}")
+    return prediction.argmax(axis=-3)
+
+
+class SegmentationMetric(Metric):
     """Base of the four scores.
 
     Args:
         num_class: number of classes.
-        shared: confusion matrix of a group of metrics; each has its own without.
+        shared: counts of a group of metrics; None for counts of its own.
     """
 
-    def __init__(self, num_class: int = NUM_CLASSES, shared: _SharedMatrix | None = None):
+    # Of a confusion matrix: the score, and the score of each class.
+    _score: Callable[[np.ndarray], float]
+    _class_score: Callable[[np.ndarray], np.ndarray] = staticmethod(confusion.class_iou)
+
+    def __init__(self, num_class: int = NUM_CLASSES, shared: _SharedCounts | None = None):
         super().__init__()
         if shared is not None and shared.num_class != num_class:
             raise ValueError(f"num_class {num_class} differs from the group's {shared.num_class}")
         self.num_class = num_class
-        self._shared = shared or _SharedMatrix(num_class)
+        self._shared = shared or _SharedCounts(num_class)
+
+    @property
+    def counts(self) -> ConfusionMatrix:
+        """Everything counted since `clear` (by the whole group)."""
+        return self._shared.matrix
 
     @property
     def confusion_matrix(self) -> np.ndarray:
-        """int64 array (num_class, num_class); rows are the true classes."""
-        return self._shared.matrix.copy()
+        """Copy of the matrix: int64 (num_class, num_class); rows are the true classes."""
+        return self.counts.matrix.copy()
 
     def clear(self) -> None:
         """Forgets all batches (of the whole group)."""
         self._shared.clear()
 
-    def update(self, *inputs) -> None:
+    def update(self, *inputs: Any) -> None:
         """Counts one batch.
 
         Args:
@@ -77,74 +101,67 @@ class _SegmentationMetric(Metric):
                 numbers of leading axes work alike. Labels outside 0…num_class-1 do not count.
 
         Raises:
-            ValueError: not two inputs, or shapes that do not belong together.
+            ValueError: not two inputs, or their shapes do not belong together.
         """
         if len(inputs) != 2:
             raise ValueError(f"update takes prediction and label, not {len(inputs)} inputs")
-        prediction, label = (_to_numpy(value) for value in inputs)
-        if prediction.ndim == label.ndim + 1:
-            if prediction.shape[-3] != self.num_class:
-                raise ValueError(
-                    f"logits of {prediction.shape[-3]} classes for a metric of {self.num_class}"
-                )
-            prediction = prediction.argmax(axis=-3)
-        self._shared.update(self, prediction, label)
+        self._shared.update(self, *inputs)
 
-    def eval(self):
-        """The score over all batches since `clear`: float, NaN without a labelled pixel."""
-        return self._score(self._shared.matrix)
+    def eval(self) -> float:
+        """Score over all batches since `clear`; NaN without a labelled pixel."""
+        return self._score(self.counts.matrix)
 
-    def per_class(self, class_names=None) -> dict:
-        """The score of each class.
+    def per_class(self, class_names: Sequence[str] | None = None) -> dict[Any, float]:
+        """Score of each class.
 
         Args:
-            class_names: names in the order of the ids; the ids themselves without.
+            class_names: names in the order of the ids; None for the ids themselves.
 
         Returns:
-            dict of float; NaN for a class that the score does not exist for.
+            Score by class; NaN for a class that has none.
+
+        Raises:
+            ValueError: the number of names is not the number of classes.
         """
         names = range(self.num_class) if class_names is None else class_names
         if len(names) != self.num_class:
             raise ValueError(f"{len(names)} class names for {self.num_class} classes")
-        values = self._class_score(self._shared.matrix)
+        values = self._class_score(self.counts.matrix)
         return {name: float(value) for name, value in zip(names, values)}
 
-    _score = None
-    _class_score = staticmethod(confusion.class_iou)
 
-
-class PixelAccuracy(_SegmentationMetric):
-    """Share of the labelled pixels that are right; per class, the share of its own pixels."""
+class PixelAccuracy(SegmentationMetric):
+    """Share of the labelled pixels that are correct; per class, the share of its own pixels."""
 
     _score = staticmethod(confusion.pixel_accuracy)
     _class_score = staticmethod(confusion.class_accuracy)
 
 
-class PixelAccuracyClass(_SegmentationMetric):
-    """Mean over the classes of the share of their pixels that are right."""
+class PixelAccuracyClass(SegmentationMetric):
+    """Mean over the classes of the share of their pixels that are correct."""
 
     _score = staticmethod(confusion.mean_pixel_accuracy)
     _class_score = staticmethod(confusion.class_accuracy)
 
 
-class MeanIntersectionOverUnion(_SegmentationMetric):
+class MeanIntersectionOverUnion(SegmentationMetric):
     """Mean over the classes of intersection over union."""
 
     _score = staticmethod(confusion.mean_iou)
 
 
-class FrequencyWeightedIntersectionOverUnion(_SegmentationMetric):
-    """Intersection over union, every class weighted by its share of the labelled pixels."""
+class FrequencyWeightedIntersectionOverUnion(SegmentationMetric):
+    """Intersection over union, each class weighted by its share of the labelled pixels."""
 
     _score = staticmethod(confusion.frequency_weighted_iou)
 
 
-def segmentation_metrics(num_class: int = NUM_CLASSES) -> dict[str, Metric]:
+def segmentation_metrics(num_class: int = NUM_CLASSES) -> dict[str, SegmentationMetric]:
     """The four metrics for `Model(metrics=…)`, sharing one confusion matrix.
 
     All four must be given the same batches, as `Model.eval` does; clearing one clears all.
     """
-    shared = _SharedMatrix(num_class)
+    shared = _SharedCounts(num_class)
     return {
         "pixel accuracy": PixelAccuracy(num_class, shared),
         "mean pixel accuracy": PixelAccuracyClass(num_class, shared),

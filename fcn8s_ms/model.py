@@ -2,16 +2,19 @@
 
 Long, Shelhamer, Darrell: "Fully Convolutional Networks for Semantic Segmentation",
 https://arxiv.org/abs/1411.4038. Parameter names, order and shapes of FCN-8s are those of
-MindSpore's FCN-8s tutorial, so its published checkpoints load by name; what the three share has
-the same names in all of them.
+MindSpore's FCN-8s tutorial, so its published checkpoints load by name; what the three networks
+share has the same names in all of them.
+
+The layers are plain ones on every device. `fcn8s_ms.network.cpu.accelerate` puts faster ones in
+their place for training on a CPU.
 """
 
-import mindspore as ms
+from collections.abc import Sequence
+
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from .network.architectures import BACKBONES, FC_WIDTH, SKIP_INITS, UPSAMPLE_INITS, VGG_WIDTHS
-from .network.cpu import CpuConv2d, CpuMaxPool2d, CpuStage, MatMulConv2d
 from .transforms import STRIDE
 
 __all__ = ["BACKBONES", "FCN16s", "FCN32s", "FCN8s", "NETWORKS", "bilinear_kernel"]
@@ -26,7 +29,7 @@ def bilinear_kernel(channels: int, kernel_size: int) -> np.ndarray:
 
     Returns:
         float32 array (channels, channels, kernel_size, kernel_size): the triangle filter where
-        input and output channel agree, else 0.
+        input and output channel agree, 0 elsewhere.
 
     Source: section 3.3 of the paper (initialisation of the upsampling layers).
     """
@@ -39,46 +42,13 @@ def bilinear_kernel(channels: int, kernel_size: int) -> np.ndarray:
     return weight
 
 
-def _on_cpu():
-    return ms.get_context("device_target") == "CPU"
-
-
-def _conv_bn_relu(in_channels, out_channels, kernel_size):
-    conv_class = nn.Conv2d
-    if _on_cpu():
-        conv_class = CpuConv2d if kernel_size == 3 else MatMulConv2d
-    return [
-        conv_class(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            kernel_size=kernel_size,
-            stride=1,
-            pad_mode="same",
-            has_bias=False,
-            weight_init="xavier_uniform",
-        ),
-        nn.BatchNorm2d(num_features=out_channels, momentum=0.9),
-        nn.ReLU(),
-    ]
-
-
-def _stage(in_channels, out_channels, depth):
-    layers = []
-    for _ in range(depth):
-        layers += _conv_bn_relu(in_channels, out_channels, kernel_size=3)
-        in_channels = out_channels
-    pool_class, stage_class = (
-        (CpuMaxPool2d, CpuStage) if _on_cpu() else (nn.MaxPool2d, nn.SequentialCell)
-    )
-    layers.append(pool_class(kernel_size=2, stride=2, pad_mode="valid"))
-    return stage_class(layers)
-
-
-def _score(in_channels, n_class, weight_init="xavier_uniform"):
+def _conv(
+    in_channels: int, out_channels: int, kernel_size: int, weight_init: str = "xavier_uniform"
+) -> nn.Conv2d:
     return nn.Conv2d(
         in_channels=in_channels,
-        out_channels=n_class,
-        kernel_size=1,
+        out_channels=out_channels,
+        kernel_size=kernel_size,
         stride=1,
         pad_mode="same",
         has_bias=False,
@@ -86,12 +56,28 @@ def _score(in_channels, n_class, weight_init="xavier_uniform"):
     )
 
 
-def _upscore(n_class, stride, upsample_init):
+def _conv_bn_relu(
+    in_channels: int, out_channels: int, kernel_size: int = 3, depth: int = 1
+) -> nn.SequentialCell:
+    """(Convolution, BatchNorm, ReLU) `depth` times."""
+    layers: list[nn.Cell] = []
+    for _ in range(depth):
+        layers += [
+            _conv(in_channels, out_channels, kernel_size),
+            nn.BatchNorm2d(num_features=out_channels, momentum=0.9),
+            nn.ReLU(),
+        ]
+        in_channels = out_channels
+    return nn.SequentialCell(layers)
+
+
+def _max_pool() -> nn.MaxPool2d:
+    return nn.MaxPool2d(kernel_size=2, stride=2, pad_mode="valid")
+
+
+def _upscore(n_class: int, stride: int, upsample_init: str) -> nn.Conv2dTranspose:
     kernel_size = 2 * stride
-    if upsample_init == "bilinear":
-        weight_init = Tensor(bilinear_kernel(n_class, kernel_size))
-    else:
-        weight_init = upsample_init
+    is_bilinear = upsample_init == "bilinear"
     return nn.Conv2dTranspose(
         in_channels=n_class,
         out_channels=n_class,
@@ -99,75 +85,93 @@ def _upscore(n_class, stride, upsample_init):
         stride=stride,
         pad_mode="same",
         has_bias=False,
-        weight_init=weight_init,
+        weight_init=Tensor(bilinear_kernel(n_class, kernel_size)) if is_bilinear else upsample_init,
     )
 
 
 class _FCN(nn.Cell):
-    """What the three have in common: arguments, as of `FCN8s`, backbone, and its last scores."""
+    """Common part of the three: arguments as of `FCN8s`, backbone, and the scores of conv7."""
 
     def __init__(
         self,
         n_class: int,
         *,
-        depths=BACKBONES["vgg16"],
-        widths=VGG_WIDTHS,
+        depths: Sequence[int] = BACKBONES["vgg16"],
+        widths: Sequence[int] = VGG_WIDTHS,
         fc_width: int = FC_WIDTH,
         upsample_init: str = "xavier_uniform",
         skip_init: str = "xavier_uniform",
     ):
         super().__init__()
-        if n_class < 2:
-            raise ValueError(f"n_class is {n_class}; segmentation needs at least 2 classes")
-        for name, values in (("widths", widths), ("depths", depths)):
-            if len(values) != 5:
-                raise ValueError(
-                    f"{name} has {len(values)} values; give one for each of conv1…conv5"
-                )
-        for name, value, known in (
-            ("upsample_init", upsample_init, UPSAMPLE_INITS),
-            ("skip_init", skip_init, SKIP_INITS),
-        ):
-            if value not in known:
-                choices = " or ".join(repr(choice) for choice in known)
-                raise ValueError(f"{name} is {value!r}; choose {choices}")
+        _check_arguments(n_class, depths, widths, upsample_init, skip_init)
         self.n_class = n_class
         self.upsample_init = upsample_init
         self.skip_init = skip_init
-        # Exported files cannot raise errors.
-        self.checks_size = True
+        self.conv1 = _conv_bn_relu(3, widths[0], depth=depths[0])
+        self.pool1 = _max_pool()
+        self.conv2 = _conv_bn_relu(widths[0], widths[1], depth=depths[1])
+        self.pool2 = _max_pool()
+        self.conv3 = _conv_bn_relu(widths[1], widths[2], depth=depths[2])
+        self.pool3 = _max_pool()
+        self.conv4 = _conv_bn_relu(widths[2], widths[3], depth=depths[3])
+        self.pool4 = _max_pool()
+        self.conv5 = _conv_bn_relu(widths[3], widths[4], depth=depths[4])
+        self.pool5 = _max_pool()
+        self.conv6 = _conv_bn_relu(widths[4], fc_width, kernel_size=7)
+        self.conv7 = _conv_bn_relu(fc_width, fc_width, kernel_size=1)
+        self.score_fr = _conv(fc_width, n_class, kernel_size=1)
+        self.add_head()
 
-        self.conv1 = _stage(3, widths[0], depths[0])  # 1/2
-        self.conv2 = _stage(widths[0], widths[1], depths[1])  # 1/4
-        self.conv3 = _stage(widths[1], widths[2], depths[2])  # 1/8
-        self.conv4 = _stage(widths[2], widths[3], depths[3])  # 1/16
-        self.conv5 = _stage(widths[3], widths[4], depths[4])  # 1/32
-        self.conv6 = nn.SequentialCell(_conv_bn_relu(widths[4], fc_width, kernel_size=7))
-        self.conv7 = nn.SequentialCell(_conv_bn_relu(fc_width, fc_width, kernel_size=1))
-        self.score_fr = _score(fc_width, n_class)
+    def add_head(self) -> None:
+        """Adds the layers after score_fr."""
+        raise NotImplementedError
 
-    def skip(self, stage):
-        """The scores of what a stage gives."""
-        return _score(stage[0].out_channels, self.n_class, self.skip_init)
+    def skip(self, stage: nn.SequentialCell) -> nn.Conv2d:
+        """Class scores of a stage."""
+        return _conv(stage[0].out_channels, self.n_class, 1, weight_init=self.skip_init)
 
-    def upscore(self, stride):
-        """Scores enlarged by a stride."""
+    def upscore(self, stride: int) -> nn.Conv2dTranspose:
+        """Upsampling of class scores by a stride."""
         return _upscore(self.n_class, stride, self.upsample_init)
 
-    def to_pool3(self, x):
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """pool3, pool4 and conv7 of an image, at 1/8, 1/16 and 1/32 of its size."""
         height, width = x.shape[2], x.shape[3]
-        if self.checks_size and (height % STRIDE != 0 or width % STRIDE != 0):
+        # Sizes are not known while a graph for any size is compiled, such as an exported file.
+        is_known = ops.isconstant(height) and ops.isconstant(width)
+        if is_known and (height % STRIDE != 0 or width % STRIDE != 0):
             raise ValueError(
                 f"input of height {height} and width {width}: both must be multiples of 32; "
                 "pad the image with fcn8s_ms.transforms.pad_to_multiple and crop the logits back"
             )
-        pool1 = self.conv1(x)  # 1/2
-        pool2 = self.conv2(pool1)  # 1/4
-        return self.conv3(pool2)  # 1/8
+        pool1 = self.pool1(self.conv1(x))  # 1/2
+        pool2 = self.pool2(self.conv2(pool1))  # 1/4
+        pool3 = self.pool3(self.conv3(pool2))  # 1/8
+        pool4 = self.pool4(self.conv4(pool3))  # 1/16
+        pool5 = self.pool5(self.conv5(pool4))  # 1/32
+        conv7 = self.conv7(self.conv6(pool5))  # 1/32
+        return pool3, pool4, conv7
 
-    def to_conv7(self, pool4):
-        pool5 = self.conv5(pool4)  # 1/32
-        return self.conv7(self.conv6(pool5))  # 1/32
+
+def _check_arguments(
+    n_class: int,
+    depths: Sequence[int],
+    widths: Sequence[int],
+    upsample_init: str,
+    skip_init: str,
+) -> None:
+    if n_class < 2:
+        raise ValueError(f"n_class is {n_class}; segmentation needs at least 2 classes")
+    for name, values in (("widths", widths), ("depths", depths)):
+        if len(values) != 5:
+            raise ValueError(f"{name} has {len(values)} values; give one for each of conv1…conv5")
+    for name, value, known in (
+        ("upsample_init", upsample_init, UPSAMPLE_INITS),
+        ("skip_init", skip_init, SKIP_INITS),
+    ):
+        if value not in known:
+            choices = " or ".join(repr(choice) for choice in known)
+            raise ValueError(f"{name} is {value!r}; choose {choices}")
 
 
 class FCN32s(_FCN):
@@ -178,14 +182,11 @@ class FCN32s(_FCN):
     Source: https://arxiv.org/abs/1411.4038, figure 3.
     """
 
-    def __init__(self, n_class: int, **arguments):
-        super().__init__(n_class, **arguments)
+    def add_head(self) -> None:
         self.upscore32 = self.upscore(32)  # 1/32 -> 1
 
-    def construct(self, x):
-        pool3 = self.to_pool3(x)  # 1/8
-        pool4 = self.conv4(pool3)  # 1/16
-        conv7 = self.to_conv7(pool4)  # 1/32
+    def construct(self, x: Tensor) -> Tensor:
+        conv7 = self.features(x)[2]
         return self.upscore32(self.score_fr(conv7))
 
 
@@ -197,18 +198,15 @@ class FCN16s(_FCN):
     Source: https://arxiv.org/abs/1411.4038, figure 3.
     """
 
-    def __init__(self, n_class: int, **arguments):
-        super().__init__(n_class, **arguments)
+    def add_head(self) -> None:
         self.upscore2 = self.upscore(2)  # 1/32 -> 1/16
         self.score_pool4 = self.skip(self.conv4)
         self.upscore16 = self.upscore(16)  # 1/16 -> 1
 
-    def construct(self, x):
-        pool3 = self.to_pool3(x)  # 1/8
-        pool4 = self.conv4(pool3)  # 1/16
-        conv7 = self.to_conv7(pool4)  # 1/32
-        fused = self.upscore2(self.score_fr(conv7))  # 1/16
-        return self.upscore16(fused + self.score_pool4(pool4))
+    def construct(self, x: Tensor) -> Tensor:
+        pool4, conv7 = self.features(x)[1:]
+        scores = self.upscore2(self.score_fr(conv7))  # 1/16
+        return self.upscore16(scores + self.score_pool4(pool4))
 
 
 class FCN8s(_FCN):
@@ -238,21 +236,18 @@ class FCN8s(_FCN):
     conv7 are its fully connected layers as convolutions.
     """
 
-    def __init__(self, n_class: int, **arguments):
-        super().__init__(n_class, **arguments)
+    def add_head(self) -> None:
         self.upscore2 = self.upscore(2)  # 1/32 -> 1/16
         self.score_pool4 = self.skip(self.conv4)
         self.upscore_pool4 = self.upscore(2)  # 1/16 -> 1/8
         self.score_pool3 = self.skip(self.conv3)
         self.upscore8 = self.upscore(8)  # 1/8 -> 1
 
-    def construct(self, x):
-        pool3 = self.to_pool3(x)  # 1/8
-        pool4 = self.conv4(pool3)  # 1/16
-        conv7 = self.to_conv7(pool4)  # 1/32
-        fused = self.upscore2(self.score_fr(conv7))  # 1/16
-        fused = self.upscore_pool4(fused + self.score_pool4(pool4))  # 1/8
-        return self.upscore8(fused + self.score_pool3(pool3))
+    def construct(self, x: Tensor) -> Tensor:
+        pool3, pool4, conv7 = self.features(x)
+        scores = self.upscore2(self.score_fr(conv7))  # 1/16
+        scores = self.upscore_pool4(scores + self.score_pool4(pool4))  # 1/8
+        return self.upscore8(scores + self.score_pool3(pool3))
 
 
 NETWORKS = {network.__name__.lower(): network for network in (FCN32s, FCN16s, FCN8s)}

@@ -1,271 +1,140 @@
 """Segments pictures with a checkpoint: `python -m fcn8s_ms.predict --help`."""
 
 import argparse
-import contextlib
-import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import device, files, inference, threads
+from . import device, files, inference
 from .errors import InputError, program, reported_by
 from .inference import inputs, video
-from .inference.outputs import ENDINGS, Saver
-from .inference.stopwatch import Stopwatch, TimedEngine
+from .inference.outputs import ResultOptions, Saver
+from .inference.pipeline import Pipeline, ProgressBar
+from .options import add_options, option, take_options
 
 __all__ = ["Config", "get_parser", "main", "predict"]
 
 _PROGRAM = program("predict")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
-    """Arguments of one prediction; every field is a flag of `get_parser`, explained there."""
+    """Arguments of one prediction; `--help` describes every field."""
 
     images: list[str]
-    checkpoint: Path
-    output: Path
-    save: tuple[str, ...]
-    plain_names: bool
-    opacity: float
-    legend: bool
-    engine: str | None
-    resize: int | None
-    scales: tuple[float, ...]
-    flip: bool
-    sliding: list[int] | None
-    batch_size: int
-    device: str
-    device_id: int
-    mode: str
+    checkpoint: Path = option(help="trained FCN, or an exported .onnx file")
+    batch_size: int = option(
+        1,
+        help="pictures of equal padded size (windows, with --sliding) that go through the network "
+        "at once (default: %(default)s)",
+    )
+    engine: str | None = None
+    view: inference.ViewOptions = inference.ViewOptions()
+    results: ResultOptions = ResultOptions()
+    device: str = "auto"
+    device_id: int = 0
+    mode: str = "graph"
 
-    def __post_init__(self):
-        unknown = [kind for kind in self.save if kind not in ENDINGS]
-        if unknown or not self.save:
-            raise InputError(
-                f"--save {','.join(self.save)}: choose from {', '.join(ENDINGS)}, with commas "
-                "between"
-            )
-        if self.plain_names and len(self.save) > 1:
-            raise InputError("--plain-names is for one kind of file; choose it, e.g. --save mask")
-        if not 0 <= self.opacity <= 1:
-            raise InputError(f"--opacity is {self.opacity}; choose 0…1")
+    def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise InputError(f"--batch-size is {self.batch_size}; it must be positive")
-
-    def ending(self, kind: str) -> str:
-        """How the names of such files end."""
-        return Path(ENDINGS[kind]).suffix if self.plain_names else ENDINGS[kind]
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.predict`."""
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description="Segment pictures. All results have the picture's own size; a picture that "
-        "Exif says is turned is turned upright first. A file that cannot be used does not stop the "
-        "others: it is named at the end, and the exit status is 1.",
+        description="Segment pictures. All results have the picture's own size; a picture is first "
+        "turned upright as Exif says. A file that cannot be used does not stop the others: it is "
+        "named at the end, and the exit status is 1.",
         epilog=f"Example: {_PROGRAM} --checkpoint FCN8s.ckpt street.jpg holiday/ --output out",
     )
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="picture or video file; folder (its images, also in sub-folders); pattern such as "
-        "'shots/**/*.jpg'; - for a list on standard input, a path a line",
+        help="picture or video file; folder (its images, sub-folders included); pattern such as "
+        "'shots/**/*.jpg'; - for a list on standard input, one path per line",
     )
-    add("--checkpoint", type=Path, required=True, help="trained FCN, or an exported .onnx file")
-
-    group = parser.add_argument_group("how")
-    inference.add_arguments(group)
-    group.add_argument(
-        "--batch-size",
-        type=int,
-        default=1,
-        help="pictures of equal padded size (windows, with --sliding) that go through the network "
-        "at once (default: %(default)s)",
-    )
+    add_options(parser, Config)
+    inference.add_arguments(parser.add_argument_group("how the network sees a picture"))
     device.add_arguments(parser.add_argument_group("device"))
-
-    add = parser.add_argument_group("results").add_argument
-    add(
-        "--output",
-        type=Path,
-        default=Path("predictions"),
-        help="folder to write to (default: %(default)s)",
-    )
-    add(
-        "--save",
-        type=_kinds,
-        default=("mask", "overlay"),
-        metavar="KIND,…",
-        help="what to write: mask, NAME_mask.png, a palette PNG whose pixels are class ids, as "
-        "VOC's; color, NAME_color.png, the same as RGB; overlay, NAME_overlay.png, the picture "
-        "with its classes laid over; probability, NAME_probability.npz, of every class "
-        "(default: mask,overlay). Of a video: color and overlay as NAME_….mp4, mask and "
-        "probability as folders NAME_… with a file a frame",
-    )
-    add(
-        "--plain-names",
-        action="store_true",
-        help="NAME.png instead of NAME_mask.png, as VOC's server wants; with one kind of --save",
-    )
-    add("--opacity", type=float, default=0.5, help="of an overlay's colours, 0 to 1 (default: 0.5)")
-    add(
-        "--legend",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="name the classes present in the overlay",
-    )
+    add_options(parser.add_argument_group("results"), ResultOptions)
     return parser
 
 
-def _kinds(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(kind.strip() for kind in text.split(",")))
+def _parse(argv: Sequence[str] | None) -> Config:
+    arguments = vars(get_parser().parse_args(argv))
+    arguments["view"] = take_options(inference.ViewOptions, arguments)
+    arguments["results"] = take_options(ResultOptions, arguments)
+    return Config(**arguments)
 
 
-def _check_outputs(found, saver: Saver) -> None:
-    inputs = {os.path.realpath(picture.path): picture.path for picture in found}
-    for picture in found:
-        for path in saver.paths(picture):
-            overwritten = inputs.get(os.path.realpath(path))
-            if overwritten is not None:
-                raise InputError(
-                    f"the result of {picture.path} would overwrite {overwritten}, which is to be "
-                    "predicted too; choose another --output"
-                )
+def predict(config: Config) -> list[str]:
+    """Segments the pictures and writes the chosen results of each.
 
+    Args:
+        config: arguments of the prediction.
 
-class _Run:
-    """One prediction of many pictures.
+    Returns:
+        A line for every picture that could not be segmented, with the reason; the others are done.
 
-    Attributes:
-        faults: what was wrong with pictures that could not be segmented.
-        stopwatch: `Stopwatch`.
+    Raises:
+        InputError: the device, the checkpoint or the output folder cannot be used, an argument
+            names no picture, or the disk is full.
     """
+    output = config.results.output
+    pictures = inputs.find_pictures(
+        config.images, sys.stdin if "-" in config.images else (), output=output
+    )
+    if not pictures:
+        raise InputError("standard input names no picture; give one path per line")
+    images = [picture for picture in pictures if not picture.is_video]
+    videos = [picture for picture in pictures if picture.is_video]
 
-    def __init__(self, config: Config, segmenter, saver: Saver, bar):
-        self._config = config
-        self._saver = saver
-        self._bar = bar
-        self._predictor = segmenter.predictor
-        self._predictor.engine = TimedEngine(segmenter.predictor.engine)
-        self.stopwatch = Stopwatch(self._predictor.engine)
-        self.faults = []
+    segmenter = _load(config)
+    saver = Saver(config.results, segmenter.classes, segmenter.palette)
+    saver.check_inputs_stay(pictures)
+    files.make_folder(output, "--output")
 
-    def _fault(self, text: str, images: int = 1) -> None:
-        self.faults.append(text)
-        self._bar.update(images)
+    total = len(images) + sum(video.frame_count(picture.path) for picture in videos)
+    bar = _progress_bar(total)
+    pipeline = Pipeline(segmenter.predictor, saver, config.batch_size, bar)
+    try:
+        pipeline.images(images)
+        for picture in videos:
+            pipeline.video(picture)
+    finally:
+        bar.close()
+        if pipeline.stopwatch.images:
+            print(pipeline.stopwatch)
+    return pipeline.faults
 
-    def _engine_fault(self, what, error: Exception, images: int = 1) -> None:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        self._fault(f"{what} could not be segmented ({reason}); try --resize or --sliding", images)
 
-    def _many(self, images, on_error):
-        return self._predictor.many(
-            images,
-            self._config.batch_size,
-            probabilities=self._saver.needs_probabilities,
-            on_error=on_error,
-        )
-
-    def images(self, found) -> None:
-        """Predicts image files: read ahead and written behind in threads of their own."""
-        from .threads import map_ahead
-
-        ahead = 2 * self._config.batch_size + 2
-
-        def read(picture):
-            try:
-                return picture, inference.read_image(picture.path)
-            except (InputError, MemoryError) as error:
-                return picture, error
-
-        def usable(items):
-            for picture, image in items:
-                if isinstance(image, Exception):
-                    self._fault(str(image) or f"{picture.path} is too large for the memory")
-                else:
-                    yield (picture, image), image
-
-        def failed(keys, error):
-            for picture, _ in keys:
-                self._engine_fault(picture.path, error)
-
-        def timed(results):
-            for result in results:
-                self.stopwatch.lap(1)
-                yield result
-
-        def save(item):
-            (picture, image), result = item
-            try:
-                return self._saver.save(picture.name, image, result), None
-            except OSError as error:
-                if error.errno in files.DISK_ERRORS:
-                    raise InputError(
-                        f"{self._config.output.absolute()} takes no more files: {error.strerror}; "
-                        "free some space, and predict the rest"
-                    ) from error
-                return None, f"the result of {picture.path} cannot be written: {error}"
-
-        with ThreadPoolExecutor(max(threads.available_cpus(), 2)) as pool:
-            readable = usable(map_ahead(pool, read, found, ahead))
-            predicted = timed(self._many(readable, failed))
-            # The probabilities of a large picture are hundreds of megabytes.
-            behind = 2 if self._saver.needs_probabilities else ahead
-            for line, fault in map_ahead(pool, save, predicted, behind):
-                if fault is not None:
-                    self._fault(fault)
-                    continue
-                self._bar.update(1)
-                self._bar.write(line)
-
-    def video(self, picture) -> None:
-        """Predicts a video file."""
-        reader, failures = None, []
-
-        def failed(keys, error):
-            failures.append(error)
-
-        done = 0
-        try:
-            reader = video.Reader(picture.path)
-            with self._saver.video(picture.name, reader.fps) as add:
-                for image, result in self._many(((frame, frame) for frame in reader), failed):
-                    self.stopwatch.lap(1)
-                    add(image, result)
-                    done += 1
-                    self._bar.update(1)
-                if failures:
-                    raise failures[0]
-            self._bar.write(f"{self._saver.paths(picture)[0]}: {done} frames")
-        except InputError as error:
-            self._fault(str(error), 0)
-        except (RuntimeError, MemoryError) as error:
-            self._engine_fault(picture.path, error, 0)
-        finally:
-            if reader is not None:
-                reader.close()
+def _load(config: Config) -> inference.Segmenter:
+    if inference.engine_for(config.checkpoint, config.engine) == "mindspore":
+        device.configure(config.device, device_id=config.device_id, mode=config.mode)
+    return inference.Segmenter.from_checkpoint(
+        config.checkpoint, device=config.device, **vars(config.view)
+    )
 
 
 class _NoBar:
-    """Stands in for tqdm on a machine that has only what prediction needs."""
+    """Stands in for tqdm on a machine that has only the packages that prediction needs."""
 
-    def update(self, images: int) -> None:
+    def update(self, n: int) -> None:
         pass
+
+    def write(self, s: str) -> None:
+        print(s, flush=True)
 
     def close(self) -> None:
         pass
 
-    def write(self, line: str) -> None:
-        print(line, flush=True)
 
-
-def _progress_bar(total: int):
+def _progress_bar(total: int) -> ProgressBar:
     try:
         from tqdm import tqdm
     except ImportError:
@@ -273,60 +142,11 @@ def _progress_bar(total: int):
     return tqdm(total=total, unit="image", dynamic_ncols=True, disable=total < 2)
 
 
-def _frame_count(picture) -> int:
-    with contextlib.suppress(InputError):
-        reader = video.Reader(picture.path)
-        reader.close()
-        return reader.frame_count
-    return 0
-
-
-def predict(config: Config) -> list[str]:
-    """Segments the pictures and writes what was asked for of each.
-
-    Args:
-        config: what the command line says.
-
-    Returns:
-        What was wrong with pictures that could not be segmented; the others are done.
-
-    Raises:
-        InputError: the device, the checkpoint or the output folder cannot be used, an argument
-            means no picture, or the disk is full.
-    """
-    found = inputs.find(
-        config.images, sys.stdin if "-" in config.images else (), output=config.output
-    )
-    if not found:
-        raise InputError("standard input names no picture; give a path a line")
-    if inference.engine_for(config.checkpoint, config.engine) == "mindspore":
-        device.configure(config.device, device_id=config.device_id, mode=config.mode)
-    segmenter = inference.Segmenter.from_checkpoint(
-        config.checkpoint, device=config.device, **inference.options_of(config)
-    )
-    saver = Saver(config, segmenter)
-    _check_outputs(found, saver)
-    files.make_folder(config.output, "--output")
-    images = [picture for picture in found if not picture.is_video]
-    videos = [picture for picture in found if picture.is_video]
-    bar = _progress_bar(len(images) + sum(map(_frame_count, videos)))
-    run = _Run(config, segmenter, saver, bar)
-    try:
-        run.images(images)
-        for picture in videos:
-            run.video(picture)
-    finally:
-        bar.close()
-        if run.stopwatch.images:
-            print(run.stopwatch)
-    return run.faults
-
-
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line; `argv` without the program's name."""
     with reported_by(_PROGRAM):
         try:
-            faults = predict(Config(**vars(get_parser().parse_args(argv))))
+            faults = predict(_parse(argv))
         except KeyboardInterrupt:
             print(f"{_PROGRAM}: stopped by SIGINT", file=sys.stderr)
             raise SystemExit(128 + signal.SIGINT) from None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import device
 from .distributed.ranks import ALONE, Ranks, check_launch, is_scheduler, run_scheduler
-from .errors import InputError, reported_by
+from .errors import InputError, program, reported_by
 from .records import demo
 from .training import schedule
 from .training.arguments import PROGRAM, Config, command, get_parser, parse
@@ -103,7 +103,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
         weights = zip(data.classes, data.class_weights)
         print(f"Class weights: {', '.join(f'{name} {weight:.3g}' for name, weight in weights)}")
     opened, progress = open_run(
-        config.run.resume, data.train.data_file, data.train.num_samples, ranks
+        config.run.resume, config.network.arch, data.train.data_file, data.train.num_samples, ranks
     )
 
     # Network
@@ -238,8 +238,8 @@ def _report(metrics: dict[str, Any], folder: RunFolder, shown: "SegDataset") -> 
     print(
         f"Done in {metrics['seconds']:.0f} s. Look at {folder.predictions} and {folder.curves}. "
         f"Next:\n"
-        f"  python -m fcn8s_ms.eval --checkpoint {weights} --data {shown.data_file}\n"
-        f"  python -m fcn8s_ms.predict --checkpoint {weights} IMAGE --output predictions"
+        f"  {program('eval')} --checkpoint {weights} --data {shown.data_file}\n"
+        f"  {program('predict')} --checkpoint {weights} IMAGE --output predictions"
     )
 
 

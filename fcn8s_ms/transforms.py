@@ -4,18 +4,26 @@ Images are uint8 arrays (H, W, 3) in BGR order, labels uint8 arrays (H, W) of cl
 last step makes them float32 (3, H, W) and int32 (H, W) for the network.
 
 Training images go through the tutorial's seven steps (decode, scale, normalise, pad, crop, mirror,
-transpose), with the same random draws in the same order and the same bits as result, but scaled
-pixels outside the crop are dropped before anything is computed on them, and normalisation is a
-table look-up: an 8-bit channel has only 256 values.
+transpose), with the same random draws in the same order and bit-identical results. Two shortcuts
+make it faster: scaled pixels outside the crop are dropped before anything is computed on them, and
+normalisation is a table look-up, because an 8-bit channel has only 256 values.
 """
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TypeAlias
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .errors import InputError
 
 __all__ = [
+    "Crop",
+    "Encoded",
     "IMAGE_SUFFIXES",
+    "RandomSource",
     "STRIDE",
     "augment",
     "decode_image",
@@ -25,8 +33,8 @@ __all__ = [
     "next_multiple",
     "normalize",
     "pad_to_multiple",
+    "stack",
 ]
-
 
 STRIDE = 32
 """Pixels of input per cell of the deepest feature map: the network takes multiples of it."""
@@ -35,10 +43,20 @@ IMAGE_SUFFIXES = frozenset(
     (".bmp", ".dib", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm")
     + (".ras", ".sr", ".tif", ".tiff", ".webp")
 )
-"""Endings of files that OpenCV decodes, in lower case."""
+"""Suffixes of the files that OpenCV decodes, in lower case."""
+
+Encoded: TypeAlias = bytes | np.ndarray
+"""Content of an image file: bytes, or a uint8 array of them."""
 
 
-def _decode(encoded, flag: int, what: str) -> np.ndarray:
+Crop: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Image and label as the network takes them: float32 (3, H, W), int32 (H, W)."""
+
+RandomSource: TypeAlias = np.random.RandomState | ModuleType
+"""Source of random numbers: a legacy generator, or the module `numpy.random` for the global one."""
+
+
+def _decode(encoded: Encoded, flag: int, what: str) -> np.ndarray:
     buffer = np.frombuffer(encoded, np.uint8)
     pixels = cv2.imdecode(buffer, flag) if buffer.size else None
     if pixels is None:
@@ -49,29 +67,48 @@ def _decode(encoded, flag: int, what: str) -> np.ndarray:
     return pixels
 
 
-def decode_image(encoded, name: str = "image") -> np.ndarray:
-    """Decodes an image file's bytes.
+def decode_image(encoded: Encoded, name: str = "image") -> np.ndarray:
+    """Decodes the bytes of an image file.
 
     Args:
-        encoded: bytes, or a numpy array that holds them.
-        name: what an error calls the image.
+        encoded: content of the file.
+        name: name of the image in error messages.
 
     Returns:
         uint8 array (H, W, 3), BGR.
 
     Raises:
-        InputError: the bytes are no image.
+        InputError: the bytes are not an image.
     """
     return _decode(encoded, cv2.IMREAD_COLOR, name)
 
 
-def decode_label(encoded, name: str = "label") -> np.ndarray:
-    """Decodes a single-channel PNG of class ids to uint8 (H, W); else as `decode_image`."""
+def decode_label(encoded: Encoded, name: str = "label") -> np.ndarray:
+    """Decodes a single-channel PNG of class ids.
+
+    Args:
+        encoded: content of the file.
+        name: name of the label in error messages.
+
+    Returns:
+        uint8 array (H, W).
+
+    Raises:
+        InputError: the bytes are not an image.
+    """
     return _decode(encoded, cv2.IMREAD_GRAYSCALE, name)
 
 
-def normalization_table(mean, std) -> np.ndarray:
-    """(value - mean) / std of every 8-bit value: float32 array (channels, 256)."""
+def normalization_table(mean: ArrayLike, std: ArrayLike) -> np.ndarray:
+    """Computes (value - mean) / std of every 8-bit value.
+
+    Args:
+        mean: mean of each channel, 0…255.
+        std: standard deviation of each channel.
+
+    Returns:
+        float32 array (channels, 256).
+    """
     values = np.arange(256, dtype=np.float32)
     mean = np.asarray(mean, np.float32).reshape(-1, 1)
     std = np.asarray(std, np.float32).reshape(-1, 1)
@@ -89,7 +126,7 @@ def normalize(image: np.ndarray, table: np.ndarray) -> np.ndarray:
 
     Args:
         image: uint8 (H, W, 3), BGR.
-        table: of `normalization_table`.
+        table: result of `normalization_table`.
 
     Returns:
         float32 array (3, H, W).
@@ -99,7 +136,7 @@ def normalize(image: np.ndarray, table: np.ndarray) -> np.ndarray:
     return out
 
 
-def _pad_around(crop: np.ndarray, rows: int, columns: slice, value) -> np.ndarray:
+def _pad_around(crop: np.ndarray, rows: int, columns: slice, value: float) -> np.ndarray:
     """Fills all but the first rows of some columns, and returns the view of these."""
     crop[..., rows:, :] = value
     crop[..., :rows, : columns.start] = value
@@ -107,13 +144,13 @@ def _pad_around(crop: np.ndarray, rows: int, columns: slice, value) -> np.ndarra
     return crop[..., :rows, columns]
 
 
-def denormalize(image: np.ndarray, mean, std) -> np.ndarray:
-    """The image that was normalised: undoes `normalize` exactly.
+def denormalize(image: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray:
+    """Restores the image that was normalised, exactly.
 
     Args:
         image: float32 (3, H, W).
-        mean: of the channels, as for `normalization_table`.
-        std: of the channels.
+        mean: mean of each channel, as for `normalization_table`.
+        std: standard deviation of each channel.
 
     Returns:
         uint8 array (H, W, 3), BGR. Padding (0) has the mean colour.
@@ -127,32 +164,33 @@ def denormalize(image: np.ndarray, mean, std) -> np.ndarray:
 def augment(
     image: np.ndarray,
     label: np.ndarray,
-    rng,
+    rng: RandomSource,
     *,
     table: np.ndarray,
     crop_size: int,
     min_scale: float,
     max_scale: float,
     ignore_label: int,
-    out=None,
-):
+    out: Crop | None = None,
+) -> Crop:
     """Scales, crops and mirrors an image with its label at random, and normalises the image.
 
     Args:
         image: uint8 (H, W, 3), BGR.
         label: uint8 (H, W).
-        rng: `numpy.random.RandomState` or `numpy.random` itself; drawn from are uniform (scale),
-            randint (top), randint (left), uniform (mirror when above 0.5), in this order.
-        table: of `normalization_table`.
+        rng: source of the draws: uniform (scale), randint (top), randint (left), uniform (mirror
+            when above 0.5), in this order.
+        table: result of `normalization_table`.
         crop_size: side of the square crop in pixels. A smaller image is padded at the bottom and
             right: 0 in the normalised image, `ignore_label` in the label.
-        min_scale: least factor of both sides.
+        min_scale: smallest factor by which both sides are scaled.
         max_scale: largest factor.
         ignore_label: label of padding.
-        out: arrays to write the result into, for instance a place in a batch; new ones without.
+        out: arrays to write the result into, for instance a place in a batch; None for new ones.
 
     Returns:
-        float32 array (3, crop_size, crop_size) and int32 array (crop_size, crop_size).
+        float32 array (3, crop_size, crop_size) and int32 array (crop_size, crop_size); `out` itself
+        if it was given.
 
     Source: the tutorial's `preprocess_dataset`.
     """
@@ -185,21 +223,50 @@ def augment(
     return out
 
 
+def stack(crops: Sequence[Crop], names: Sequence[str]) -> Crop:
+    """Makes a batch of crops.
+
+    Args:
+        crops: (image, label) of each sample, (C, H, W) and (H, W) of any number types.
+        names: names of the samples, for error messages.
+
+    Returns:
+        float32 array (N, C, H, W) and int32 array (N, H, W).
+
+    Raises:
+        InputError: an image and its label, or two images, differ in size.
+    """
+    images = [np.asarray(image, np.float32) for image, _ in crops]
+    labels = [np.asarray(label, np.int32) for _, label in crops]
+    for name, image, label in zip(names, images, labels):
+        if image.ndim != 3 or image.shape[1:] != label.shape:
+            raise InputError(
+                f"preprocess_dataset returned an image of shape {image.shape} and a label of shape "
+                f"{label.shape} for {name!r}; return (channels, height, width) and (height, width)"
+            )
+        if image.shape != images[0].shape:
+            raise InputError(
+                f"preprocess_dataset returned images of shape {images[0].shape} for {names[0]!r} "
+                f"and {image.shape} for {name!r}, which are in one batch; return one size for all"
+            )
+    return np.stack(images), np.stack(labels)
+
+
 def next_multiple(side: int, multiple: int = STRIDE) -> int:
-    """The smallest multiple that is not below a side."""
+    """Rounds a side up to the next multiple."""
     return -(-side // multiple) * multiple
 
 
-def pad_to_multiple(array: np.ndarray, multiple: int = STRIDE, value=0) -> np.ndarray:
+def pad_to_multiple(array: np.ndarray, multiple: int = STRIDE, value: float = 0) -> np.ndarray:
     """Pads the last two axes at the bottom and right to the next multiple.
 
     Args:
         array: (…, H, W), for instance a normalised image (3, H, W) or a label (H, W).
         multiple: the network's stride in pixels.
-        value: what to fill with; 0 is the mean colour of a normalised image.
+        value: value of the padding; 0 is the mean colour of a normalised image.
 
     Returns:
-        Array of the same dtype, or the array itself where nothing is to pad. Crop the network's
+        Array of the same dtype, or the array itself if it needs no padding. Crop the network's
         output back with `[..., :H, :W]`.
     """
     height, width = array.shape[-2:]

@@ -2,7 +2,15 @@
 
 import numpy as np
 
-__all__ = ["CLASSES", "IGNORE_LABEL", "IMAGE_MEAN", "IMAGE_STD", "NUM_CLASSES", "palette"]
+__all__ = [
+    "CLASSES",
+    "IGNORE_LABEL",
+    "IMAGE_MEAN",
+    "IMAGE_STD",
+    "NUM_CLASSES",
+    "class_names",
+    "palette",
+]
 
 CLASSES = (
     "background",
@@ -37,6 +45,13 @@ IGNORE_LABEL = 255
 IMAGE_MEAN = (103.53, 116.28, 123.675)
 IMAGE_STD = (57.375, 57.120, 58.395)
 """Mean and standard deviation of the pixels of ImageNet, in BGR order, on the scale 0…255."""
+
+
+def class_names(num_classes: int) -> tuple[str, ...]:
+    """Names for classes that come without: VOC's if their number is VOC's, else numbers."""
+    if num_classes == NUM_CLASSES:
+        return CLASSES
+    return tuple(f"class {number}" for number in range(num_classes))
 
 
 def palette() -> np.ndarray:

@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+import random
 import sys
 import tarfile
 import threading
@@ -52,7 +53,7 @@ def write_mask(path, ids):
 
 
 def read_mask(path):
-    return encode.Converter(voc.CLASSES).read_mask(path)
+    return encode.MaskReader(voc.CLASSES).read(path)
 
 
 def draw_pair(name, height, width):
@@ -246,12 +247,27 @@ def losses(run):
 
 
 def error_of(main, given, capsys):
+    """What a program says on standard error when it ends with status 2."""
     with pytest.raises(SystemExit) as caught:
         main([str(argument) for argument in given])
     assert caught.value.code == 2
     error = capsys.readouterr().err
     assert "Traceback" not in error
     return error
+
+
+def error_line_of(main, given, capfd):
+    """As `error_of`, of a program that says one line and no more, progress bars apart."""
+    lines = error_of(main, given, capfd).replace("\r", "\n").splitlines()
+    lines = [line for line in lines if line.strip() and "image/s" not in line]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def error_table(rows):
+    """Parametrises a test by rows of (name, fault, message): `fault` and `message`."""
+    rows = [pytest.param(fault, message, id=name) for name, fault, message in rows]
+    return pytest.mark.parametrize(("fault", "message"), rows)
 
 
 def archive(members, kind=tarfile.REGTYPE):
@@ -323,7 +339,6 @@ def record_data(record, batch_size=1, **options):
         record,
         batch_size=batch_size,
         num_parallel_calls=2,
-        training=False,
         **options,
     )
 
@@ -343,3 +358,28 @@ def fill(network):
         else:
             value = value * np.float32(np.sqrt(2 / np.prod(parameter.shape[1:])))
         parameter.set_data(Tensor(value.astype(np.float32)))
+
+
+def mutations(content, seed, count):
+    """Damaged versions of a file: flips, cuts, insertions, zeros, and runs that stand twice.
+
+    Half of them lie in the first kilobytes, where most files have their structure.
+    """
+    rng = random.Random(seed)
+    for _ in range(count):
+        damaged = bytearray(content)
+        position = rng.randrange(len(damaged))
+        if rng.random() < 0.5:
+            position = min(position, rng.randrange(4096))
+        kind, length = rng.randrange(5), rng.randrange(1, 64)
+        if kind == 0:
+            damaged[position] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del damaged[position:]
+        elif kind == 2:
+            damaged[position:position] = rng.randbytes(length)
+        elif kind == 3:
+            damaged[position : position + length] = bytes(length)
+        else:
+            damaged[position:position] = damaged[position : position + length]
+        yield bytes(damaged)

@@ -7,23 +7,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import records, transforms, voc
+from fcn8s_ms import build, records, transforms, voc
 
-from .helpers import SIZES, TOOLS, draw_pair, shape, write_labelme, write_plain_record, write_sbd
+from .helpers import (
+    SIZES,
+    TOOLS,
+    draw_pair,
+    error_of,
+    shape,
+    write_labelme,
+    write_plain_record,
+    write_sbd,
+)
 
 TOOL = TOOLS / "build_mindrecord.py"
 
 
-@pytest.fixture(scope="module")
-def tool():
-    from fcn8s_ms import build
-
-    return build
-
-
-def test_build(tool, voc_folder, tmp_path, capsys):
+def test_build(voc_folder, tmp_path, capsys):
     output = tmp_path / "out" / "r.mindrecord"
-    tool.main(["--voc-root", str(voc_folder), "--split", "trainval", "--output", str(output)])
+    build.main(["--voc-root", str(voc_folder), "--split", "trainval", "--output", str(output)])
     assert records.open_record(output)[1] == 5
     metadata = records.read_metadata(output)
     assert metadata.list_name == "trainval" and metadata.source == str(voc_folder)
@@ -35,20 +37,18 @@ def test_build(tool, voc_folder, tmp_path, capsys):
     assert "5/5" in printed.err
 
 
-def test_shards_and_overwrite(tool, voc_folder, tmp_path, capsys):
+def test_shards_and_overwrite(voc_folder, tmp_path, capsys):
     given = ["--voc-root", str(voc_folder), "--output", str(tmp_path / "r.mindrecord")]
-    tool.main([*given, "--num-shards", "3"])
+    build.main([*given, "--num-shards", "3"])
     assert "3 images in r.mindrecord0, r.mindrecord1, r.mindrecord2" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as caught:
-        tool.main([*given, "--num-shards", "3"])
-    assert caught.value.code == 2
-    assert "r.mindrecord0 exists" in capsys.readouterr().err
-    tool.main([*given, "--overwrite"])
+    error = error_of(build.main, [*given, "--num-shards", "3"], capsys)
+    assert "r.mindrecord0 exists" in error
+    build.main([*given, "--overwrite"])
     assert records.open_record(tmp_path / "r.mindrecord") == (tmp_path / "r.mindrecord", 3)
 
 
-def run(tool, *arguments):
-    tool.main([str(argument) for argument in arguments])
+def run(*arguments):
+    build.main([str(argument) for argument in arguments])
 
 
 def labels_in(record):
@@ -58,11 +58,11 @@ def labels_in(record):
 # --- sources -----------------------------------------------------------------------------------
 
 
-def test_trainaug(tool, voc_folder, tmp_path, capsys):
+def test_trainaug(voc_folder, tmp_path, capsys):
     write_sbd(tmp_path / "sbd", {"train": "bdx", "val": "ey"})
     output = tmp_path / "r"
     given = ["--voc-root", voc_folder, "--sbd-root", tmp_path / "sbd"]
-    run(tool, *given, "--split", "trainaug", "--output", output)
+    run(*given, "--split", "trainaug", "--output", output)
     assert "trainaug: 5 images, 21 classes" in capsys.readouterr().out
     labels = labels_in(output)
     assert list(labels) == ["a", "b", "c", "x", "y"]
@@ -100,10 +100,10 @@ def expected_ids(number):
 
 
 @pytest.mark.parametrize(("masks", "classes"), [("ids", "names"), ("colours", "colours")])
-def test_folders(tool, folders, masks, classes):
+def test_folders(folders, masks, classes):
     output = folders / "r"
     given = ["--images", folders / "images", "--labels", folders / masks]
-    run(tool, *given, "--classes", folders / f"{classes}.txt", "--output", output)
+    run(*given, "--classes", folders / f"{classes}.txt", "--output", output)
     labels = labels_in(output)
     for number in range(3):
         assert (labels[str(number)] == expected_ids(number)).all()
@@ -114,13 +114,13 @@ def test_folders(tool, folders, masks, classes):
     assert metadata.pixel_counts == (2 * 11 * 32, 11 * 32, 3 * 9 * 32)
 
 
-def test_list_label_map_and_ignore_label(tool, folders):
+def test_list_label_map_and_ignore_label(folders):
     output = folders / "r"
     (folders / "map.json").write_text(json.dumps({"1": "sky", "255": "road"}))
     given = ["--images", folders / "images", "--labels", folders / "ids"]
     given += ["--classes", folders / "names.txt", "--list", folders / "list.txt"]
     given += ["--label-map", folders / "map.json", "--ignore-label", 2, "--output", output]
-    run(tool, *given)
+    run(*given)
     labels = labels_in(output)
     assert list(labels) == ["2", "0"]
     expected = np.zeros((24, 32), np.uint8)
@@ -128,13 +128,13 @@ def test_list_label_map_and_ignore_label(tool, folders):
     assert (labels["2"] == expected).all()
 
 
-def test_labelme(tool, tmp_path):
+def test_labelme(tmp_path):
     image, _ = draw_pair("a", 24, 32)
     cv2.imwrite(str(tmp_path / "p.jpg"), image)
     square = [[4.0, 4.0], [20.0, 20.0]]
     write_labelme(tmp_path / "p.json", [shape("car", square, "rectangle")], 32, 24)
     output = tmp_path / "out" / "r"
-    run(tool, "--labelme", tmp_path, "--output", output)
+    run("--labelme", tmp_path, "--output", output)
     expected = np.zeros((24, 32), np.uint8)
     expected[4:21, 4:21] = 1
     assert (labels_in(output)["p"] == expected).all()
@@ -158,21 +158,18 @@ def test_labelme(tool, tmp_path):
         ("--voc-root x --preview 0 --output r", "--preview is 0; it must be positive"),
     ],
 )
-def test_flags_that_do_not_go_together(tool, arguments, message, capsys):
-    with pytest.raises(SystemExit) as caught:
-        tool.main(arguments.split())
-    assert caught.value.code == 2
-    assert message in capsys.readouterr().err
+def test_flags_that_do_not_go_together(arguments, message, capsys):
+    assert message in error_of(build.main, arguments.split(), capsys)
 
 
 # --- looking at data -----------------------------------------------------------------------------
 
 
-def test_inspect(tool, record, tmp_path, capsys):
+def test_inspect(record, tmp_path, capsys):
     copies = [tmp_path / f"all.mindrecord{suffix}" for suffix in ("", ".db", ".json")]
     for copy in copies:
         copy.write_bytes((record.parent / copy.name).read_bytes())
-    run(tool, "--inspect", copies[0])
+    run("--inspect", copies[0])
     out = capsys.readouterr().out
     assert "5 images, 1 shard(s)" in out
     assert "columns: data (bytes), file_name (string), label (bytes)" in out
@@ -185,19 +182,31 @@ def test_inspect(tool, record, tmp_path, capsys):
     assert (picture == (192, 128, 128)).all(axis=2).mean() > 0.02  # persons
 
 
-def test_inspect_a_record_of_others(tool, tmp_path, capsys):
+def test_inspect_a_record_of_others(tmp_path, capsys):
     record = write_plain_record(tmp_path / "mindname.mindrecord")
-    run(tool, "--inspect", record, "--preview", 2, "--crop-size", 64)
+    run("--inspect", record, "--preview", 2, "--crop-size", 64)
     out = capsys.readouterr().out
-    assert "no metadata (.json) beside it; class names are guessed" in out
+    assert "no metadata (.json) next to it; class names are guessed" in out
     assert "checksums: 5 images have none; they decode" in out
     assert "tvmonitor" in out
     assert (tmp_path / "mindname.mindrecord.preview.png").is_file()
 
 
-def test_preview_beside_a_new_record(tool, voc_folder, tmp_path, capsys):
+def test_preview_of_a_record_of_others_with_more_classes_than_voc(tmp_path, capsys):
+    image, mask, record = (tmp_path / name for name in ("a.png", "m.png", "r"))
+    cv2.imwrite(str(image), draw_pair("a", 64, 64)[0])
+    cv2.imwrite(str(mask), np.arange(64, dtype=np.uint8)[:, np.newaxis].repeat(64, axis=1) % 30)
+    classes = [f"c{number}" for number in range(30)]
+    records.build_records([records.sources.Pair("a", image, mask)], record, classes=classes)
+    (tmp_path / "r.json").unlink()
+    run("--inspect", record, "--preview", 1, "--crop-size", 64)
+    assert "class 29" in capsys.readouterr().out
+    assert (tmp_path / "r.preview.png").is_file()
+
+
+def test_preview_next_to_a_new_record(voc_folder, tmp_path, capsys):
     output = tmp_path / "r"
-    run(tool, "--voc-root", voc_folder, "--output", output, "--preview", 9, "--crop-size", 64)
+    run("--voc-root", voc_folder, "--output", output, "--preview", 9, "--crop-size", 64)
     assert f"Look at {output}.preview.png" in capsys.readouterr().out
     assert (tmp_path / "r.preview.png").is_file()
 

@@ -13,7 +13,7 @@ from fcn8s_ms import checkpoint, model
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.model import FCN8s
 
-from .helpers import TINY
+from .helpers import TINY, mutations
 
 
 def values(network):
@@ -300,6 +300,57 @@ def test_damaged_file(saved, damage):
         checkpoint.load_network(path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite(tmp_path, value):
+    network = FCN8s(3, **TINY)
+    beta = network.conv2[1].beta
+    beta.set_data(Tensor(np.array([0, 0, value, 0], np.float32)))
+    checkpoint.save(network, tmp_path / "a.ckpt", {})
+    with pytest.raises(InputError, match="a.ckpt: 1 parameters are not finite, conv2.1.beta first"):
+        checkpoint.load_network(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_foreign_file_never_reaches_the_parser_damaged(tmp_path, seed):
+    """A seeded mutator over a file without a seal: an error that names it, or other numbers."""
+    network = FCN8s(3, **TINY)
+    path = tmp_path / "foreign.ckpt"
+    checkpoint.save(network, path, {})
+    path.with_name(path.name + ".json").unlink()
+    content, shapes = path.read_bytes(), {n: p.shape for n, p in network.parameters_dict().items()}
+    for damaged in mutations(content, seed, 40):
+        path.write_bytes(damaged)
+        try:
+            found = checkpoint.read(path)
+        except InputError as error:
+            assert "foreign.ckpt" in str(error) and "\n" not in str(error)
+        else:
+            assert len(damaged) == len(content) or {n: p.shape for n, p in found.items()} != shapes
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[:-20], "cut short"),
+        (lambda content: content.replace(b"Float32", b"Flo\xff\xfe32", 1), "."),
+        (lambda content: content.replace(b"Float32", b"Float64", 1), "bytes of numbers instead of"),
+        (lambda content: content.replace(b"Float32", b"Float99", 1), "unknown type 'Float99'"),
+        (lambda content: b"PK\3\4" + content, "."),
+        (lambda content: b"", "."),
+    ],
+)
+def test_structure_of_a_foreign_file(tmp_path, damage, message):
+    path = tmp_path / "foreign.ckpt"
+    checkpoint.save(FCN8s(3, **TINY), path, {})
+    path.with_name(path.name + ".json").unlink()
+    checkpoint.check_structure(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        checkpoint.check_structure(path)
+    with pytest.raises(InputError, match="foreign.ckpt cannot be read: it is damaged"):
+        checkpoint.read(path)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match="none.ckpt is missing"):
         checkpoint.load_network(tmp_path / "none.ckpt")
@@ -321,12 +372,44 @@ def test_network_is_built_from_the_names(tmp_path, arch, backbone):
 def test_another_networks_checkpoint(tmp_path):
     path = tmp_path / "other.ckpt"
     checkpoint.save(nn.Dense(2, 3), path, {})
-    with pytest.raises(InputError, match="is no FCN: parameter 'upscore8.weight' is missing"):
+    with pytest.raises(InputError, match="is not of an FCN: it has none of .*'upscore8.weight'"):
         checkpoint.load_network(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("step", "5", "step is '5'; need a whole number of at least 0"),
+        ("step", -1, "step is -1"),
+        ("classes", "cat", "classes is 'cat'; need a list"),
+        ("classes", ["a", 3], r"classes\[1\] is 3; need a text"),
+        ("palette", [[0, 0, 300], [0, 0, 0]], r"palette\[0\]\[2\] is 300"),
+        ("palette", [[0, 0, 0]] * 3, "2 classes and 3 colours"),
+        ("sha256", 7, "sha256 is 7; need a text"),
+        ("seconds", [], "seconds is .*; need a finite number"),
+        ("previous", {"step": None}, "previous.step is None"),
+        ("arguments", [1], r"arguments is \[1\]; need an object"),
+    ],
+)
+def test_metadata_with_a_wrong_field(saved, field, value, message):
+    _, path = saved
+    file = path.with_name(path.name + ".json")
+    metadata = {"classes": ["a", "b"], "palette": [[0, 0, 0], [1, 1, 1]], field: value}
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match=f"FCN8s.ckpt.json: .*{message}.*move the file away"):
+        checkpoint.read_metadata(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '"a"'])
+def test_metadata_that_is_no_object(saved, content):
+    _, path = saved
+    path.with_name(path.name + ".json").write_text(content)
+    with pytest.raises(InputError, match="FCN8s.ckpt.json: its content is .*; need an object"):
+        checkpoint.read_metadata(path)
 
 
 def test_metadata_that_is_no_json(saved):
     _, path = saved
     path.with_name(path.name + ".json").write_text("{")
-    with pytest.raises(InputError, match="FCN8s.ckpt.json is no JSON"):
+    with pytest.raises(InputError, match="FCN8s.ckpt.json is not valid JSON"):
         checkpoint.read_metadata(path)

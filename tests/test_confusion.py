@@ -42,13 +42,15 @@ def test_classes_that_never_occur_do_not_count():
 
 
 def test_no_labelled_pixel():
-    values = confusion.scores(np.zeros((3, 3), int))
-    assert np.isnan(list(values.values())).all()
+    values = confusion.ConfusionMatrix(3).scores()
+    assert len(values) == 4 and np.isnan(list(values.values())).all()
 
 
 def test_shapes_that_differ():
     with pytest.raises(ValueError, match="bring both to one size"):
         confusion.confusion_matrix(np.zeros((2, 3), int), np.zeros((3, 2), int), 2)
+    with pytest.raises(ValueError, match="bring both to one size"):
+        confusion.ConfusionMatrix(2).update(np.zeros((2, 3), int), np.zeros((3, 2), int))
 
 
 def test_prediction_outside_the_classes():
@@ -56,6 +58,33 @@ def test_prediction_outside_the_classes():
         confusion.confusion_matrix(np.array([0, 255]), np.array([3, 0]), 3)
     ignored = confusion.confusion_matrix(np.array([0, 255]), np.array([2, 3]), 3)
     assert ignored.sum() == 1
+
+
+def test_filled_image_by_image_or_as_a_batch():
+    label = np.array([[[0, 0, 0], [0, 1, 255]], [[1, 1, 1], [1, 255, 255]]])
+    prediction = np.array([[[0, 0, 0], [1, 1, 2]], [[1, 0, 0], [2, 2, 2]]])
+    batch, images = confusion.ConfusionMatrix(3), confusion.ConfusionMatrix(3)
+    batch.update(label, prediction)
+    for one_label, one_prediction in zip(label, prediction):
+        images.update(one_label, one_prediction)
+    pixels = confusion.ConfusionMatrix(3)
+    pixels.update(label.ravel(), prediction.ravel())
+    for found in (batch, images, pixels):
+        assert found.matrix.tolist() == MATRIX.tolist() and found.num_class == 3
+        assert found.scores()["pixel accuracy"] == pytest.approx(5 / 9)
+    for found in (batch, images):
+        assert found.class_images.tolist() == [1, 2, 0] and found.num_images == 2
+    batch.add(images)
+    assert batch.matrix.tolist() == (2 * MATRIX).tolist()
+    assert batch.class_images.tolist() == [2, 4, 0] and batch.num_images == 4
+    assert images.num_images == 2
+
+
+def test_nothing_to_count():
+    found = confusion.ConfusionMatrix(3)
+    found.update(np.zeros(0, np.uint8), np.zeros(0, np.uint8))
+    found.update(np.zeros((0, 4, 4), int), np.zeros((0, 4, 4), int))
+    assert not found.matrix.any() and not found.class_images.any()
 
 
 def test_precision_by_hand():

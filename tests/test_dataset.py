@@ -1,10 +1,14 @@
 import logging
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mindspore import nn
+from mindspore.train import Model
 
-from fcn8s_ms import dataset, records, transforms, voc
+from fcn8s_ms import dataset, device, records, transforms, voc
 from fcn8s_ms.dataset import SegDataset
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.records import sources
@@ -12,7 +16,7 @@ from fcn8s_ms.records import sources
 from .helpers import SIZES, draw_pair, plain_steps, write_plain_record, write_voc
 
 
-def make(record, **arguments):
+def make(record, kind=SegDataset, **arguments):
     arguments = {
         "batch_size": 2,
         "crop_size": 64,
@@ -21,7 +25,7 @@ def make(record, **arguments):
         "seed": 3,
         **arguments,
     }
-    return SegDataset(voc.IMAGE_MEAN, voc.IMAGE_STD, record, **arguments)
+    return kind(voc.IMAGE_MEAN, voc.IMAGE_STD, record, **arguments)
 
 
 def batches(pipeline, epochs=1):
@@ -103,12 +107,14 @@ def test_resumed_pipeline_goes_on_where_it_stopped(record):
 def test_epochs_that_are_over_are_not_prepared_again(record, monkeypatch):
     data = make(record)
     prepared = []
-    augment = data._augment
-    monkeypatch.setattr(data, "_augment", lambda *args: prepared.append(1) or augment(*args))
+    own = data.preprocess_dataset
+    monkeypatch.setattr(
+        data, "preprocess_dataset", lambda *sample: prepared.append(1) or own(*sample)
+    )
     iterator = data.get_dataset(first_step=42).create_dict_iterator(num_epochs=21)
     batches_left = len(list(iterator))
     assert batches_left == 1
-    assert len(prepared) <= 5  # of the epoch with the 42nd step, not of twenty more
+    assert 2 <= len(prepared) <= 5  # of the epoch with the 42nd step, not of twenty more
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 6])
@@ -144,56 +150,6 @@ def test_crops_are_the_images_own(record):
         expected[name] = image.tobytes() + label.tobytes()
     found = [batch["data"][0].tobytes() + batch["label"][0].tobytes() for batch in epoch]
     assert sorted(found) == sorted(expected.values())
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 4])
-def test_evaluation_yields_every_image_once_and_whole(record, batch_size):
-    (epoch,) = batches(make(record, training=False, batch_size=batch_size).get_dataset())
-    labels = {name: draw_pair(name, height, width)[1] for name, height, width in SIZES}
-    seen = []
-    for batch in epoch:
-        assert len(batch["data"]) <= batch_size
-        assert batch["data"].shape[2:] == batch["label"].shape[1:]
-        for image, padded in zip(batch["data"], batch["label"]):
-            assert padded.shape[0] % 32 == padded.shape[1] % 32 == 0
-            for name, label in labels.items():
-                height, width = label.shape
-                rest = padded.copy()
-                rest[:height, :width] = 255
-                same_size = padded.shape == tuple(-(-side // 32) * 32 for side in label.shape)
-                if same_size and np.array_equal(padded[:height, :width], label):
-                    assert (rest == 255).all()
-                    assert not image[:, height:].any() and not image[:, :, width:].any()
-                    seen.append(name)
-    assert sorted(seen) == sorted(labels)
-
-
-def test_evaluation_batches_images_of_one_padded_size(record):
-    (epoch,) = batches(make(record, training=False, batch_size=4).get_dataset())
-    sizes = {batch["data"].shape: None for batch in epoch}
-    # Padded: a and c 96x96, b 96x96, d 64x160, e 64x64.
-    assert set(sizes) == {(3, 3, 96, 96), (1, 3, 64, 160), (1, 3, 64, 64)}
-
-
-def test_very_large_images_are_batches_of_their_own():
-    assert dataset._size_bucket(np.zeros((32, 32))) == 0
-    assert dataset._size_bucket(np.zeros((64, 32))) == 64
-    assert dataset._size_bucket(np.zeros((2048, 2048))) == 4095
-    assert dataset._size_bucket(np.zeros((32, 2080))) == 4096
-
-
-@pytest.mark.parametrize("num_shards", [2, 3])
-def test_shards_of_an_evaluation_count_no_image_twice(record, num_shards):
-    labelled, rows = 0, set()
-    for shard_id in range(num_shards):
-        data = make(
-            record, training=False, batch_size=1, num_shards=num_shards, shard_id=shard_id
-        ).get_dataset()
-        (epoch,) = batches(data)
-        rows.add(len(epoch))
-        labelled += sum((batch["label"] != 255).sum() for batch in epoch)
-    assert len(rows) == 1  # equal shares
-    assert labelled == sum((draw_pair(*size)[1] != 255).sum() for size in SIZES)
 
 
 @pytest.mark.parametrize(("num_shards", "first_step"), [(2, 1), (5, 1), (2, 4)])
@@ -248,11 +204,9 @@ def test_workers_are_clamped_with_a_warning(record, caplog, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"min_scale": 2.0, "max_scale": 0.5}, "scales 2.0…0.5 are no range"),
+        ({"min_scale": 2.0, "max_scale": 0.5}, "scales 2.0…0.5 are not a range"),
         ({"crop_size": -64}, "crop_size is -64; it must be positive"),
-        ({"crop_size": 100}, "crop_size 100 is not a multiple of 32; take 128"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"batch_size": 6}, "has 5 images for batches of 6; lower the batch size"),
         ({"num_shards": 2}, "num_shards and shard_id go together"),
         ({"num_readers": 0}, "num_readers is 0"),
     ],
@@ -260,6 +214,218 @@ def test_workers_are_clamped_with_a_warning(record, caplog, monkeypatch):
 def test_bad_arguments(record, arguments, message):
     with pytest.raises(InputError, match=message):
         make(record, **arguments)
+
+
+def test_batches_larger_than_the_record(record):
+    data = make(record, batch_size=6)
+    with pytest.raises(InputError, match="has 5 images for batches of 6; lower the batch size"):
+        data.get_dataset()
+    data = make(record, batch_size=3, num_shards=2, shard_id=0)
+    with pytest.raises(InputError, match="has 5 images for batches of 3 on 2 devices"):
+        data.get_dataset()
+
+
+# --- a dataset before its record ----------------------------------------------------------------
+
+
+def test_made_before_a_file_is_named(record, tmp_path):
+    data = make("")
+    _, image, label = next(records.read_samples(record, 1))
+    crop, ids = data.preprocess_dataset(image, label)
+    assert crop.shape == (3, 64, 64) and ids.shape == (64, 64)
+    data.data_file = str(record)
+    assert data.data_file == record and data.num_samples == len(SIZES)
+    (epoch,) = batches(data.get_dataset())
+    assert len(epoch) == 2
+    other = write_plain_record(tmp_path / "other.mindrecord", SIZES[:3])
+    data.data_file = other
+    assert data.names() == ["a", "b", "c"] and data.num_samples == 3
+
+
+@pytest.mark.parametrize("nothing", ["", Path("")])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda data: data.get_dataset(),
+        lambda data: data.crops(1),
+        lambda data: data.names(),
+        lambda data: data.batch_names(1),
+        lambda data: list(data.whole_samples()),
+        lambda data: data.num_samples,
+        lambda data: data.data_file,
+    ],
+)
+def test_no_file_named(use, nothing):
+    data = SegDataset(voc.IMAGE_MEAN, voc.IMAGE_STD, nothing, num_readers=1, num_parallel_calls=1)
+    with pytest.raises(InputError, match="no record is named: give SegDataset the path") as caught:
+        use(data)
+    assert "missing" not in str(caught.value)
+
+
+def test_a_file_that_is_missing_is_named_when_it_is_opened(tmp_path):
+    data = make(tmp_path / "none.mindrecord")
+    with pytest.raises(InputError, match="none.mindrecord is missing"):
+        data.get_dataset()
+
+
+def test_damaged_samples_without_a_record_are_explained():
+    with pytest.raises(InputError, match="SegDataset: a sample is damaged"):
+        make("").preprocess_dataset(b"no image", b"no label")
+
+
+def test_any_crop_size(record):
+    (epoch,) = batches(make(record, crop_size=50).get_dataset())
+    assert epoch[0]["data"].shape == (2, 3, 50, 50) and epoch[0]["label"].shape == (2, 50, 50)
+
+
+# --- another augmentation -----------------------------------------------------------------------
+
+
+class Halves(SegDataset):
+    """The tutorial's signature, another size, other types of numbers."""
+
+    def preprocess_dataset(self, image, label):
+        image, label = transforms.decode_image(image), transforms.decode_label(label)
+        return image[:32, :48].transpose(2, 0, 1) / 2.0, label[:32, :48]
+
+
+class Noisy(SegDataset):
+    """Draws from the generator it is given, before and after the class's own steps."""
+
+    def preprocess_dataset(self, image, label, rng):
+        dim = rng.uniform()
+        image, label = super().preprocess_dataset(image, label, rng)
+        return dim * image + rng.standard_normal(image.shape), label
+
+
+class Dimmed(SegDataset):
+    """Calls the class's own steps as the tutorial's caller would."""
+
+    def preprocess_dataset(self, image, label):
+        image, label = super().preprocess_dataset(image, label)
+        return image / 2, label
+
+
+class Inverted(SegDataset):
+    """Hands everything on, and changes the result in place."""
+
+    def preprocess_dataset(self, *sample, **options):
+        image, label = super().preprocess_dataset(*sample, **options)
+        np.negative(image, out=image)
+        return image, label
+
+
+def test_the_network_gets_what_an_override_returns(record):
+    (epoch,) = batches(make(record, kind=Halves, batch_size=1).get_dataset())
+    assert epoch[0]["data"].dtype == np.float32 and epoch[0]["label"].dtype == np.int32
+    found = sorted((step["data"].tobytes(), step["label"].tobytes()) for step in epoch)
+    expected = []
+    for _, encoded_image, encoded_label in records.read_samples(record):
+        image = transforms.decode_image(encoded_image)[:32, :48].transpose(2, 0, 1)
+        label = transforms.decode_label(encoded_label)[:32, :48]
+        expected.append(
+            ((image / 2).astype(np.float32).tobytes(), label.astype(np.int32).tobytes())
+        )
+    assert found == sorted(expected)
+
+
+def test_a_model_trains_on_what_an_override_returns(record):
+    seen = []
+
+    class Watching(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.score = nn.Conv2d(3, 21, 1)
+
+        def construct(self, x):
+            seen.append(x.asnumpy())
+            return self.score(x)
+
+    device.configure("CPU", mode="pynative")
+    network = Watching()
+    optimizer = nn.Momentum(network.trainable_params(), 0.01, 0.9)
+    model = Model(network, nn.CrossEntropyLoss(ignore_index=255), optimizer)
+    data = make(record, kind=Halves)
+    model.train(2, data.get_dataset(), dataset_sink_mode=False)
+    expected = [step["data"] for epoch in batches(data.get_dataset(), 2) for step in epoch]
+    assert len(seen) == len(expected) == 4 and seen[0].shape == (2, 3, 32, 48)
+    for one, other in zip(seen, expected):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", [Noisy, Dimmed, Inverted])
+@pytest.mark.parametrize("workers", [(1, 1), (2, 2), (1, 2)])
+def test_an_override_repeats_whatever_the_workers(record, kind, workers, monkeypatch):
+    monkeypatch.setattr(dataset, "available_cpus", lambda: 2)
+    reference = batches(make(record, kind=kind).get_dataset(), epochs=3)
+    readers, calls = workers
+    again = make(record, kind=kind, num_readers=readers, num_parallel_calls=calls)
+    for one_epoch, other_epoch in zip(reference, batches(again.get_dataset(), epochs=3)):
+        for one, other in zip(one_epoch, other_epoch):
+            assert np.array_equal(one["data"], other["data"])
+            assert np.array_equal(one["label"], other["label"])
+
+
+@pytest.mark.parametrize(("kind", "factor"), [(Dimmed, 0.5), (Inverted, -1)])
+def test_an_override_builds_on_the_same_crops(record, kind, factor):
+    """The class's own steps draw the same numbers when an override calls them."""
+    (plain,) = batches(make(record).get_dataset())
+    (changed,) = batches(make(record, kind=kind).get_dataset())
+    for one, other in zip(plain, changed):
+        assert np.array_equal(factor * one["data"], other["data"])
+        assert np.array_equal(one["label"], other["label"])
+
+
+def test_an_override_may_draw_from_numpys_own_generator(record):
+    class Random(SegDataset):
+        def preprocess_dataset(self, image, label):
+            return np.random.uniform(size=(3, 32, 32)), np.random.randint(0, 21, (32, 32))
+
+    (epoch,) = batches(make(record, kind=Random).get_dataset())
+    assert epoch[0]["data"].shape == (2, 3, 32, 32)
+
+
+def wrong(returned):
+    class Wrong(SegDataset):
+        count = 0
+
+        def preprocess_dataset(self, image, label):
+            self.count += 1
+            return returned(self.count)
+
+    return Wrong
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (
+            lambda count: (np.zeros((3, 32 * count, 32)), np.zeros((32 * count, 32))),
+            "returned images of shape .* which are in one batch; return one size for all",
+        ),
+        (
+            lambda count: (np.zeros((32, 64, 3)), np.zeros((32, 64))),
+            "image of shape .32, 64, 3. and a label of shape .32, 64. for '.'; return .channels",
+        ),
+    ],
+)
+def test_crops_of_an_override_that_do_not_fit(record, returned, message):
+    data = make(record, kind=wrong(returned))
+    with pytest.raises(RuntimeError) as caught:
+        batches(data.get_dataset())
+    fault = data.explain(caught.value)
+    assert isinstance(fault, InputError)
+    assert re.search(message, str(fault))
+
+
+def test_an_override_never_sees_a_damaged_sample(record, tmp_path):
+    data = make(damaged_record(record, tmp_path), kind=Halves)
+    with pytest.raises(RuntimeError) as caught:
+        batches(data.get_dataset())
+    assert "all.mindrecord: a sample is damaged" in str(data.explain(caught.value))
+
+
+# --- faults -------------------------------------------------------------------------------------
 
 
 def test_label_outside_the_classes_is_explained(record):
@@ -321,25 +487,33 @@ def test_crops_to_look_at_are_those_of_the_network(record):
         assert (np.abs(again[:, ~inside]) < 0.01).all()
 
 
-def test_a_flipped_byte_is_never_trained_on(record, tmp_path):
-    """Also where the image still decodes."""
+def damaged_record(record, folder):
+    """A copy with one bit of its first image flipped."""
     for suffix in ("", ".db", ".json"):
-        shutil.copy(f"{record}{suffix}", tmp_path / f"{record.name}{suffix}")
-    path = tmp_path / record.name
+        shutil.copy(f"{record}{suffix}", folder / f"{record.name}{suffix}")
+    path = folder / record.name
     content = bytearray(path.read_bytes())
-    _, image, label = next(records.read_samples(record))
-    position = content.index(image) + len(image) // 2
-    content[position] ^= 1
+    _, image, _ = next(records.read_samples(record))
+    content[content.index(image) + len(image) // 2] ^= 1
     path.write_bytes(content)
-    for training in (True, False):
-        data = make(path, training=training)
-        with pytest.raises(RuntimeError) as caught:
-            batches(data.get_dataset())
-        assert "all.mindrecord: a sample is damaged" in str(data.explain(caught.value))
-    damaged = bytes(content[position - len(image) // 2 :][: len(image)])
+    return path
+
+
+def test_a_flipped_byte_is_never_used(record, tmp_path):
+    """Also where the image still decodes."""
+    data = make(damaged_record(record, tmp_path))
+    with pytest.raises(RuntimeError) as caught:
+        batches(data.get_dataset())
+    assert "all.mindrecord: a sample is damaged (" in str(data.explain(caught.value))
+    assert "without a name" not in str(data.explain(caught.value))
+    with pytest.raises(InputError, match="all.mindrecord: a sample is damaged"):
+        list(data.whole_samples())
+    _, image, label = next(records.read_samples(record))
+    damaged = bytearray(image)
+    damaged[len(image) // 2] ^= 1
     assert transforms.decode_image(damaged).shape == transforms.decode_image(image).shape
     with pytest.raises(InputError, match="a sample is damaged"):
-        data.preprocess_dataset(damaged, label)
+        data.preprocess_dataset(bytes(damaged), label)
 
 
 def test_records_of_others_have_no_checksums_and_work(tmp_path):
@@ -354,8 +528,11 @@ def test_record_may_move_with_its_index(record, tmp_path):
     assert make(tmp_path / record.name).num_samples == 5
 
 
-def test_whole_samples_are_the_images_as_they_are(record):
-    data = SegDataset(voc.IMAGE_MEAN, voc.IMAGE_STD, record, training=False, num_parallel_calls=2)
+# --- whole images -------------------------------------------------------------------------------
+
+
+def test_whole_samples_are_the_images_unchanged(record):
+    data = make(record, num_parallel_calls=2)
     found = list(data.whole_samples())
     assert [name for name, _, _ in found] == data.names() == [name for name, _, _ in SIZES]
     for (name, image, label), (_, height, width) in zip(found, SIZES):
@@ -367,24 +544,17 @@ def test_whole_samples_are_the_images_as_they_are(record):
 
 @pytest.mark.parametrize("num_shards", [2, 3])
 def test_whole_samples_of_shards_are_each_there_once(record, num_shards):
-    names = []
+    names, labelled = [], 0
     for shard in range(num_shards):
-        data = SegDataset(
-            voc.IMAGE_MEAN,
-            voc.IMAGE_STD,
-            record,
-            training=False,
-            num_parallel_calls=2,
-            num_shards=num_shards,
-            shard_id=shard,
-        )
-        names += [name for name, _, _ in data.whole_samples()]
+        data = make(record, num_parallel_calls=2, num_shards=num_shards, shard_id=shard)
+        for name, _, label in data.whole_samples():
+            names.append(name)
+            labelled += (label != 255).sum()
     assert sorted(names) == [name for name, _, _ in SIZES]
+    assert labelled == sum((draw_pair(*size)[1] != 255).sum() for size in SIZES)
 
 
 def test_whole_samples_stop_at_a_label_of_no_class(record):
-    data = SegDataset(
-        voc.IMAGE_MEAN, voc.IMAGE_STD, record, training=False, num_parallel_calls=2, num_classes=9
-    )
+    data = make(record, num_parallel_calls=2, num_classes=9)
     with pytest.raises(InputError, match="holds id 15 with 9 classes"):
         list(data.whole_samples())

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fcn8s_ms import eval, evaluation, inference, voc
+from fcn8s_ms import eval, evaluation, files, inference, voc
+from fcn8s_ms.evaluation.crops import count_crops, tutorial_crops
 from fcn8s_ms.inference import Predictor, Segmenter
 
 from .helpers import Spread, record_data, write_mask
@@ -95,9 +96,12 @@ def test_the_tutorials_protocol_says_so(weights, record, tmp_path, capsys):
     assert run(record, *arguments, "--seed", "3", "--output", output) == 0
     found = json.loads(output.read_text())
     assert found["images"] == 4  # one batch of 4
-    data = evaluation.tutorial_crops(record, 21, 2, batch_size=4, crop_size=64, seed=3)
-    expected = evaluation.scores(evaluation.count_crops(Spread(), data), voc.CLASSES)
-    assert found["mean IoU"] == expected["mean IoU"]
+    data = tutorial_crops(record, 21, 2, batch_size=4, crop_size=64, seed=3)
+    counts = count_crops(Spread(), data)
+    expected = json.loads(files.json_text(evaluation.scores(counts, voc.CLASSES)))
+    assert {name: found[name] for name in expected} == expected
+    assert found["confusion matrix"] == counts.matrix.tolist()
+    assert "trimap width" not in found
     printed = capsys.readouterr().out
     assert "Protocol: the tutorial's: random crops of 64x64" in printed
     assert "Not comparable with scores of whole images" in printed
@@ -108,6 +112,11 @@ def test_the_tutorials_protocol_says_so(weights, record, tmp_path, capsys):
     [
         (("--protocol", "tutorial", "--flip"), "are for whole images"),
         (("--protocol", "tutorial", "--worst", "3"), "are for whole images"),
+        (
+            ("--protocol", "tutorial", "--crop-size", "100"),
+            "--crop-size 100 is not a multiple of 32; take 128",
+        ),
+        (("--data", ""), "no record is named: give SegDataset the path"),
         (("--output", "scores.txt"), "ends in none of .json, .csv, .md"),
         (("--trimap", "-1"), "--trimap is -1; it must be at least 0"),
         (("--batch-size", "0"), "--batch-size is 0; it must be at least 1"),

@@ -240,15 +240,21 @@ def test_air_asks_mindspore_for_a_fixed_size(small, tmp_path, monkeypatch, capsy
     asked = []
 
     def record(cell, source, *, file_name, file_format):
-        asked.append((source.shape, source.dtype, file_format, cell.network.checks_size))
+        asked.append((source.shape, source.dtype, file_format))
         with open(file_name, "wb") as file:
             file.write(b"air")
 
     monkeypatch.setattr(export.device, "configure", lambda *args, **options: "Ascend")
     monkeypatch.setattr(ms, "export", record)
     path = run(small, tmp_path / "a.air", "--format", "AIR", "--height", "64", "--width", "96")
-    assert asked == [((1, 3, 64, 96), ms.float32, "AIR", False)]
+    assert asked == [((1, 3, 64, 96), ms.float32, "AIR")]
     assert path.read_bytes() == b"air" and "not run here" in capsys.readouterr().out
+
+
+def test_an_exported_file_is_not_exported_again(small, tmp_path, capsys):
+    path = run(small, tmp_path / "a.onnx")
+    message = error_of(lambda: run(path, tmp_path / "b.onnx"), capsys)
+    assert "a.onnx is an exported file; give the checkpoint it was made from" in message
 
 
 def test_engine_refuses_what_it_cannot_run(small, tmp_path):
@@ -265,7 +271,7 @@ def test_engine_refuses_what_it_cannot_run(small, tmp_path):
     ids_only = OnnxEngine(run(small, tmp_path / "ids.onnx", "--argmax"))
     batch = np.zeros((1, 3, 32, 32), np.float32)
     assert ids_only.class_ids(batch).shape == (1, 32, 32)
-    with pytest.raises(InputError, match="gives class ids and no logits"):
+    with pytest.raises(InputError, match="computes class ids, not the logits"):
         ids_only.logits(batch)
 
 
@@ -330,7 +336,7 @@ def test_engine_that_does_not_read_such_a_file(of_voc, tmp_path, capsys):
         (exported, "mindspore", "it is for --engine onnx"),
     ):
         arguments = ["--checkpoint", str(path), "--engine", engine, str(picture)]
-        assert remedy in error_of(lambda: predict.main(arguments), capsys)
+        assert remedy in error_of(functools.partial(predict.main, arguments), capsys)
 
 
 def test_segmenter_of_an_exported_file(of_voc):

@@ -9,31 +9,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 from PIL import Image
 
-from fcn8s_ms import records, train, voc
+from fcn8s_ms import build, records, train, voc
 
-from .helpers import draw_pair, write_mask
-
-
-@pytest.fixture(scope="module")
-def tool():
-    from fcn8s_ms import build
-
-    return build
-
-
-def message_of(main, arguments, capfd):
-    """The one line that a failing program says."""
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    assert caught.value.code == 2
-    said = capfd.readouterr().err.replace("\r", "\n")
-    lines = [line for line in said.splitlines() if line.strip() and "image/s" not in line]
-    assert len(lines) == 1, lines
-    return lines[0]
-
+from .helpers import draw_pair, error_line_of, error_of, error_table, write_mask
 
 # --- images, masks, lists ------------------------------------------------------------------------
 
@@ -82,9 +62,9 @@ BAD_SOURCES = [
         "b.png is 70x89, its image .*b.jpg 70x90; give both one size",
     ),
     (
-        "id that is no class",
+        "id that is not a class",
         lambda i, m, f: repaint(m, lambda label: put(label, 21)),
-        "b.png holds label 21; classes are 0…20, and 255 is ignored: mend the mask, or",
+        "b.png holds label 21; classes are 0…20, and 255 is ignored: correct the mask, or",
     ),
     (
         "RGB mask for ids",
@@ -108,11 +88,11 @@ BAD_SOURCES = [
         lambda i, m, f: replace_list(f, b"a\nb\r\na \n"),
         "trainval.txt names a more than once; remove the repeats",
     ),
-    ("empty list", lambda i, m, f: replace_list(f, b"\r\n \n"), "trainval.txt is empty; it needs"),
+    ("empty list", lambda i, m, f: replace_list(f, b"\r\n \n"), "trainval.txt is empty; write one"),
     (
-        "list that is no text",
+        "list that is not text",
         lambda i, m, f: replace_list(f, "größe".encode("utf-16")),
-        "trainval.txt is no UTF-8 text; save it as UTF-8",
+        "trainval.txt is not UTF-8 text; save it as UTF-8",
     ),
     (
         "image that is a folder",
@@ -122,16 +102,13 @@ BAD_SOURCES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [pytest.param(fault, message, id=name) for name, fault, message in BAD_SOURCES],
-)
-def test_bad_sources(tool, voc_folder, tmp_path, capfd, fault, message):
+@error_table(BAD_SOURCES)
+def test_bad_sources(voc_folder, tmp_path, capfd, fault, message):
     image = voc_folder / "JPEGImages" / "b.jpg"
     fault(image, voc_folder / "SegmentationClass" / "b.png", voc_folder)
     output = tmp_path / "out" / "r.mindrecord"
     arguments = ["--voc-root", voc_folder, "--split", "trainval", "--output", output]
-    said = message_of(tool.main, arguments, capfd)
+    said = error_line_of(build.main, arguments, capfd)
     assert said.startswith("python -m fcn8s_ms.build: error: ")
     assert re.search(message, said), said
     assert not output.parent.exists() or not list(output.parent.iterdir())
@@ -140,12 +117,12 @@ def test_bad_sources(tool, voc_folder, tmp_path, capfd, fault, message):
 # --- outputs -----------------------------------------------------------------------------------
 
 
-def test_existing_output(tool, voc_folder, tmp_path, capfd):
+def test_existing_output(voc_folder, tmp_path, capfd):
     arguments = ["--voc-root", voc_folder, "--output", tmp_path / "r"]
-    tool.main([str(argument) for argument in arguments])
+    build.main([str(argument) for argument in arguments])
     before = {path: path.read_bytes() for path in tmp_path.glob("r*")}
     capfd.readouterr()
-    said = message_of(tool.main, arguments, capfd)
+    said = error_line_of(build.main, arguments, capfd)
     assert f"{tmp_path}/r exists; choose another name or pass --overwrite" in said
     assert {path: path.read_bytes() for path in tmp_path.glob("r*")} == before
 
@@ -163,7 +140,7 @@ def ordinary_user():
             os.seteuid(0)
 
 
-def test_read_only_folder(tool, tmp_path, voc_folder, capfd):
+def test_read_only_folder(tmp_path, voc_folder, capfd):
     folder = Path(tempfile.mkdtemp())
     data = folder / "VOC2012"  # pytest's folder is closed to others
     shutil.copytree(voc_folder, data)
@@ -173,7 +150,7 @@ def test_read_only_folder(tool, tmp_path, voc_folder, capfd):
     try:
         with ordinary_user():
             arguments = ["--voc-root", data, "--output", output / "r"]
-            said = message_of(tool.main, arguments, capfd)
+            said = error_line_of(build.main, arguments, capfd)
         assert f"{output} cannot be written to: Permission denied; choose another --output" in said
         assert not list(output.iterdir())
     finally:
@@ -205,7 +182,7 @@ BAD_RECORDS = [
     (
         "no .db",
         lambda p: Path(f"{p}.db").unlink(),
-        "all.mindrecord.db is missing: MindRecord needs it beside all.mindrecord; copy all files",
+        "all.mindrecord.db is missing: MindRecord needs it next to all.mindrecord; copy all files",
     ),
     (
         "truncated",
@@ -222,30 +199,24 @@ BAD_RECORDS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [pytest.param(fault, message, id=name) for name, fault, message in BAD_RECORDS],
-)
-def test_bad_records(tool, record, tmp_path, tiny_network, capfd, fault, message):
+@error_table(BAD_RECORDS)
+def test_bad_records(record, tmp_path, tiny_network, capfd, fault, message):
     """Neither looked into nor trained on."""
     path = tmp_path / record.name
     for suffix in ("", ".db", ".json"):
         shutil.copy(f"{record}{suffix}", f"{path}{suffix}")
     fault(path)
-    said = message_of(tool.main, ["--inspect", path], capfd)
+    said = error_line_of(build.main, ["--inspect", path], capfd)
     assert re.search(message, said), said
     arguments = ["--data", path, "--batch-size", 2, "--crop-size", 32, "--output", tmp_path / "run"]
-    with pytest.raises(SystemExit) as caught:
-        train.main([str(argument) for argument in arguments])
-    assert caught.value.code == 2
-    assert re.search(message, capfd.readouterr().err)
+    assert re.search(message, error_of(train.main, arguments, capfd))
     assert not list(tmp_path.glob("run/*.ckpt"))
 
 
-# --- what is no fault ----------------------------------------------------------------------------
+# --- not a fault ---------------------------------------------------------------------------------
 
 
-def test_lists_and_names_of_all_systems(tool, tmp_path, capsys):
+def test_lists_and_names_of_all_systems(tmp_path, capsys):
     images, labels = tmp_path / "Straße 1", tmp_path / "数据"
     for folder in (images, labels):
         folder.mkdir()
@@ -258,6 +229,6 @@ def test_lists_and_names_of_all_systems(tool, tmp_path, capsys):
     output = tmp_path / "aus gabe" / "größe.mindrecord"
     arguments = ["--images", images, "--labels", labels, "--list", tmp_path / "list é.txt"]
     arguments += ["--classes", tmp_path / "classes.txt", "--output", output]
-    tool.main([str(argument) for argument in arguments])
+    build.main([str(argument) for argument in arguments])
     assert [name for name, _, _ in records.read_samples(output)] == ["größe", "b c"]
     assert records.read_metadata(output).list_name == "list é"

@@ -66,7 +66,7 @@ def test_a_download_cut_short_is_tried_again(server, tmp_path, caplog):
     server.faults = 1
     path = fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
     assert path.read_bytes() == server.files["FCN8s.ckpt"]
-    assert "try 1 of 3 failed" in caplog.text
+    assert "attempt 1 of 3 failed" in caplog.text
     assert files_below(tmp_path) == ["FCN8s.ckpt"]
 
 
@@ -95,7 +95,7 @@ def test_archive_member_that_is_a_link(server, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"no tar file", "is no readable tar file"), (archive({"x": b"y"}), "holds no mindname")],
+    [(b"no tar file", "is not a readable tar file"), (archive({"x": b"y"}), "holds no mindname")],
 )
 def test_archive_of_another_kind(server, tmp_path, content, message):
     server.files["dataset_fcn8s.tar"] = content

@@ -1,22 +1,40 @@
-import json
+from pathlib import Path
 
 import pytest
 
 from fcn8s_ms import files
 
 
-def test_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    files.write_json(path, {"a": 1})
+@pytest.mark.parametrize(
+    ("write", "old", "new"),
+    [
+        (files.write_bytes, b"old", b"new"),
+        (files.write_text, "old", "new"),
+        (files.write_json, {"a": 1}, {"a": 2}),
+    ],
+)
+def test_complete_or_not_at_all(tmp_path, monkeypatch, write, old, new):
+    path = tmp_path / "a.file"
+    write(path, old)
+    before = path.read_bytes()
 
     def fail(source, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises(OSError, match="No space"):
-        files.write_json(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+        write(path, new)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    monkeypatch.undo()
+    write(path, new)
+    assert path.read_bytes() != before
+
+
+def test_json_is_strict():
+    value = {"a": [float("nan"), (float("-inf"), 1.5)], "path": Path("x/y"), "größe": None}
+    text = files.json_text(value, indent=None)
+    assert text == '{"a": [null, [null, 1.5]], "path": "x/y", "größe": null}'
 
 
 def test_lines_up_to_one_that_was_cut_short(tmp_path):
@@ -30,23 +48,9 @@ def test_lines_up_to_one_that_was_cut_short(tmp_path):
     assert files.read_json_lines(tmp_path / "none.jsonl") == []
 
 
-def test_bytes_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "a.png"
-    files.write_bytes(path, b"old")
-
-    def fail(source, target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "replace", fail)
-    with pytest.raises(OSError, match="No space"):
-        files.write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [one.name for one in tmp_path.iterdir()] == ["a.png"]
-
-
 def test_a_folder_that_cannot_be_made(tmp_path):
     files.make_folder(tmp_path / "a" / "b", "--output")
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(files.InputError, match="--output .*file/b cannot be made"):
+    with pytest.raises(files.InputError, match="--output .*file/b cannot be created"):
         files.make_folder(tmp_path / "file" / "b", "--output")

@@ -129,7 +129,7 @@ def test_class_weights_of_a_file(tmp_path):
         ("[1, NaN]", "weights must be finite"),
         ('{"road": 1, "moon": 1}', "different classes: moon, sky"),
         ("3", "w.json needs a list"),
-        ("", "w.json is no JSON"),
+        ("", "w.json is not valid JSON"),
     ],
 )
 def test_bad_class_weights_files(tmp_path, content, message):

@@ -36,9 +36,9 @@ def test_golden_scores(metric_class, golden):
 def test_shared_matrix_is_built_once_a_batch(golden, monkeypatch):
     prediction, label, expected = golden
     calls = []
-    count = confusion.confusion_matrix
+    update = confusion.ConfusionMatrix.update
     monkeypatch.setattr(
-        confusion, "confusion_matrix", lambda *args: calls.append(1) or count(*args)
+        confusion.ConfusionMatrix, "update", lambda *args: calls.append(1) or update(*args)
     )
     group = metrics.segmentation_metrics(21)
     for _ in range(2):  # once more after clear
@@ -50,7 +50,9 @@ def test_shared_matrix_is_built_once_a_batch(golden, monkeypatch):
     assert len(calls) == 4
     for metric in group.values():
         assert metric.eval() == pytest.approx(expected[type(metric).__name__], abs=1e-12)
+        assert metric.counts is group["mean IoU"].counts
     assert group["mean IoU"].confusion_matrix.dtype == np.int64
+    assert group["mean IoU"].counts.num_images == 4
 
 
 def test_the_same_batch_twice_counts_twice():

@@ -1,19 +1,16 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from fcn8s_ms.model import BACKBONES, NETWORKS, FCN8s, FCN16s, FCN32s, bilinear_kernel
-from fcn8s_ms.network.cpu import CpuConv2d, CpuStage, MatMulConv2d
+from fcn8s_ms.network.architectures import ARCHITECTURES
 
-from .helpers import TINY, clean_environment, fill
+from .helpers import TINY, fill
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -39,125 +36,6 @@ def test_golden_forward(full_network):
     assert np.abs(logits - golden["logits"]).max() <= 1e-4 * np.abs(golden["logits"]).max()
 
 
-def test_training_step_uses_no_reference_kernel():
-    """The full network's forward and backward pass, by the names of the kernels oneDNN ran."""
-    code = (
-        "import numpy as np, mindspore as ms\n"
-        "from fcn8s_ms.device import configure; configure('CPU')\n"
-        "from fcn8s_ms.model import FCN8s\n"
-        "net = FCN8s(21); net.set_train()\n"
-        "x = ms.Tensor(np.ones((1, 3, 32, 32), np.float32))\n"
-        "def loss(x):\n"
-        "    return net(x).sum()\n"
-        "ms.value_and_grad(loss, None, net.trainable_params())(x)\n"
-        "net.set_train(False)(x)\n"
-    )
-    script = Path(os.environ.get("PYTEST_TMP", "/tmp")) / f"kernels_{os.getpid()}.py"
-    script.write_text(code)
-    try:
-        done = subprocess.run(
-            [sys.executable, str(script)],
-            env=clean_environment(ONEDNN_VERBOSE="1", DNNL_VERBOSE="1"),
-            capture_output=True,
-            text=True,
-        )
-    finally:
-        script.unlink()
-    assert done.returncode == 0, done.stderr[-2000:]
-    calls = [line for line in done.stdout.splitlines() if ",exec," in line]
-    convolutions = [line for line in calls if ",convolution," in line]
-    assert len(convolutions) > 30
-    assert not [line for line in convolutions if ",ref" in line]
-
-
-@pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE])
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(
-    ("layer_class", "kernel_size"), [(CpuConv2d, 3), (MatMulConv2d, 7), (MatMulConv2d, 1)]
-)
-def test_cpu_convolutions_equal_convolution(layer_class, kernel_size, training, mode):
-    rng = np.random.RandomState(0)
-    arguments = {
-        "in_channels": 3,
-        "out_channels": 5,
-        "kernel_size": kernel_size,
-        "stride": 1,
-        "pad_mode": "same",
-        "has_bias": False,
-    }
-    plain, own = (kind(**arguments).set_train(training) for kind in (nn.Conv2d, layer_class))
-    weight = rng.standard_normal((5, 3, kernel_size, kernel_size)).astype(np.float32)
-    plain.weight.set_data(Tensor(weight))
-    own.weight.set_data(Tensor(weight))
-    assert own.weight.shape == weight.shape
-    x = Tensor(rng.standard_normal((2, 3, 6, 9)).astype(np.float32))
-    scale = Tensor(rng.standard_normal((2, 5, 6, 9)).astype(np.float32))
-
-    def result(layer):
-        def weighted(x):
-            return (layer(x) * scale).sum()
-
-        value, gradients = ms.value_and_grad(weighted, 0, layer.trainable_params())(x)
-        return [layer(x), value, gradients[0], gradients[1][0]]
-
-    ms.set_context(mode=mode)
-    try:
-        for one, other in zip(result(own), result(plain)):
-            one, other = one.asnumpy(), other.asnumpy()
-            assert one.shape == other.shape
-            assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
-    finally:
-        ms.set_context(mode=ms.GRAPH_MODE)
-
-
-def _freeze(network, how):
-    for _, cell in network.cells_and_names():
-        if isinstance(cell, nn.BatchNorm2d):
-            if how == "eval":
-                cell.set_train(False)
-            elif how == "flag":
-                cell.use_batch_statistics = False
-
-
-@pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE])
-@pytest.mark.parametrize("frozen", [None, "eval", "flag"])
-def test_cpu_stages_equal_plain_layers(frozen, mode, monkeypatch):
-    """Logits, gradients and moving statistics of the network with and without the CPU's layers."""
-    rng = np.random.RandomState(0)
-    x, scale = (Tensor(rng.standard_normal((2, 3, 32, 64)).astype(np.float32)) for _ in range(2))
-
-    def result(on_cpu):
-        monkeypatch.setattr("fcn8s_ms.model._on_cpu", lambda: on_cpu)
-        network = FCN8s(3, **TINY)
-        fill(network)
-        network.set_train()
-        _freeze(network, frozen)
-        assert isinstance(network.conv1, CpuStage) == on_cpu
-
-        def weighted(x):
-            return (network(x) * scale).sum()
-
-        parameters = network.trainable_params()
-        step = ms.value_and_grad(weighted, 0, parameters)
-        for _ in range(3):
-            value, (dx, gradients) = step(x)
-        found = {"value": value, "x": dx}
-        found.update({f"d {p.name}": grad for p, grad in zip(parameters, gradients)})
-        moving = {name: p for name, p in network.parameters_dict().items() if "moving_" in name}
-        found.update(moving)
-        return {name: value.asnumpy() for name, value in found.items()}
-
-    ms.set_context(mode=mode)
-    try:
-        own, plain = result(True), result(False)
-    finally:
-        ms.set_context(mode=ms.GRAPH_MODE)
-    assert list(own) == list(plain)
-    for name, expected in plain.items():
-        difference = np.abs(own[name] - expected).max()
-        assert difference <= 1e-4 * np.abs(expected).max(), name
-
-
 def upsampled(x, weight, stride):
     """Transposed convolution of (N, C, H, W) by its definition, a pixel of input at a time."""
     side = weight.shape[2]
@@ -177,10 +55,7 @@ def test_heads_by_their_definition(arch):
     network = NETWORKS[arch](3, **TINY).set_train(False)
     fill(network)
     x = Tensor(np.random.RandomState(0).standard_normal((2, 3, 64, 96)).astype(np.float32))
-    pool3 = network.to_pool3(x)
-    pool4 = network.conv4(pool3)
-    features = (pool3, pool4, network.to_conv7(pool4))
-    pool3, pool4, conv7 = (feature.asnumpy() for feature in features)
+    pool3, pool4, conv7 = (feature.asnumpy() for feature in network.features(x))
     assert (pool3.shape[2:], pool4.shape[2:], conv7.shape[2:]) == ((8, 12), (4, 6), (2, 3))
     weights = {name: value.asnumpy() for name, value in network.parameters_dict().items()}
 
@@ -202,6 +77,21 @@ def test_heads_by_their_definition(arch):
     found = network(x).asnumpy()
     assert found.shape == (2, 3, 64, 96)
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_architectures_name_the_networks():
+    assert list(NETWORKS) == list(ARCHITECTURES)
+    for name, network_class in NETWORKS.items():
+        assert network_class.__name__ == ARCHITECTURES[name].class_name
+        network = network_class(3, **TINY)
+        assert list(network.name_cells())[-1] == ARCHITECTURES[name].last_layer
+
+
+def test_layers_are_plain_on_a_cpu_too(full_network):
+    layers = [type(cell) for _, cell in full_network.cells_and_names()][1:]
+    assert {layer.__module__.partition(".")[0] for layer in layers} == {"mindspore"}
+    names = [f"{kind}{number}" for number in range(1, 6) for kind in ("conv", "pool")]
+    assert list(full_network.name_cells())[:12] == [*names, "conv6", "conv7"]
 
 
 def test_family_shares_names_and_shapes():
@@ -238,7 +128,7 @@ def test_skips_that_start_as_zeros_change_nothing():
     x = Tensor(np.random.RandomState(0).standard_normal((1, 3, 64, 64)).astype(np.float32))
     network = FCN16s(3, skip_init="zeros", **TINY).set_train(False)
     before = network(x).asnumpy()
-    conv7 = network.to_conv7(network.conv4(network.to_pool3(x)))
+    _, _, conv7 = network.features(x)
     alone = network.upscore16(network.upscore2(network.score_fr(conv7))).asnumpy()
     assert before.any() and np.array_equal(before, alone)
 

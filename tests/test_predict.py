@@ -223,6 +223,29 @@ def test_a_full_disk_ends_the_run(weights, tmp_path, street, capsys, monkeypatch
     assert "takes no more files: No space left on device" in capsys.readouterr().err
 
 
+def test_a_full_disk_ends_a_video_too(weights, tmp_path, capsys, monkeypatch):
+    writer = video.Writer(tmp_path / "clip.mp4", 12.5)
+    writer.write(draw_pair("frame", 48, 64)[0])
+    writer.close()
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_bytes", full)
+    assert run(weights, tmp_path, tmp_path / "clip.mp4", "--save", "mask") == 2
+    assert "takes no more files: No space left on device" in capsys.readouterr().err
+
+
+def test_the_segmenter_stays_as_it_was_loaded(tmp_path, street, monkeypatch, capsys):
+    """The network is timed without a change to what runs it."""
+    segmenter = segmenter_with()
+    before = segmenter.predictor, segmenter.predictor.engine
+    monkeypatch.setattr(Segmenter, "from_checkpoint", lambda path, device, **options: segmenter)
+    assert run("FCN8s.ckpt", tmp_path, tmp_path / "street.png") == 0
+    assert "1 image in" in capsys.readouterr().out
+    assert (segmenter.predictor, segmenter.predictor.engine) == before
+
+
 def test_results_overwrite_no_picture_that_is_to_be_predicted(weights, tmp_path, street, capsys):
     cv2.imwrite(str(tmp_path / "street_mask.png"), street)
     paths = [tmp_path / "street.png", tmp_path / "street_mask.png"]
@@ -315,5 +338,5 @@ def test_reading_a_picture(tmp_path):
 
 
 def test_palette_of_voc_without_names():
-    assert visualize.background(voc.CLASSES) == 0
-    assert visualize.background(["sky", "road"]) is None
+    assert visualize.background_id(voc.CLASSES) == 0
+    assert visualize.background_id(["sky", "road"]) is None

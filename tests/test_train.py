@@ -372,7 +372,7 @@ def broken_copy(record, tmp_path):
         (["--num-classes", "9"], "holds id 15 with 9 classes; pass the right --num-classes"),
         (["--device", "TPU"], "device 'TPU' is unknown; choose one of auto, CPU, GPU, Ascend"),
         (["--mode", "eager"], "mode 'eager' is unknown; choose one of graph, pynative"),
-        (["--min-scale", "3"], "scales 3.0…2.0 are no range"),
+        (["--min-scale", "3"], "scales 3.0…2.0 are not a range"),
         (["--pretrained", "none.ckpt"], "none.ckpt is missing"),
         (["--val-data", "none.mindrecord"], "none.mindrecord is missing"),
         (["--data", "none.mindrecord"], "none.mindrecord is missing; build it with"),

@@ -17,3 +17,8 @@ def test_classes():
     assert voc.NUM_CLASSES == 21
     assert voc.CLASSES[0] == "background"
     assert voc.CLASSES[15] == "person"
+
+
+def test_names_of_classes_that_come_without():
+    assert voc.class_names(21) == voc.CLASSES
+    assert voc.class_names(3) == ("class 0", "class 1", "class 2")

@@ -195,7 +195,8 @@ def _show(output: Path, results: dict, val_data: Path, pictures: int) -> None:
         len(first["validation"]["per class"]), records.read_metadata(val_data)
     )
     title = f"{val_data.name}, the best of {first['train']['steps']} steps each"
-    visualize.networks_grid(output / "predictions.png", rows, names, classes, palette, title)
+    picture = output / "predictions.png"
+    visualize.prediction_grid(picture, rows, classes, palette, title, networks=names)
     files.write_json(
         output / "comparison.json",
         {arch: result["metrics"] for arch, result in results.items()},

@@ -1,19 +1,23 @@
-"""Makes weights to start from of a published VGG: `python tools/convert_vgg16.py SOURCE OUTPUT`.
+"""Converts a published VGG to start training from: `python tools/convert_vgg16.py SOURCE OUTPUT`.
 
-SOURCE is VGG-16 or VGG-19, with BatchNorm or without:
+SOURCE is VGG-16 or VGG-19, with or without BatchNorm:
 
   .pth .pt       of torchvision or timm (read by PyTorch, weights only)
   .safetensors   the same
-  .h5 .hdf5      of Keras, with the fully connected layers or without ("notop")
+  .h5 .hdf5      of Keras, with or without the fully connected layers ("notop")
   .ckpt          of MindSpore's model zoo or MindCV
 
-OUTPUT is a checkpoint for `--pretrained`. In evaluation mode, and with `--freeze-bn` in training,
-its features of a picture are those of the source; `fcn8s_ms/vgg.py` says how.
+OUTPUT is a checkpoint for `--pretrained`. In evaluation mode, and in training with `--freeze-bn`,
+an image has the same features as in the source; `fcn8s_ms/network/vgg_weights.py` explains how.
 """
 
 import argparse
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from fcn8s_ms import files
 from fcn8s_ms.errors import InputError, listing, reported_by
@@ -23,29 +27,29 @@ _PROGRAM = "python tools/convert_vgg16.py"
 _DAMAGED = "it is damaged, cut short or of another kind; fetch or save it again"
 
 
-def _read_torch(path: Path) -> dict:
+def _read_torch(path: Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError:
         raise InputError(
-            f"{path}: reading {path.suffix} takes PyTorch (pip install torch; its CPU build will "
-            "do); or give a .safetensors file, which takes none"
+            f"{path}: reading {path.suffix} needs PyTorch (pip install torch; its CPU build will "
+            "do); or convert a .safetensors file, which does not need it"
         ) from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} holds more than weights, which is not loaded for safety, or is damaged; save "
-            "its state_dict() by torch.save, or fetch it again"
+            "its state_dict() with torch.save, or fetch it again"
         ) from error
     except (RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
         raise InputError(f"{path} cannot be read: {_DAMAGED}") from error
-    # Training programs keep the weights among other things, or behind a wrapper's name.
+    # Training programs save the weights among other things, or under a wrapper's names.
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict):
-        raise InputError(f"{path} holds no weights by name; save a network's state_dict()")
+        raise InputError(f"{path} does not hold weights by name; save a network's state_dict()")
     return {
         str(name).removeprefix("module."): value.detach().to(torch.float32).numpy()
         for name, value in state.items()
@@ -53,7 +57,7 @@ def _read_torch(path: Path) -> dict:
     }
 
 
-def _read_safetensors(path: Path) -> dict:
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError  # MindSpore needs the package too
     from safetensors.numpy import load_file
 
@@ -61,20 +65,20 @@ def _read_safetensors(path: Path) -> dict:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read: {_DAMAGED}") from error
-    except (KeyError, TypeError) as error:  # of types that numpy has not
-        raise InputError(f"{path} has numbers of type {error}; save it as float32") from error
+    except (KeyError, TypeError) as error:  # a type that numpy lacks
+        raise InputError(f"{path} holds numbers of type {error}; save it as float32") from error
 
 
-def _read_hdf5(path: Path) -> dict:
+def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
     try:
         import h5py
     except ImportError:
         raise InputError(
-            f"{path}: reading {path.suffix} takes h5py: pip install -e '.[convert]'"
+            f"{path}: reading {path.suffix} needs h5py: pip install -e '.[convert]'"
         ) from None
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
 
-    def add(name, item):
+    def add(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
             arrays[name] = item[()]
 
@@ -86,7 +90,7 @@ def _read_hdf5(path: Path) -> dict:
     return arrays
 
 
-def _read_mindspore(path: Path) -> dict:
+def _read_mindspore(path: Path) -> dict[str, np.ndarray]:
     import mindspore as ms
 
     from fcn8s_ms import checkpoint
@@ -107,22 +111,27 @@ _READERS = {
 }
 
 
-def read(path) -> dict:
+def read(path: files.PathLike) -> dict[str, np.ndarray]:
     """Arrays of a file by name.
 
     Raises:
-        InputError: the file is missing, damaged or of no known kind, or a package is missing.
+        InputError: the file is missing, damaged or of an unknown kind, or a package is missing.
     """
     path = Path(path).absolute()
     if path.suffix not in _READERS:
-        raise InputError(f"{path} is of no kind known here; give one of {listing(_READERS)}")
+        raise InputError(f"{path} is of an unknown kind; convert one of {listing(_READERS)}")
     if not path.is_file():
         raise InputError(f"{path} is missing; check the path")
     return _READERS[path.suffix](path)
 
 
-def write(path, conversion: vgg_weights.Conversion, source: Path) -> None:
-    """Writes the checkpoint and a JSON with what it was made of beside; whole or not at all.
+def write(path: files.PathLike, conversion: vgg_weights.Conversion, source: Path) -> None:
+    """Writes the checkpoint, and next to it a JSON that states its source.
+
+    Args:
+        path: the checkpoint.
+        conversion: its parameters.
+        source: file that was converted.
 
     Raises:
         InputError: the file cannot be written.
@@ -148,7 +157,7 @@ def write(path, conversion: vgg_weights.Conversion, source: Path) -> None:
 
 
 def report(conversion: vgg_weights.Conversion) -> str:
-    """What was converted and what was left, in a few lines."""
+    """Summary of what was converted and what was left out, in a few lines."""
     convolutions = [
         array.shape
         for name, array in conversion.parameters.items()
@@ -159,17 +168,19 @@ def report(conversion: vgg_weights.Conversion) -> str:
     lines = [
         f"{conversion.layout}, {conversion.backbone}: {len(convolutions)} convolutions with {kind}",
         f"converted: {len(conversion.parameters)} parameters ({numbers:,} numbers), conv1 to "
-        + ("conv7" if conversion.fc else "conv5; conv6 and conv7 are not there, they start anew"),
+        + (
+            "conv7"
+            if conversion.fc
+            else "conv5; conv6 and conv7 are not there and start from random weights"
+        ),
         f"input of the source: {conversion.preprocessing}; of the result: this package's",
     ]
-    # PyTorch counts batches beside every BatchNorm.
+    # PyTorch counts batches in every BatchNorm.
     left = [name for name in conversion.left if not name.endswith("num_batches_tracked")]
     if left:
-        lines.append(f"left: {listing(left, 8)}")
+        lines.append(f"left out: {listing(left, 8)}")
     if not conversion.batch_norm:
-        lines.append(
-            "The source has no BatchNorm: its features stay as they are with --freeze-bn only"
-        )
+        lines.append("The source has no BatchNorm: its features are kept only with --freeze-bn")
     return "\n".join(lines)
 
 
@@ -177,25 +188,31 @@ def get_parser() -> argparse.ArgumentParser:
     """Command line of the conversion."""
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description=__doc__.split("\n\n", 1)[1],
+        description=(__doc__ or "").partition("\n\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("source", type=Path, metavar="SOURCE", help="file with the weights of VGG-16 or VGG-19")
     add("output", type=Path, metavar="OUTPUT", help="checkpoint to write (.ckpt)")
-    add("--without-fc", action="store_true", help="leave fc6 and fc7, the later conv6 and conv7")
+    add(
+        "--without-fc", action="store_true", help="leave out fc6 and fc7, the later conv6 and conv7"
+    )
     add(
         "--preprocessing",
         choices=tuple(vgg_weights.PREPROCESSING),
-        help="what SOURCE takes in. torchvision: RGB less mean, by standard deviation (default but "
-        "for Keras); caffe: BGR less the original network's mean (default for Keras); caffe-rgb: "
-        "the same in RGB, as torchvision's IMAGENET1K_FEATURES",
+        help="input of SOURCE. torchvision: RGB minus mean, divided by standard deviation (default "
+        "except for Keras); caffe: BGR minus the original network's mean (default for Keras); "
+        "caffe-rgb: the same in RGB, as torchvision's IMAGENET1K_FEATURES",
     )
     return parser
 
 
-def main(argv=None) -> None:
-    """Command line; `argv` without the program's name."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the program.
+
+    Args:
+        argv: arguments without the program's name; those of this process by default.
+    """
     options = get_parser().parse_args(argv)
     with reported_by(_PROGRAM):
         if options.output.suffix != ".ckpt":

@@ -5,22 +5,24 @@ graph takes any size, and its nodes and weights have the names of the network's 
 """
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from mindspore import nn
 
+from .. import files
 from ..errors import InputError
 from ..transforms import STRIDE
 
-__all__ = ["build", "import_onnx", "to_float16"]
+__all__ = ["build", "import_onnx", "run", "to_float16", "write"]
 
 _OPSET = 17
 _IR_VERSION = 8  # of opset 17: ONNX Runtime 1.12 and later reads it
-_STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "conv7")
 
 
-def import_onnx():
-    """The package onnx.
+def import_onnx() -> Any:
+    """Imports the package onnx.
 
     Raises:
         InputError: it is not installed.
@@ -34,14 +36,22 @@ def import_onnx():
     return onnx
 
 
-def build(network, *, argmax: bool = False, mean=None, std=None, metadata=None):
-    """The graph of a network in evaluation mode.
+def build(
+    network: nn.Cell,
+    *,
+    argmax: bool = False,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Any:
+    """Builds the graph of a network in evaluation mode.
 
     Args:
         network: `FCN8s`, `FCN16s` or `FCN32s`, its BatchNorm folded (`fold_batch_norm`).
-        argmax: class ids come out, not logits.
-        mean: with `std`: uint8 pixels go in, and the graph normalises and pads them itself.
-        std: of the channels, BGR, 0…255.
+        argmax: output class ids instead of logits.
+        mean: mean of the channels, BGR, 0…255. With `mean` and `std` the graph takes uint8 pixels,
+            and normalises and pads them itself.
+        std: standard deviation of the channels, BGR.
         metadata: name to value for the file's metadata; values other than text become JSON.
 
     Returns:
@@ -54,25 +64,27 @@ def build(network, *, argmax: bool = False, mean=None, std=None, metadata=None):
     """
     onnx = import_onnx()
     graph = _Graph(onnx)
-    from_pixels = mean is not None
-    x = "image"
-    if from_pixels:
+    x, size = "image", None
+    if mean is not None and std is not None:
         x, size = graph.prepared(x, mean, std)
-    maps = {}
-    for name in _STAGES:
-        x = maps[name] = graph.stage(name, getattr(network, name), x)
+    pools = {}
+    for stage in (1, 2, 3, 4, 5):
+        x = graph.layers(f"conv{stage}", getattr(network, f"conv{stage}"), x)
+        x = pools[stage] = graph.max_pool(f"pool{stage}", x)
+    x = graph.layers("conv6", network.conv6, x)
+    x = graph.layers("conv7", network.conv7, x)
     x = graph.conv("score_fr", network.score_fr, x)
     last = "upscore32"
     if hasattr(network, "score_pool4"):
-        pool4 = graph.conv("score_pool4", network.score_pool4, maps["conv4"])
+        pool4 = graph.conv("score_pool4", network.score_pool4, pools[4])
         x = graph.node("Add", [graph.upscore("upscore2", network.upscore2, x), pool4])
         last = "upscore16"
     if hasattr(network, "score_pool3"):
-        pool3 = graph.conv("score_pool3", network.score_pool3, maps["conv3"])
+        pool3 = graph.conv("score_pool3", network.score_pool3, pools[3])
         x = graph.node("Add", [graph.upscore("upscore_pool4", network.upscore_pool4, x), pool3])
         last = "upscore8"
     x = graph.upscore(last, getattr(network, last), x)
-    if from_pixels:
+    if size is not None:
         x = graph.node("Slice", [x, graph.int64([0, 0]), size, graph.int64([2, 3])])
     output, axes = "logits", ["N", network.n_class, "H", "W"]
     if argmax:
@@ -82,7 +94,7 @@ def build(network, *, argmax: bool = False, mean=None, std=None, metadata=None):
     graph.node("Identity", [x], output)
 
     helper, kinds = onnx.helper, onnx.TensorProto
-    if from_pixels:
+    if size is not None:
         source = helper.make_tensor_value_info("image", kinds.UINT8, ["N", "H", "W", 3])
     else:
         source = helper.make_tensor_value_info("image", kinds.FLOAT, ["N", 3, "H", "W"])
@@ -103,8 +115,14 @@ def build(network, *, argmax: bool = False, mean=None, std=None, metadata=None):
     return model
 
 
-def to_float16(model):
-    """The model with weights and arithmetic in float16; input and output keep their types.
+def to_float16(model: Any) -> Any:
+    """Converts weights and arithmetic of a model to float16; input and output keep their types.
+
+    Args:
+        model: `onnx.ModelProto`; not to be used afterwards.
+
+    Returns:
+        The converted `onnx.ModelProto`.
 
     Raises:
         InputError: onnxruntime, whose converter is used, is not installed.
@@ -117,20 +135,52 @@ def to_float16(model):
     converted = OnnxModel(
         convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)
     )
-    converted.topological_sort()  # the casts of inputs stand at the end
+    converted.topological_sort()  # the casts of inputs are at the end
     return converted.model
 
 
+def write(model: Any, path: files.PathLike) -> None:
+    """Checks a model and writes it.
+
+    Args:
+        model: `onnx.ModelProto`.
+        path: file to write.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    import_onnx().checker.check_model(model, full_check=True)
+    files.write_bytes(path, model.SerializeToString())
+
+
+def run(path: files.PathLike, image: np.ndarray) -> np.ndarray:
+    """Runs a file on this machine's CPU.
+
+    Args:
+        path: file of `write`.
+        image: input of the graph.
+
+    Returns:
+        Output of the graph.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": image})[0]
+
+
 class _Graph:
-    """Nodes and weights as they come."""
+    """A graph under construction: nodes and weights in the order in which they are added."""
 
-    def __init__(self, onnx):
+    def __init__(self, onnx: Any):
         self.onnx = onnx
-        self.nodes = []
-        self.initializers = []
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
 
-    def node(self, operator: str, inputs, name: str | None = None, **attributes) -> str:
-        """Adds a node; returns its output, which has its name."""
+    def node(
+        self, operator: str, inputs: list[str], name: str | None = None, **attributes: Any
+    ) -> str:
+        """Adds a node; returns the name of its output, which is its own."""
         name = name or f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(
             self.onnx.helper.make_node(operator, inputs, [name], name=name, **attributes)
@@ -141,23 +191,22 @@ class _Graph:
         self.initializers.append(self.onnx.numpy_helper.from_array(array, name))
         return name
 
-    def int64(self, values) -> str:
+    def int64(self, values: Sequence[int]) -> str:
         name = f"constant_{len(self.initializers)}"
         return self.constant(name, np.asarray(values, np.int64))
 
-    def stage(self, name: str, layers, x: str) -> str:
+    def layers(self, name: str, layers: Iterable[nn.Cell], x: str) -> str:
         for index, layer in enumerate(layers):
             if isinstance(layer, nn.Conv2d):
                 x = self.conv(f"{name}.{index}", layer, x)
             elif isinstance(layer, nn.ReLU):
                 x = self.node("Relu", [x], f"{name}.{index}")
-            elif isinstance(layer, nn.MaxPool2d):
-                x = self.node(
-                    "MaxPool", [x], f"{name}.{index}", kernel_shape=[2, 2], strides=[2, 2]
-                )
             else:
                 raise TypeError(f"{name}.{index}: {type(layer).__name__} has no ONNX node here")
         return x
+
+    def max_pool(self, name: str, x: str) -> str:
+        return self.node("MaxPool", [x], name, kernel_shape=[2, 2], strides=[2, 2])
 
     def conv(self, name: str, layer: nn.Conv2d, x: str) -> str:
         side = layer.kernel_size[0]
@@ -177,15 +226,15 @@ class _Graph:
             pads=[(side - stride) // 2] * 4,
         )
 
-    def prepared(self, pixels: str, mean, std):
-        """Normalised and padded input of uint8 (N, H, W, 3); and (H, W)."""
+    def prepared(self, pixels: str, mean: Sequence[float], std: Sequence[float]) -> tuple[str, str]:
+        """Normalises and pads uint8 (N, H, W, 3); returns the result, and (H, W) before it."""
         x = self.node("Transpose", [pixels], perm=[0, 3, 1, 2])
         x = self.node("Cast", [x], to=self.onnx.TensorProto.FLOAT)
         for operator, name, values in (("Sub", "mean", mean), ("Div", "std", std)):
-            values = np.asarray(values, np.float32).reshape(1, 3, 1, 1)
-            x = self.node(operator, [x, self.constant(name, values)])
+            array = np.asarray(values, np.float32).reshape(1, 3, 1, 1)
+            x = self.node(operator, [x, self.constant(name, array)])
         size = self.node("Shape", [x], start=2, end=4)
-        # What is missing to the next multiple; Mod has the sign of the divisor.
+        # Up to the next multiple; the result of Mod has the sign of the divisor.
         missing = self.node("Mod", [self.node("Neg", [size]), self.int64([STRIDE, STRIDE])])
         pads = self.node("Concat", [self.int64([0] * 6), missing], axis=0)
         return self.node("Pad", [x, pads]), size

@@ -5,22 +5,19 @@ from .predictions import (
     predict_dataset,
     predict_first,
     read_predictions,
-    tutorial_crops,
     whole_images,
 )
-from .scoring import Counts, Worst, count, count_crops, evaluate_dataset, scores
+from .scoring import Trimap, Worst, count, evaluate_dataset, scores
 
 __all__ = [
-    "Counts",
     "Prediction",
+    "Trimap",
     "Worst",
     "count",
-    "count_crops",
     "evaluate_dataset",
     "predict_dataset",
     "predict_first",
     "read_predictions",
     "scores",
-    "tutorial_crops",
     "whole_images",
 ]

@@ -3,7 +3,9 @@
 import csv
 import io
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from .. import files
 from ..errors import InputError
@@ -11,9 +13,9 @@ from ..errors import InputError
 __all__ = ["FORMATS", "check_format", "csv_text", "markdown", "protocol_line", "table", "write"]
 
 FORMATS = (".json", ".csv", ".md")
-"""Endings of the files that `write` writes."""
+"""Suffixes of the files that `write` writes."""
 
-# The columns of a table, as far as the scores have them: name and whether it counts something.
+# Columns of a table, in their order: name, and whether its values are whole numbers.
 _COLUMNS = {
     "IoU": False,
     "accuracy": False,
@@ -25,27 +27,27 @@ _COLUMNS = {
 }
 
 
-def _columns(result: dict) -> list[str]:
+def _columns(result: dict[str, Any]) -> list[str]:
     rows = list(result["per class"].values())
     return [name for name in _COLUMNS if rows and name in rows[0]]
 
 
-def _number(value, is_count: bool) -> str:
+def _number(value: float, is_count: bool) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:,}" if is_count else f"{value:.4f}"
 
 
-def _totals(result: dict) -> dict[str, float]:
-    """The scores of all classes together."""
+def _totals(result: dict[str, Any]) -> dict[str, float]:
+    """Scores over all classes."""
     return {name: value for name, value in result.items() if isinstance(value, float)}
 
 
-def _worst(result: dict) -> list[dict]:
+def _worst(result: dict[str, Any]) -> list[dict[str, Any]]:
     return result.get("worst", [])
 
 
-def _sources(result: dict) -> list[str]:
+def _sources(result: dict[str, Any]) -> list[str]:
     return [
         f"{name.capitalize()}: {result[name]}"
         for name in ("checkpoint", "predictions")
@@ -53,8 +55,8 @@ def _sources(result: dict) -> list[str]:
     ]
 
 
-def protocol_line(result: dict) -> str:
-    """What was scored and how, in one line: protocol, trimap, number of images, data, engine."""
+def protocol_line(result: dict[str, Any]) -> str:
+    """One line on how the scores came about: protocol, trimap, number of images, data, engine."""
     parts = [result["protocol"]]
     if "trimap width" in result:
         parts.append(f"trimap: within {result['trimap width']} pixels of another label")
@@ -64,13 +66,15 @@ def protocol_line(result: dict) -> str:
     return "; ".join(parts)
 
 
-def table(result: dict) -> str:
-    """The scores as text for a terminal.
+def table(result: dict[str, Any]) -> str:
+    """Scores as text for a terminal.
+
+    A score that does not exist is shown as -, for instance the IoU of a class that occurs neither
+    in labels nor in predictions.
 
     Args:
-        result: of `fcn8s_ms.evaluation.scores`, with `worst` as in the program's JSON if wanted.
-            What does not exist is shown as -, for instance the IoU of a class that occurs neither
-            in labels nor in predictions.
+        result: result of `fcn8s_ms.evaluation.scores`, perhaps with `worst` as in the program's
+            JSON.
     """
     columns = _columns(result)
     lines = [["class", *columns]]
@@ -92,11 +96,11 @@ def table(result: dict) -> str:
     return "\n".join(text)
 
 
-def markdown(result: dict) -> str:
-    """The scores as a page of Markdown."""
+def markdown(result: dict[str, Any]) -> str:
+    """Scores as a page of Markdown."""
     columns = _columns(result)
 
-    def row(cells):
+    def row(cells: Iterable[object]) -> str:
         return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
     lines = [row(["score", "value"]), "| --- | ---: |"]
@@ -112,11 +116,11 @@ def markdown(result: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def csv_text(result: dict) -> str:
-    """The scores as CSV: a row a class, in full precision.
+def csv_text(result: dict[str, Any]) -> str:
+    """Scores as CSV: one row per class, in full precision.
 
     Everything else stands above in lines that begin with #, which most readers can skip (pandas:
-    `comment="#"`). What does not exist is an empty cell.
+    `comment="#"`). A score that does not exist is an empty cell.
     """
     columns = _columns(result)
     text = io.StringIO()
@@ -135,22 +139,26 @@ def csv_text(result: dict) -> str:
     return text.getvalue()
 
 
-def check_format(path) -> None:
-    """Raises InputError for a file whose ending says no format."""
+def check_format(path: files.PathLike) -> None:
+    """Checks that the suffix of a file is one of `FORMATS`.
+
+    Raises:
+        InputError: it is not.
+    """
     if Path(path).suffix.lower() not in FORMATS:
         raise InputError(f"{path} ends in none of {', '.join(FORMATS)}; take one of them")
 
 
-def write(path, result: dict) -> None:
-    """Writes scores in the format that the file's ending asks for: JSON, CSV or Markdown.
+def write(path: files.PathLike, result: dict[str, Any]) -> None:
+    """Writes scores in the format that the file's suffix asks for: JSON, CSV or Markdown.
 
     Args:
         path: file to write; its folder is made.
-        result: of `fcn8s_ms.evaluation.scores` with `images`, `data` and `protocol`, perhaps
+        result: result of `fcn8s_ms.evaluation.scores` with `images`, `data` and `protocol`, perhaps
             `checkpoint` or `predictions`, `engine`, `trimap width` and `worst`.
 
     Raises:
-        InputError: another ending, or the file cannot be written.
+        InputError: the file has another suffix or cannot be written.
     """
     path = Path(path)
     check_format(path)

@@ -1,176 +1,131 @@
 """Counts of predictions, and the scores that follow from them."""
 
 import heapq
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import confusion
+from ..confusion import ConfusionMatrix
+from ..inference import Predictor
 from .predictions import Prediction, predict_dataset
 
 if TYPE_CHECKING:  # it loads MindSpore
     from ..dataset import SegDataset
 
-__all__ = ["Counts", "Worst", "count", "count_crops", "evaluate_dataset", "scores"]
+__all__ = ["Trimap", "Worst", "count", "evaluate_dataset", "scores"]
 
 
-# --- predictions -------------------------------------------------------------------------------
+class Trimap:
+    """Counts of the pixels close to a boundary (`confusion.trimap`).
 
-
-# --- counts and scores -------------------------------------------------------------------------
-
-
-@dataclass
-class Counts:
-    """What predictions are counted into; the counts of several parts of a dataset add up.
+    Args:
+        width: width of the band along boundaries, in pixels; 0 counts nothing.
+        num_classes: number of classes.
 
     Attributes:
-        matrix: confusion matrix of all labelled pixels, int64 (C, C).
-        trimap: the same of those close to a boundary (`confusion.trimap`).
-        class_images: images that hold the class, int64 (C,).
-        num_images: images.
+        counts: `ConfusionMatrix` of the band.
     """
 
-    matrix: np.ndarray
-    trimap: np.ndarray
-    class_images: np.ndarray
-    num_images: int = 0
+    def __init__(self, width: int, num_classes: int):
+        self.width = width
+        self.counts = ConfusionMatrix(num_classes)
 
-    @classmethod
-    def zeros(cls, num_classes: int) -> "Counts":
-        """Counts of nothing."""
-        square = (num_classes, num_classes)
-        return cls(
-            np.zeros(square, np.int64),
-            np.zeros(square, np.int64),
-            np.zeros(num_classes, np.int64),
-        )
-
-    def to_vector(self) -> np.ndarray:
-        """All of them, int64 (2 C C + C + 1,)."""
-        parts = (self.matrix, self.trimap, self.class_images, np.array([self.num_images]))
-        return np.concatenate([part.reshape(-1) for part in parts])
-
-    @classmethod
-    def from_vector(cls, vector: np.ndarray, num_classes: int) -> "Counts":
-        """The counts of a `to_vector`, or of a sum of several."""
-        square = num_classes * num_classes
-        matrix, trimap, images, number = np.split(vector, [square, 2 * square, len(vector) - 1])
-        shape = (num_classes, num_classes)
-        return cls(matrix.reshape(shape), trimap.reshape(shape), images, int(number[0]))
+    def add(self, prediction: Prediction) -> None:
+        """Counts the band of one image."""
+        if self.width:
+            band = confusion.trimap(prediction.label, self.width)
+            self.counts.update(prediction.label[band], prediction.ids[band])
 
 
 @dataclass
 class Worst:
-    """The predictions of lowest mean IoU, over the classes in the image's label or prediction.
+    """Predictions of lowest mean IoU, over the classes in the image's label or prediction.
 
     Attributes:
-        limit: how many are kept.
+        limit: number of predictions that are kept.
     """
 
     limit: int
-    _heap: list = field(default_factory=list)
+    _heap: list[tuple[float, list[int], Prediction]] = field(default_factory=list)
 
-    def add(self, prediction: Prediction, matrix: np.ndarray) -> None:
+    def add(self, prediction: Prediction, counts: ConfusionMatrix) -> None:
         """Keeps a prediction if it is among the worst.
 
         Args:
-            prediction: of one image.
-            matrix: its confusion matrix. An image without a labelled pixel has no IoU.
+            prediction: prediction for one image.
+            counts: its confusion matrix. An image without a labelled pixel has no IoU.
         """
-        iou = confusion.mean_iou(matrix)
+        iou = confusion.mean_iou(counts.matrix)
         if self.limit and not np.isnan(iou):
             # Of two equal ones the first name counts as worse, whatever the order they come in.
             item = (-iou, [-ord(letter) for letter in prediction.name], prediction)
-            push = heapq.heappush if len(self._heap) < self.limit else heapq.heappushpop
-            push(self._heap, item)
+            if len(self._heap) < self.limit:
+                heapq.heappush(self._heap, item)
+            else:
+                heapq.heappushpop(self._heap, item)
 
     def sorted(self) -> list[tuple[float, Prediction]]:
-        """(mean IoU, prediction), the worst first."""
+        """Pairs of mean IoU and prediction, the worst first."""
         return [(-item[0], item[2]) for item in sorted(self._heap, reverse=True)]
 
 
-def count(predicted, num_classes: int, *, trimap_width: int = 0, worst: Worst | None = None):
+def count(
+    predicted: Iterable[Prediction],
+    num_classes: int,
+    *,
+    trimap: Trimap | None = None,
+    worst: Worst | None = None,
+) -> ConfusionMatrix:
     """Counts predictions.
 
     Args:
-        predicted: iterable of `Prediction`.
+        predicted: the predictions.
         num_classes: number of classes.
-        trimap_width: of the band along boundaries, in pixels; 0 for none.
-        worst: is shown every prediction.
-
-    Returns:
-        `Counts`.
+        trimap: counts the boundaries of every prediction.
+        worst: keeps the worst predictions.
     """
-    counts = Counts.zeros(num_classes)
+    counts = ConfusionMatrix(num_classes)
     for prediction in predicted:
-        label, ids = prediction.label, prediction.ids
-        matrix = confusion.confusion_matrix(label, ids, num_classes)
-        counts.matrix += matrix
-        counts.class_images += matrix.any(axis=1)
-        counts.num_images += 1
-        if trimap_width:
-            band = confusion.trimap(label, trimap_width)
-            counts.trimap += confusion.confusion_matrix(label[band], ids[band], num_classes)
+        of_image = ConfusionMatrix(num_classes)
+        of_image.update(prediction.label, prediction.ids)
+        counts.add(of_image)
+        if trimap is not None:
+            trimap.add(prediction)
         if worst is not None:
-            worst.add(prediction, matrix)
+            worst.add(prediction, of_image)
     return counts
 
 
-def count_crops(engine, data: "SegDataset", progress=None) -> Counts:
-    """Counts what an engine says of random crops.
+def scores(
+    counts: ConfusionMatrix, classes: Sequence[str], trimap: ConfusionMatrix | None = None
+) -> dict[str, Any]:
+    """Computes the scores that follow from counts.
 
     Args:
-        engine: as for `fcn8s_ms.inference.Predictor`.
-        data: of `tutorial_crops`.
-        progress: as for `evaluate`, over batches.
-
-    Raises:
-        InputError: a sample cannot be decoded.
-    """
-    counts = Counts.zeros(data.num_classes)
-    dataset = data.get_dataset()
-    batches = dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
-    if progress is not None:
-        batches = progress(batches, total=dataset.get_dataset_size())
-    try:
-        for batch in batches:
-            ids = engine.class_ids(batch["data"])
-            for label, one in zip(batch["label"], ids):
-                matrix = confusion.confusion_matrix(label, one, data.num_classes)
-                counts.matrix += matrix
-                counts.class_images += matrix.any(axis=1)
-                counts.num_images += 1
-    except RuntimeError as error:
-        raise data.explain(error) from error
-    return counts
-
-
-def scores(counts: Counts, classes) -> dict:
-    """The scores that follow from counts.
-
-    Args:
-        counts: of `count`.
+        counts: result of `count`.
         classes: class names.
+        trimap: counts of the pixels close to a boundary, if they were counted.
 
     Returns:
-        dict with the four scores under the tutorial's names; `trimap mean IoU` and `trimap pixel
-        accuracy` if a trimap was counted; and `per class`: name to dict of `IoU`, `accuracy`,
-        `precision`, `trimap IoU` (if counted), `share` of the labelled pixels, labelled `pixels`
-        and `images` that hold the class. A score that does not exist is NaN.
+        The four scores under the tutorial's names; `trimap mean IoU` and `trimap pixel accuracy` if
+        `trimap` has pixels; and `per class`: name to dict of `IoU`, `accuracy`, `precision`,
+        `trimap IoU` (likewise), `share` of the labelled pixels, labelled `pixels` and `images` that
+        hold the class. A score that does not exist is NaN.
     """
-    matrix, pixels = counts.matrix, counts.matrix.sum(axis=1)
-    result = confusion.scores(matrix)
+    pixels = counts.matrix.sum(axis=1)
+    result: dict[str, Any] = {**counts.scores()}
     columns = {
-        "IoU": confusion.class_iou(matrix),
-        "accuracy": confusion.class_accuracy(matrix),
-        "precision": confusion.class_precision(matrix),
+        "IoU": confusion.class_iou(counts.matrix),
+        "accuracy": confusion.class_accuracy(counts.matrix),
+        "precision": confusion.class_precision(counts.matrix),
     }
-    if counts.trimap.any():
-        result["trimap mean IoU"] = confusion.mean_iou(counts.trimap)
-        result["trimap pixel accuracy"] = confusion.pixel_accuracy(counts.trimap)
-        columns["trimap IoU"] = confusion.class_iou(counts.trimap)
+    if trimap is not None and trimap.matrix.any():
+        result["trimap mean IoU"] = confusion.mean_iou(trimap.matrix)
+        result["trimap pixel accuracy"] = confusion.pixel_accuracy(trimap.matrix)
+        columns["trimap IoU"] = confusion.class_iou(trimap.matrix)
     columns["share"] = pixels / max(pixels.sum(), 1)
     result["per class"] = {
         name: {
@@ -183,16 +138,22 @@ def scores(counts: Counts, classes) -> dict:
     return result
 
 
-def evaluate_dataset(predictor, data: "SegDataset", classes, progress=None, combine=None) -> dict:
-    """Scores of a predictor on a dataset.
+def evaluate_dataset(
+    predictor: Predictor,
+    data: "SegDataset",
+    classes: Sequence[str],
+    progress: Callable[..., Iterable[Prediction]] | None = None,
+    combine: Callable[[ConfusionMatrix], ConfusionMatrix] | None = None,
+) -> dict[str, Any]:
+    """Computes the scores of a predictor on a dataset.
 
     Args:
-        predictor: `fcn8s_ms.inference.Predictor`.
-        data: of `whole_images`.
+        predictor: predictor of class ids.
+        data: result of `whole_images`.
         classes: class names.
         progress: called with an iterable and `total`; returns what to iterate over (tqdm fits).
-        combine: called with the `Counts` of `data`; returns those to score, such as the sum over
-            all shards of a record.
+        combine: called with the counts of `data`; returns those to score, such as the sum over all
+            shards of a record.
 
     Returns:
         As `scores`.
@@ -200,7 +161,7 @@ def evaluate_dataset(predictor, data: "SegDataset", classes, progress=None, comb
     Raises:
         InputError: a sample cannot be decoded.
     """
-    predicted = predict_dataset(predictor, data)
+    predicted: Iterable[Prediction] = predict_dataset(predictor, data)
     if progress is not None:
         predicted = progress(predicted, total=data.num_samples)
     counts = count(predicted, len(classes))

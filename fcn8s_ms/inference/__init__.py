@@ -1,14 +1,17 @@
-"""From an image of any size to class ids and probabilities, computed by MindSpore or ONNX Runtime."""
+"""Class ids and probabilities of images of any size, computed by MindSpore or ONNX Runtime."""
 
+from .engine import ENGINES, Engine, engine_for
 from .images import read_image
-from .options import ENGINES, add_arguments, options_of
 from .predictor import Predictor
-from .segmenter import Segmenter, engine_for
+from .segmenter import Segmenter
+from .view import ViewOptions, add_arguments, options_of
 
 __all__ = [
     "ENGINES",
+    "Engine",
     "Predictor",
     "Segmenter",
+    "ViewOptions",
     "add_arguments",
     "engine_for",
     "options_of",

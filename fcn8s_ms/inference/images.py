@@ -1,18 +1,35 @@
-"""Images as they come: files, PIL images and arrays, made uint8 BGR."""
+"""Reads images and converts them to uint8 BGR: files, PIL images and arrays."""
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
 
-from .. import files, png
+from .. import files
 from ..errors import InputError
+from ..formats import png
 
-__all__ = ["as_bgr", "read_image"]
+if TYPE_CHECKING:  # for those who have such images: prediction of files does without Pillow
+    from PIL import Image
+
+__all__ = ["ImageLike", "as_bgr", "read_image"]
+
+ImageLike: TypeAlias = "files.PathLike | np.ndarray | Image.Image"
+"""An image as callers give it."""
 
 
-def as_bgr(image, order: str) -> np.ndarray:
+def as_bgr(image: ImageLike, order: str) -> np.ndarray:
+    """Converts an image to uint8 (H, W, 3), BGR.
+
+    Args:
+        image: path of an image file, PIL image, or uint8 array (H, W, 3).
+        order: channel order of an array: 'BGR' or 'RGB'.
+
+    Raises:
+        InputError: the order is unknown, the file cannot be read, or the image is of another kind.
+    """
     if order not in ("BGR", "RGB"):
         raise InputError(f"channel order {order!r} is unknown; choose 'BGR' or 'RGB'")
     if isinstance(image, (str, os.PathLike)):
@@ -26,27 +43,27 @@ def as_bgr(image, order: str) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1]) if order == "RGB" else image
 
 
-def _pil_pixels(image) -> np.ndarray:
-    # Pillow only for who has such an image: a machine that predicts files does without.
+def _pil_pixels(image: Any) -> np.ndarray:
+    refusal = InputError(
+        f"{type(image).__name__} is not an image; give a path, an array or a PIL image"
+    )
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        Image = None
-    if Image is None or not isinstance(image, Image.Image):
-        raise InputError(
-            f"{type(image).__name__} is no image; give a path, an array or a PIL image"
-        )
+        raise refusal from None
+    if not isinstance(image, Image.Image):
+        raise refusal
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):  # convert would clip it
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return np.asarray(image.convert("RGB"))
 
 
-def read_image(path) -> np.ndarray:
-    """Reads an image file, upright as its Exif says: uint8 array (H, W, 3), BGR.
+def read_image(path: files.PathLike) -> np.ndarray:
+    """Reads an image file, turned upright as its Exif says: uint8 array (H, W, 3), BGR.
 
     Raises:
-        InputError: the file is missing, no image, or cut short.
+        InputError: the file is missing, not an image, or cut short.
     """
     path = Path(path).absolute()
     encoded = files.read_bytes(path)
@@ -58,17 +75,17 @@ def read_image(path) -> np.ndarray:
     if pixels is None:
         raise InputError(
             f"image {path} cannot be decoded ({len(encoded):,} bytes): it is damaged or of a "
-            "format that OpenCV does not read; save it anew, as JPEG or PNG"
+            "format that OpenCV does not read; save it again, as JPEG or PNG"
         )
     return pixels
 
 
 def _check_whole(encoded: bytes, path: Path) -> None:
-    """Refuses a file that ends early, of which OpenCV makes a picture with a gray rest."""
+    """Refuses a file that ends early: OpenCV would fill the missing part with gray."""
     remedy = "fetch or copy it again"
     if not encoded:
         raise InputError(f"image {path} is empty; {remedy}")
-    # The pixels of a JPEG hold no end mark, and follow the last start-of-scan mark.
+    # The pixels of a JPEG contain no end mark, and follow the last start-of-scan mark.
     if encoded.startswith(b"\xff\xd8") and encoded.rfind(b"\xff\xd9") < encoded.rfind(b"\xff\xda"):
         raise InputError(f"image {path} is cut short ({len(encoded):,} bytes); {remedy}")
     if encoded.startswith(png.SIGNATURE):

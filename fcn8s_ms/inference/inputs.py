@@ -1,21 +1,23 @@
-"""Which pictures a command line means, and under which name the results of each are written."""
+"""Finds the pictures that a command line names, and the names for the results of each."""
 
 import glob
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import files
 from ..errors import InputError, listing
 from ..transforms import IMAGE_SUFFIXES
 
-__all__ = ["VIDEO_SUFFIXES", "Picture", "find"]
+__all__ = ["VIDEO_SUFFIXES", "Picture", "find_pictures"]
 
 VIDEO_SUFFIXES = frozenset(
     (".avi", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm")
     + (".wmv",)
 )
-"""Endings of files that are taken for videos, in lower case."""
+"""Endings of the files that are treated as videos, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Picture:
     """An image or video file to predict.
 
     Attributes:
-        path: of the file, which may not exist.
-        name: of its results, below the output folder, without an ending; with / for sub-folders.
+        path: the file, which may not exist.
+        name: name of its results below the output folder, without an ending; sub-folders are
+            separated by /.
     """
 
     path: Path
@@ -32,17 +35,22 @@ class Picture:
 
     @property
     def is_video(self) -> bool:
+        """True if the file's ending is that of a video."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find(arguments, lines=(), output=None) -> list[Picture]:
-    """The pictures that arguments of a command line mean.
+def find_pictures(
+    arguments: Iterable[files.PathLike],
+    lines: Iterable[str] = (),
+    output: files.PathLike | None = None,
+) -> list[Picture]:
+    """Finds the pictures that arguments of a command line name.
 
     Args:
-        arguments: each a file; a folder, of which all images count, those of its sub-folders too; a
-            pattern with *, ? or [], where ** stands for any folders; or - for the lines.
-        lines: further arguments, one a line, of files and folders.
-        output: folder for the results, which is passed over where it lies in a folder to predict.
+        arguments: each a file; a folder, which stands for all its images, those of its sub-folders
+            included; a pattern with *, ? or [], where ** stands for any folders; or - for `lines`.
+        lines: paths of further files and folders, one per line.
+        output: folder for the results, skipped where it lies in one of the folders.
 
     Returns:
         Every file once, in the order of the arguments and of the names in each. Results of a
@@ -51,47 +59,47 @@ def find(arguments, lines=(), output=None) -> list[Picture]:
 
     Raises:
         InputError: a folder or pattern has no image, two files still share a name, or the output
-            folder is one to predict.
+            folder is one of the folders.
     """
-    output = None if output is None else os.path.realpath(output)
-    found = []
+    skipped = None if output is None else os.path.realpath(output)
+    found: list[tuple[Path, Path]] = []  # path, and the part of it that the name comes from
     for argument in map(str, arguments):
         if argument == "-":
             for line in lines:
                 line = line.strip("\r\n")
                 if line:
-                    found += _of_path(Path(line), output)
+                    found += _of_path(Path(line), skipped)
         elif os.path.exists(argument) or not glob.has_magic(argument):
-            found += _of_path(Path(argument), output)
+            found += _of_path(Path(argument), skipped)
         else:
             found += _of_pattern(argument)
-    once = {}
+    once: dict[str, tuple[Path, Path]] = {}
     for path, relative in found:
         once.setdefault(os.path.realpath(path), (path, relative))
     return _named(list(once.values()))
 
 
-def _of_path(path: Path, output) -> list[tuple[Path, Path]]:
+def _of_path(path: Path, skipped: str | None) -> list[tuple[Path, Path]]:
     if not path.is_dir():
         return [(path, Path(path.name))]
-    if os.path.realpath(path) == output:
+    if os.path.realpath(path) == skipped:
         raise InputError(
-            f"--output {path.absolute()} is the folder with the pictures: its masks would be taken "
-            "for pictures the next time; choose another"
+            f"--output {path.absolute()} is the folder with the pictures: the next run would take "
+            "its masks for pictures; choose another"
         )
     found = []
     for folder, subfolders, names in os.walk(path):
         subfolders[:] = sorted(
             name
             for name in subfolders
-            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) != output
+            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) != skipped
         )
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
                 file = Path(folder, name)
                 found.append((file, file.relative_to(path)))
     if not found:
-        raise InputError(f"{path.absolute()} holds no images; check the path")
+        raise InputError(f"{path.absolute()} contains no images; check the path")
     return found
 
 
@@ -132,6 +140,6 @@ def _named(found: list[tuple[Path, Path]]) -> list[Picture]:
 
 
 def _shared(names: list[str]) -> list[int]:
-    """Places of the names that are not the only one, as a file system without case sees them."""
+    """Positions of names that occur more than once where the file system ignores case."""
     times = Counter(name.casefold() for name in names)
     return [place for place, name in enumerate(names) if times[name.casefold()] > 1]

@@ -1,8 +1,4 @@
-"""The engine that computes a network with MindSpore.
-
-An engine is what `fcn8s_ms.inference.Predictor` runs a network with: an object with `n_class`, with
-`class_ids` and `logits` as below, and with a `name` for the protocol beside a score.
-"""
+"""The engine that computes a network with MindSpore."""
 
 import mindspore as ms
 import numpy as np
@@ -10,42 +6,46 @@ from mindspore import Tensor, nn, ops
 
 __all__ = ["MindSporeEngine"]
 
-# Of any size, so that graph mode compiles once and not for every size.
+# Of any size, so that graph mode compiles once instead of for every size.
 _ANY_BATCH = {"shape": [None, 3, None, None], "dtype": ms.float32}
 
 
 class _Logits(nn.Cell):
-    """The network as it is, under inputs of any size."""
+    """The network unchanged, with inputs of any size."""
 
-    def __init__(self, network):
+    def __init__(self, network: nn.Cell):
         super().__init__(auto_prefix=False)
         self.network = network
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         return self.network(x)
 
 
 class _ClassIds(nn.Cell):
-    """Logits reduced to class ids on the device: one number a pixel leaves it, not n_class."""
+    """Logits reduced to class ids on the device: it sends one number per pixel, not n_class."""
 
-    def __init__(self, network):
+    def __init__(self, network: nn.Cell):
         super().__init__(auto_prefix=False)
         self.network = network
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         return ops.cast(ops.argmax(self.network(x), 1), ms.int32)
 
 
 class MindSporeEngine:
-    """Runs a Cell in evaluation mode; in between it may be trained.
+    """Runs a Cell in evaluation mode; between calls it may be trained.
 
     Args:
         network: `FCN8s` or another Cell from (N, 3, H, W) to logits (N, C, H, W), with `n_class`.
+
+    Attributes:
+        network: as given.
+        n_class: number of classes.
     """
 
-    def __init__(self, network):
+    def __init__(self, network: nn.Cell):
         self.network = network
-        self.n_class = network.n_class
+        self.n_class: int = network.n_class
         self._class_ids = _ClassIds(network)
         self._logits = _Logits(network)
         for cell in (self._class_ids, self._logits):
@@ -57,26 +57,26 @@ class MindSporeEngine:
         mode = "graph" if ms.get_context("mode") == ms.GRAPH_MODE else "pynative"
         return f"MindSpore {ms.__version__}, {ms.get_context('device_target')}, {mode} mode"
 
-    def _run(self, cell, batch) -> np.ndarray:
+    def _run(self, cell: nn.Cell, batch: np.ndarray | Tensor) -> np.ndarray:
         was_training = self.network.training
         cell.set_train(False)
         result = cell(batch if isinstance(batch, Tensor) else Tensor(batch)).asnumpy()
         cell.set_train(was_training)
         return result
 
-    def class_ids(self, batch) -> np.ndarray:
-        """Class ids of a normalised batch.
+    def class_ids(self, batch: np.ndarray | Tensor) -> np.ndarray:
+        """Computes the class ids of a normalised batch.
 
         Args:
-            batch: float32 (N, 3, H, W), sides multiples of 32; array or Tensor.
+            batch: float32 (N, 3, H, W), H and W multiples of 32; array or Tensor.
 
         Returns:
             int32 array (N, H, W).
         """
         return self._run(self._class_ids, batch)
 
-    def logits(self, batch) -> np.ndarray:
-        """Logits of a normalised batch.
+    def logits(self, batch: np.ndarray | Tensor) -> np.ndarray:
+        """Computes the logits of a normalised batch.
 
         Args:
             batch: as for `class_ids`.

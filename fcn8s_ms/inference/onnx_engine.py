@@ -2,10 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import files
 from ..errors import InputError
+
+if TYPE_CHECKING:  # not every machine has it
+    import onnxruntime
 
 __all__ = ["OnnxEngine"]
 
@@ -20,20 +25,20 @@ class OnnxEngine:
     """Runs a file of `python -m fcn8s_ms.export --format ONNX` on batches of any size.
 
     Args:
-        path: the file.
+        path: the ONNX file.
         device: 'CPU', 'GPU', 'Ascend', or 'auto' for the first of Ascend, GPU, CPU that the
             installed ONNX Runtime supports.
 
     Attributes:
         n_class: number of classes.
-        metadata: what the export wrote into the file: `classes`, `palette`, `mean`, `std`, …
+        metadata: entries that the export put into the file: `classes`, `palette`, `mean`, `std`, …
 
     Raises:
         InputError: ONNX Runtime is not installed or does not support the device, or the file is
-            missing, damaged, or takes or gives something else.
+            missing, damaged, or has other inputs or outputs.
     """
 
-    def __init__(self, path, device: str = "auto"):
+    def __init__(self, path: files.PathLike, device: str = "auto"):
         try:
             import onnxruntime
         except ImportError as error:
@@ -42,7 +47,7 @@ class OnnxEngine:
             ) from error
         path = Path(path).absolute()
         if not path.is_file():
-            raise InputError(f"network {path} is missing")
+            raise InputError(f"network {path} is missing; check the path")
         available = onnxruntime.get_available_providers()
         wanted = _PROVIDERS if device == "auto" else [device]
         names = [_PROVIDERS[name] for name in wanted if _PROVIDERS.get(name) in available]
@@ -72,18 +77,18 @@ class OnnxEngine:
 
     @property
     def name(self) -> str:
-        """ONNX Runtime's version and what it runs on."""
+        """ONNX Runtime's version and execution provider."""
         return self._name
 
-    def _run(self, batch) -> np.ndarray:
+    def _run(self, batch: np.ndarray) -> np.ndarray:
         batch = np.ascontiguousarray(batch, np.float32)
         return self._session.run([self._output], {self._source: batch})[0]
 
-    def class_ids(self, batch) -> np.ndarray:
-        """Class ids of a normalised batch.
+    def class_ids(self, batch: np.ndarray) -> np.ndarray:
+        """Computes the class ids of a normalised batch.
 
         Args:
-            batch: float32 array (N, 3, H, W), sides multiples of 32.
+            batch: float32 array (N, 3, H, W), H and W multiples of 32.
 
         Returns:
             int32 array (N, H, W).
@@ -91,26 +96,26 @@ class OnnxEngine:
         result = self._run(batch)
         return result if self._output == "class_ids" else result.argmax(axis=1).astype(np.int32)
 
-    def logits(self, batch) -> np.ndarray:
-        """Logits of a normalised batch: float32 (N, n_class, H, W).
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """Computes the logits of a normalised batch: float32 (N, n_class, H, W).
 
         Raises:
-            InputError: the file gives class ids only.
+            InputError: the file computes class ids only.
         """
         if self._output == "class_ids":
             raise InputError(
-                f"network {self._path} gives class ids and no logits, which scales, mirroring, "
+                f"network {self._path} computes class ids, not the logits that scales, mirroring, "
                 "windows and probabilities need; export it without --argmax"
             )
         return self._run(batch)
 
 
-def _metadata(session, path: Path) -> dict:
+def _metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, Any]:
     texts = session.get_modelmeta().custom_metadata_map
     try:
         metadata = {name: json.loads(texts[name]) for name in ("classes", "palette", "mean", "std")}
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"network {path} has no metadata of its classes; export it with fcn8s_ms.export"
+            f"network {path} has no metadata about its classes; export it with fcn8s_ms.export"
         ) from error
     return {**texts, **metadata}

@@ -1,13 +1,21 @@
-"""What is written of a prediction: masks, colours, overlays, probabilities, videos."""
+"""Writes the results of a prediction: masks, colours, overlays, probabilities, videos."""
 
 import contextlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from .. import files, visualize
+from ..errors import InputError
+from ..options import option
 from . import video
+from .inputs import Picture
 
-__all__ = ["ENDINGS", "Saver"]
-
+__all__ = ["ENDINGS", "ResultOptions", "Saver"]
 
 ENDINGS = {
     "mask": "_mask.png",
@@ -15,86 +23,153 @@ ENDINGS = {
     "overlay": "_overlay.png",
     "probability": "_probability.npz",
 }
-"""What can be saved, and how the file's name ends."""
+"""Kinds of results, and the endings of their files."""
+
+_IN_VIDEO = ("color", "overlay")  # written as a video; the others as a folder, one file per frame
 
 
-_IN_VIDEO = ("color", "overlay")  # as a video; the others as a folder of files, one a frame
+def _kinds(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(kind.strip() for kind in text.split(",")))
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """Results to write for every picture; the help of each option describes it.
+
+    Raises:
+        InputError: an option is out of range, or two do not go together.
+    """
+
+    output: Path = option(Path("predictions"), help="folder to write to (default: %(default)s)")
+    save: tuple[str, ...] = option(
+        ("mask", "overlay"),
+        type=_kinds,
+        metavar="KIND,…",
+        help="results to write: mask, NAME_mask.png, a palette PNG whose pixels are class ids, "
+        "like VOC's; color, NAME_color.png, the same as RGB; overlay, NAME_overlay.png, the "
+        "classes drawn over the picture; probability, NAME_probability.npz, of all classes "
+        "(default: mask,overlay). For a video: color and overlay as NAME_….mp4, mask and "
+        "probability as folders NAME_… with one file per frame",
+    )
+    plain_names: bool = option(
+        False,
+        help="NAME.png instead of NAME_mask.png, as VOC's server expects; with one kind of --save",
+    )
+    opacity: float = option(
+        0.5, help="opacity of an overlay's colours, 0 to 1 (default: %(default)s)"
+    )
+    legend: bool = option(True, help="name the classes present in the overlay")
+
+    def __post_init__(self) -> None:
+        if not self.save or any(kind not in ENDINGS for kind in self.save):
+            raise InputError(
+                f"--save {','.join(self.save)}: choose from {', '.join(ENDINGS)}, separated by "
+                "commas"
+            )
+        if self.plain_names and len(self.save) > 1:
+            raise InputError("--plain-names is for one kind of file; choose it, e.g. --save mask")
+        if not 0 <= self.opacity <= 1:
+            raise InputError(f"--opacity is {self.opacity}; choose 0…1")
 
 
 class Saver:
-    """Writes what was asked for of a picture.
+    """Writes the results of pictures.
+
+    A result is uint8 (H, W), class ids; or, where `needs_probabilities`, float32 (C, H, W).
 
     Args:
-        config: what the command line says.
-        segmenter: `fcn8s_ms.inference.Segmenter`.
+        options: what to write, and where.
+        classes: class names.
+        palette: uint8 (256, 3), RGB.
+
+    Attributes:
+        folder: where the results go.
+        needs_probabilities: whether results have to be probabilities.
     """
 
-    def __init__(self, config, segmenter):
-        self._config = config
-        self._segmenter = segmenter
-        self._background = visualize.background(segmenter.classes)
-        self.needs_probabilities = "probability" in config.save
+    def __init__(self, options: ResultOptions, classes: Sequence[str], palette: np.ndarray):
+        self._options = options
+        self.folder = options.output.absolute()
+        self._classes = classes
+        self._palette = palette
+        self._background = visualize.background_id(classes)
+        self.needs_probabilities = "probability" in options.save
 
-    def path(self, name: str, kind: str) -> Path:
-        """File of a picture's result."""
-        return self._config.output / f"{name}{self._config.ending(kind)}"
+    def paths(self, picture: Picture) -> list[Path]:
+        """Files that are written for a picture; for a video also folders."""
+        path = self._video_path if picture.is_video else self._path
+        return [path(picture.name, kind) for kind in self._options.save]
 
-    def paths(self, picture) -> list[Path]:
-        """Everything that is written of a picture; of a video folders too."""
-        if not picture.is_video:
-            return [self.path(picture.name, kind) for kind in self._config.save]
-        return [self._of_video(picture.name, kind) for kind in self._config.save]
+    def _path(self, name: str, kind: str) -> Path:
+        ending = ENDINGS[kind]
+        if self._options.plain_names:
+            ending = Path(ending).suffix
+        return self._options.output / f"{name}{ending}"
 
-    def _of_video(self, name: str, kind: str) -> Path:
+    def _video_path(self, name: str, kind: str) -> Path:
+        ending = "" if self._options.plain_names else f"_{kind}"
         suffix = ".mp4" if kind in _IN_VIDEO else ""
-        ending = "" if self._config.plain_names else f"_{kind}"
-        return self._config.output / f"{name}{ending}{suffix}"
+        return self._options.output / f"{name}{ending}{suffix}"
 
-    def save(self, name: str, image, result) -> str:
+    def check_inputs_stay(self, pictures: Iterable[Picture]) -> None:
+        """Checks that no result takes the place of a picture.
+
+        Raises:
+            InputError: one would; names both.
+        """
+        pictures = list(pictures)
+        inputs = {os.path.realpath(picture.path): picture.path for picture in pictures}
+        for picture in pictures:
+            for path in self.paths(picture):
+                overwritten = inputs.get(os.path.realpath(path))
+                if overwritten is not None:
+                    raise InputError(
+                        f"the result of {picture.path} would overwrite {overwritten}, one of the "
+                        "pictures to predict; choose another --output"
+                    )
+
+    def save(self, name: str, image: np.ndarray, result: np.ndarray) -> str:
         """Writes the files of an image.
 
+        Args:
+            name: name of the picture.
+            image: uint8 (H, W, 3), BGR.
+            result: class ids or probabilities.
+
         Returns:
-            What to print of it.
+            A line to print: the first file, and the classes present.
+
+        Raises:
+            OSError: a file cannot be written.
         """
         ids, probabilities = self._split(result)
-        paths = [self.path(name, kind) for kind in self._config.save]
+        paths = [self._path(name, kind) for kind in self._options.save]
         paths[0].parent.mkdir(parents=True, exist_ok=True)
-        for path, kind in zip(paths, self._config.save):
+        for path, kind in zip(paths, self._options.save):
             self._write(path, kind, image, ids, probabilities)
-        present = ", ".join(self._segmenter.classes[label] for label in sorted(set(ids.flat)))
+        present = ", ".join(self._classes[label] for label in sorted(set(ids.flat)))
         return f"{paths[0]}: {present}"
 
-    def _split(self, result):
-        """Class ids, and probabilities or None."""
-        if not self.needs_probabilities:
-            return result, None
-        return result.argmax(axis=0).astype("uint8"), result
-
-    def _write(self, path: Path, kind: str, image, ids, probabilities) -> None:
-        if kind == "mask":
-            visualize.write_mask(path, ids, self._segmenter.palette)
-        elif kind == "probability":
-            _write_probabilities(path, probabilities, self._segmenter.classes)
-        else:
-            visualize.write_picture(path, self._drawn(kind, image, ids))
-
-    def _drawn(self, kind: str, image, ids, corner=None):
-        palette = self._segmenter.palette
-        if kind == "color":
-            return palette[ids]
-        picture = visualize.overlay(image, ids, palette, self._config.opacity, self._background)
-        if not self._config.legend:
-            return picture
-        return visualize.draw_legend(picture, ids, self._segmenter.classes, palette, corner)
-
     @contextlib.contextmanager
-    def video(self, name: str, fps: float):
-        """Gives a function that takes the frames of a video in turn: image and result."""
-        targets = {kind: self._of_video(name, kind) for kind in self._config.save}
+    def video(self, name: str, fps: float) -> Iterator[Callable[[np.ndarray, np.ndarray], None]]:
+        """Writes the files of a video; they get their names at the end of the `with` block.
+
+        Args:
+            name: name of the picture.
+            fps: frames per second.
+
+        Yields:
+            Function to call with the image and the result of every frame, in order.
+
+        Raises:
+            OSError: a file cannot be written.
+            InputError: OpenCV cannot write videos here.
+        """
+        targets = {kind: self._video_path(name, kind) for kind in self._options.save}
         writers = {kind: video.Writer(targets[kind], fps) for kind in targets if kind in _IN_VIDEO}
         number = 0
 
-        def add(image, result):
+        def add(image: np.ndarray, result: np.ndarray) -> None:
             nonlocal number
             ids, probabilities = self._split(result)
             for kind, target in targets.items():
@@ -109,19 +184,48 @@ class Saver:
 
         is_complete = False
         try:
-            (self._config.output / name).parent.mkdir(parents=True, exist_ok=True)
+            (self._options.output / name).parent.mkdir(parents=True, exist_ok=True)
             yield add
             is_complete = True
         finally:
             for writer in writers.values():
                 writer.close(is_complete)
 
+    def _split(self, result: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Class ids, and probabilities or None."""
+        if not self.needs_probabilities:
+            return result, None
+        return result.argmax(axis=0).astype(np.uint8), result
 
-def _write_probabilities(path: Path, probabilities, classes) -> None:
-    import io
+    def _write(
+        self,
+        path: Path,
+        kind: str,
+        image: np.ndarray,
+        ids: np.ndarray,
+        probabilities: np.ndarray | None,
+    ) -> None:
+        if kind == "mask":
+            visualize.write_mask(path, ids, self._palette)
+        elif probabilities is not None and kind == "probability":
+            _write_probabilities(path, probabilities, self._classes)
+        else:
+            visualize.write_picture(path, self._drawn(kind, image, ids))
 
-    import numpy as np
+    def _drawn(
+        self, kind: str, image: np.ndarray, ids: np.ndarray, corner: str | None = None
+    ) -> np.ndarray:
+        if kind == "color":
+            return self._palette[ids]
+        picture = visualize.overlay(
+            image, ids, self._palette, self._options.opacity, self._background
+        )
+        if not self._options.legend:
+            return picture
+        return visualize.draw_legend(picture, ids, self._classes, self._palette, corner)
 
+
+def _write_probabilities(path: Path, probabilities: np.ndarray, classes: Sequence[str]) -> None:
     content = io.BytesIO()
     # Half the size, and still four decimals of what matters.
     np.savez(content, probabilities=probabilities.astype(np.float16), classes=np.array(classes))

@@ -1,19 +1,21 @@
-"""A trained network with its classes: from a file to class ids of a picture."""
+"""A trained network with its classes: from an image to class ids."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from .. import voc
+from .. import files, voc
 from ..errors import InputError
-from .images import as_bgr
+from .engine import Engine, engine_for
+from .images import ImageLike, as_bgr
 from .predictor import Predictor
 
-__all__ = ["Segmenter", "engine_for"]
+__all__ = ["Segmenter"]
 
 
 class Segmenter:
-    """A trained network with its classes: from a picture to class ids.
+    """A trained network with its classes: from an image to class ids.
 
     Example:
         >>> segmenter = Segmenter.from_checkpoint("FCN8s.ckpt")
@@ -21,25 +23,31 @@ class Segmenter:
         >>> [segmenter.classes[i] for i in set(ids.flat)]
 
     Args:
-        engine: as for `Predictor`.
-        classes: class names; VOC's or numbers without.
-        palette: RGB of every class; VOC's without.
-        options: `mean`, `std`, `resize`, `scales`, `flip` and `sliding` of `Predictor`.
+        engine: computes the network.
+        classes: class names; None for VOC's if there are 21 classes, else for numbers.
+        palette: RGB of every class, 0…255; None for VOC's.
+        options: arguments of `Predictor`: `mean`, `std`, `resize`, `scales`, `flip`, `sliding`.
 
     Attributes:
-        classes: tuple of class names; the position is the class id.
+        classes: class names; the position is the class id.
         palette: uint8 (256, 3), RGB.
-        predictor: `Predictor`.
+        predictor: computes the images.
+
+    Raises:
+        InputError: there are more or fewer names than classes, or an option is out of range.
     """
 
-    def __init__(self, engine, classes=None, palette=None, **options):
+    def __init__(
+        self,
+        engine: Engine,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | np.ndarray | None = None,
+        **options: Any,
+    ):
         n_class = engine.n_class
-        if classes is None:
-            is_voc = n_class == voc.NUM_CLASSES
-            classes = voc.CLASSES if is_voc else [f"class {i}" for i in range(n_class)]
-        if len(classes) != n_class:
-            raise InputError(f"{len(classes)} class names for a network of {n_class} classes")
-        self.classes = tuple(classes)
+        self.classes = voc.class_names(n_class) if classes is None else tuple(classes)
+        if len(self.classes) != n_class:
+            raise InputError(f"{len(self.classes)} class names for a network of {n_class} classes")
         self.palette = voc.palette()
         if palette is not None:
             self.palette[:n_class] = np.asarray(palette, np.uint8)[:n_class]
@@ -47,30 +55,44 @@ class Segmenter:
 
     @classmethod
     def from_checkpoint(
-        cls, path, *, engine: str | None = None, device: str = "auto", **options
+        cls,
+        path: files.PathLike,
+        *,
+        engine: str | None = None,
+        device: str = "auto",
+        **options: Any,
     ) -> "Segmenter":
-        """Loads a checkpoint or an exported ONNX file, with the class names beside or inside.
+        """Loads a checkpoint or an exported ONNX file, and the names and colours of its classes.
 
         Args:
-            path: of the file.
-            engine: of `ENGINES`; None for the one that reads such a file. ONNX Runtime needs no
-                MindSpore, nor anything else but NumPy and OpenCV.
+            path: the file. Names and colours are in the JSON next to a checkpoint, or inside an
+                ONNX file.
+            engine: one of `ENGINES`; None for the one that reads such a file. ONNX Runtime needs
+                neither MindSpore nor anything else but NumPy and OpenCV.
             device: 'CPU', 'GPU', 'Ascend' or 'auto', for ONNX Runtime; MindSpore's is set by
                 `fcn8s_ms.device.configure`.
             options: as for `Segmenter`.
 
         Raises:
-            InputError: the file is missing, damaged, of another kind or no FCN, the engine is not
-                installed, or an option is out of range.
+            InputError: the file is missing, damaged, of another kind or not an FCN, the engine is
+                not installed, or an option is out of range.
         """
         if engine_for(path, engine) == "onnx":
-            from .onnx_engine import OnnxEngine
+            return cls._from_onnx(path, device, options)
+        return cls._from_mindspore(path, options)
 
-            network = OnnxEngine(path, device)
-            for name in ("mean", "std"):
-                options.setdefault(name, network.metadata[name])
-            return cls(network, network.metadata["classes"], network.metadata["palette"], **options)
-        # MindSpore: only who needs it pays for it.
+    @classmethod
+    def _from_onnx(cls, path: files.PathLike, device: str, options: dict[str, Any]) -> "Segmenter":
+        from .onnx_engine import OnnxEngine
+
+        engine = OnnxEngine(path, device)
+        metadata = engine.metadata
+        options = {"mean": metadata["mean"], "std": metadata["std"], **options}
+        return cls(engine, metadata["classes"], metadata["palette"], **options)
+
+    @classmethod
+    def _from_mindspore(cls, path: files.PathLike, options: dict[str, Any]) -> "Segmenter":
+        # MindSpore is loaded only for those who need it.
         from .. import checkpoint
         from ..network.batch_norm import fold_batch_norm
         from .mindspore_engine import MindSporeEngine
@@ -79,46 +101,25 @@ class Segmenter:
         engine = MindSporeEngine(fold_batch_norm(checkpoint.load_network(path)))
         return cls(engine, metadata.get("classes"), metadata.get("palette"), **options)
 
-    def __call__(self, image, order: str = "BGR") -> np.ndarray:
-        """Class ids of one picture at its own size.
+    def __call__(self, image: ImageLike, order: str = "BGR") -> np.ndarray:
+        """Class ids of one image at its own size.
 
         Args:
-            image: path of an image file, PIL image, or uint8 array (H, W, 3). Of files and PIL
-                images, Exif's orientation turns the picture upright first.
-            order: of an array's channels: 'BGR', as OpenCV reads files, or 'RGB'.
+            image: path of an image file, PIL image, or uint8 array (H, W, 3). Files and PIL images
+                are first turned upright as Exif says.
+            order: channel order of an array: 'BGR', as OpenCV reads files, or 'RGB'.
 
         Returns:
             uint8 array (H, W).
 
         Raises:
-            InputError: the file cannot be read, or the array is no such image.
+            InputError: the file cannot be read, or the array is not such an image.
         """
         return self.predictor(as_bgr(image, order))
 
-    def probabilities(self, image, order: str = "BGR") -> np.ndarray:
-        """Probability of every class in every pixel: float32 (len(classes), H, W).
+    def probabilities(self, image: ImageLike, order: str = "BGR") -> np.ndarray:
+        """Probabilities of all classes for every pixel: float32 (len(classes), H, W).
 
         Arguments and errors as for `__call__`.
         """
         return self.predictor.probabilities(as_bgr(image, order))
-
-
-def engine_for(path, engine: str | None = None) -> str:
-    """The engine that computes a file.
-
-    Args:
-        path: a checkpoint, or an exported file that ends in `.onnx`.
-        engine: of `ENGINES` if one is wanted.
-
-    Raises:
-        InputError: that engine does not read such files.
-    """
-    found = "onnx" if Path(path).suffix.lower() == ".onnx" else "mindspore"
-    if engine is not None and engine != found:
-        remedy = (
-            f"export it first: python -m fcn8s_ms.export --checkpoint {path} --output NAME.onnx"
-            if engine == "onnx"
-            else "it is for --engine onnx"
-        )
-        raise InputError(f"{path} cannot be computed by the engine {engine}; {remedy}")
-    return found

@@ -1,12 +1,14 @@
 """BatchNorm of a finished network: folded for inference, synchronised over devices."""
 
+from collections.abc import Iterator
+
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Parameter, Tensor, nn
 
 __all__ = ["fold_batch_norm", "moving_statistics", "synchronize_batch_norm"]
 
 
-def fold_batch_norm(network):
+def fold_batch_norm(network: nn.Cell) -> nn.Cell:
     """Replaces every convolution followed by BatchNorm by one convolution with a bias.
 
     In evaluation mode BatchNorm is a factor and a shift for each channel, which the convolution's
@@ -19,13 +21,22 @@ def fold_batch_norm(network):
 
     Returns:
         The network, in evaluation mode.
+
+    Raises:
+        ValueError: a BatchNorm does not follow a plain convolution, as in a network of
+            `fcn8s_ms.network.cpu.accelerate`.
     """
     for name, stage in network.name_cells().items():
         if not isinstance(stage, nn.SequentialCell):
             continue
-        layers = []
+        layers: list[nn.Cell] = []
         for layer in stage:
-            if isinstance(layer, nn.BatchNorm2d) and layers and isinstance(layers[-1], nn.Conv2d):
+            if isinstance(layer, nn.BatchNorm2d):
+                if not layers or not isinstance(layers[-1], nn.Conv2d):
+                    raise ValueError(
+                        f"{name}: BatchNorm folds into a plain convolution; fold a network before "
+                        "it is accelerated"
+                    )
                 layer = _folded(layers.pop(), layer)
             layers.append(layer)
         setattr(network, name, nn.SequentialCell(layers))
@@ -53,26 +64,26 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     )
 
 
-def _batch_norms(network):
-    """(cell that holds it, name there, BatchNorm) of those that use the statistics of a batch."""
+def _batch_norms(network: nn.Cell) -> Iterator[tuple[nn.Cell, str, nn.BatchNorm2d]]:
+    """Yields (cell that holds it, its name there, BatchNorm) of those with batch statistics."""
     for _, cell in network.cells_and_names():
         for name, child in cell.name_cells().items():
             if isinstance(child, nn.BatchNorm2d) and child.use_batch_statistics is not False:
                 yield cell, name, child
 
 
-def moving_statistics(network) -> list:
-    """What BatchNorm changes in training: mean and variance of every layer that is not frozen."""
+def moving_statistics(network: nn.Cell) -> list[Parameter]:
+    """Moving mean and variance of every BatchNorm that is not frozen: what training changes."""
     found = []
     for _, _, norm in _batch_norms(network):
         found += [norm.moving_mean, norm.moving_variance]
     return found
 
 
-def synchronize_batch_norm(network) -> int:
-    """Makes every BatchNorm that is not frozen normalise with the batch of all ranks together.
+def synchronize_batch_norm(network: nn.Cell) -> int:
+    """Lets every BatchNorm that is not frozen normalise with the batch of all ranks together.
 
-    For Ascend, and before the network is compiled. Parameters and their names stay.
+    For Ascend, and before the network is compiled. Parameters keep their names.
 
     Returns:
         Number of layers.

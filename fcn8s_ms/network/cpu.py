@@ -1,7 +1,13 @@
-"""Layers of the network as they are computed on a CPU.
+"""Layers that a CPU computes faster, put in place of a network's plain ones.
 
-They hold the parameters of the layers they stand for, and give the same numbers to rounding.
+They adopt the parameters of the layers they replace, under the same names, and compute the same
+numbers up to rounding. What they change is training: evaluation runs the same kernels as before.
+
+Of each convolution in conv1…conv5 training keeps one tensor for the backward pass, the
+convolution's output; BatchNorm and ReLU are computed again there (activation checkpointing).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -12,7 +18,34 @@ from mindspore.ops.operations._grad_ops import (
     ReluGrad,
 )
 
-__all__ = ["CpuConv2d", "CpuMaxPool2d", "CpuStage", "MatMulConv2d"]
+__all__ = ["CpuConv2d", "CpuMaxPool2d", "CpuStage", "MatMulConv2d", "accelerate"]
+
+
+def accelerate(network: nn.Cell) -> nn.Cell:
+    """Puts the layers below in place of an FCN's plain ones; for training on a CPU.
+
+    Call it after weights are loaded and layers frozen, and before the network is compiled. A second
+    call changes nothing.
+
+    Args:
+        network: `FCN32s`, `FCN16s` or `FCN8s`. It is changed in place: its Parameter objects stay,
+            with their names and order.
+
+    Returns:
+        The network.
+    """
+    names = [(parameter, parameter.name) for parameter in network.get_parameters()]
+    for number in range(1, 6):
+        stage, pool = getattr(network, f"conv{number}"), getattr(network, f"pool{number}")
+        if not isinstance(stage, CpuStage):
+            setattr(network, f"conv{number}", CpuStage([*stage, pool]))
+            setattr(network, f"pool{number}", nn.Identity())
+    for stage in (network.conv6, network.conv7):
+        if not isinstance(stage[0], MatMulConv2d):
+            stage[0] = MatMulConv2d(stage[0]).set_train(stage[0].training)
+    for parameter, name in names:  # a cell renames what is put into it
+        parameter.name = name
+    return network
 
 
 class _SameConv2d(nn.Cell):
@@ -24,7 +57,7 @@ class _SameConv2d(nn.Cell):
     good, and two to three times as long).
     """
 
-    def __init__(self, in_channels, out_channels):
+    def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         self.conv = ops.Conv2D(out_channel=out_channels, kernel_size=3, pad_mode="same")
         self.input_grad = ops.Conv2D(out_channel=in_channels, kernel_size=3, pad_mode="same")
@@ -34,29 +67,28 @@ class _SameConv2d(nn.Cell):
         self.matmul = ops.MatMul()
         self.reverse = Tensor(np.eye(9, dtype=np.float32)[::-1].copy())
 
-    def construct(self, x, weight):
+    def construct(self, x: Tensor, weight: Tensor) -> Tensor:
         return self.conv(x, weight)
 
-    def gradients(self, x, weight, dout):
+    def gradients(self, x: Tensor, weight: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
         o, i = weight.shape[:2]
         # The 9 numbers of every kernel in reverse order: a tenth of the time of `ops.flip`.
         turned = self.matmul(ops.reshape(weight, (o * i, 9)), self.reverse)
         turned = ops.transpose(ops.reshape(turned, (o, i, 3, 3)), (1, 0, 2, 3))
         return self.input_grad(dout, turned), self.weight_grad(dout, x, weight.shape)
 
-    def bprop(self, x, weight, out, dout):
+    def bprop(self, x: Tensor, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
         return self.gradients(x, weight, dout)
 
 
 class _NormRelu(nn.Cell):
-    """BatchNorm of batch statistics and ReLU, of which only the input is kept for the gradient.
+    """BatchNorm with batch statistics and ReLU; the parts of the cells below.
 
-    The parts that the cells below are made of: these go on to the layer that follows, so that what
-    it takes in, as large as what BatchNorm takes in, is computed anew in the backward pass and not
-    kept from the forward pass.
+    Those add the layer that follows: its input, as large as that of BatchNorm, is computed again in
+    the backward pass instead of being kept from the forward pass.
     """
 
-    def __init__(self, norm):
+    def __init__(self, norm: nn.BatchNorm2d):
         super().__init__()
         self.norm = ops.BatchNorm(is_training=True, epsilon=norm.eps, momentum=norm.momentum)
         self.norm_again = ops.BatchNorm(is_training=False, epsilon=norm.eps)
@@ -64,103 +96,162 @@ class _NormRelu(nn.Cell):
         self.relu = ops.ReLU()
         self.relu_grad = ReluGrad()
 
-    def forward(self, z, gamma, beta, moving_mean, moving_variance):
+    def forward(
+        self, z: Tensor, gamma: Tensor, beta: Tensor, moving_mean: Tensor, moving_variance: Tensor
+    ) -> tuple[Tensor, ...]:
         y, _, _, mean, variance = self.norm(z, gamma, beta, moving_mean, moving_variance)
         return self.relu(y), mean, variance
 
-    def again(self, z, gamma, beta, mean, variance, dout):
-        # Not before the gradient has arrived: else it is done in the forward pass, and kept.
+    def again(
+        self, z: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, dout: Tensor
+    ) -> Tensor:
+        # Not before the gradient has arrived: otherwise the forward pass computes and keeps it.
         z = ops.depend(z, dout)
         return self.relu(self.norm_again(z, gamma, beta, mean, variance)[0])
 
-    def gradients(self, z, gamma, mean, variance, y, dy):
+    def gradients(
+        self, z: Tensor, gamma: Tensor, mean: Tensor, variance: Tensor, y: Tensor, dy: Tensor
+    ) -> tuple[Tensor, ...]:
         dy = self.relu_grad(dy, y)
         dz, dgamma, dbeta = self.norm_grad(dy, z, gamma, mean, variance, variance)
         return dz, dgamma, dbeta, ops.zeros_like(mean), ops.zeros_like(variance)
 
 
 class _NormReluConv2d(_NormRelu):
-    """`_NormRelu`, then `_SameConv2d`; returns the mean and variance of the batch too."""
+    """`_NormRelu`, then `_SameConv2d`; also returns the mean and variance of the batch."""
 
-    def __init__(self, norm, conv):
+    def __init__(self, norm: nn.BatchNorm2d, conv: "CpuConv2d"):
         super().__init__(norm)
         self.conv = conv.same_conv
 
-    def construct(self, z, gamma, beta, moving_mean, moving_variance, weight):
+    def construct(
+        self,
+        z: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        moving_mean: Tensor,
+        moving_variance: Tensor,
+        weight: Tensor,
+    ) -> tuple[Tensor, ...]:
         y, mean, variance = self.forward(z, gamma, beta, moving_mean, moving_variance)
         return self.conv(y, weight), mean, variance
 
-    def bprop(self, z, gamma, beta, moving_mean, moving_variance, weight, out, dout):
+    def bprop(
+        self,
+        z: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        moving_mean: Tensor,
+        moving_variance: Tensor,
+        weight: Tensor,
+        out: tuple[Tensor, ...],
+        dout: tuple[Tensor, ...],
+    ) -> tuple[Tensor, ...]:
         y = self.again(z, gamma, beta, out[1], out[2], dout[0])
         dy, dweight = self.conv.gradients(y, weight, dout[0])
         return self.gradients(z, gamma, out[1], out[2], y, dy) + (dweight,)
 
 
 class _NormReluMaxPool2d(_NormRelu):
-    """`_NormRelu`, then max pooling; returns the mean and variance of the batch too."""
+    """`_NormRelu`, then max pooling; also returns the mean and variance of the batch."""
 
-    def __init__(self, norm, pool):
+    def __init__(self, norm: nn.BatchNorm2d, pool: nn.MaxPool2d):
         super().__init__(norm)
         self.pool = pool.max_pool
         self.pool_grad = MaxPoolGrad(pool.kernel_size, pool.stride, pool.pad_mode)
 
-    def construct(self, z, gamma, beta, moving_mean, moving_variance):
+    def construct(
+        self, z: Tensor, gamma: Tensor, beta: Tensor, moving_mean: Tensor, moving_variance: Tensor
+    ) -> tuple[Tensor, ...]:
         y, mean, variance = self.forward(z, gamma, beta, moving_mean, moving_variance)
         return self.pool(y), mean, variance
 
-    def bprop(self, z, gamma, beta, moving_mean, moving_variance, out, dout):
+    def bprop(
+        self,
+        z: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        moving_mean: Tensor,
+        moving_variance: Tensor,
+        out: tuple[Tensor, ...],
+        dout: tuple[Tensor, ...],
+    ) -> tuple[Tensor, ...]:
         y = self.again(z, gamma, beta, out[1], out[2], dout[0])
         dy = self.pool_grad(y, out[0], dout[0])
         return self.gradients(z, gamma, out[1], out[2], y, dy)
 
 
-class CpuConv2d(nn.Conv2d):
-    """`nn.Conv2d`, 3x3, stride 1, 'same', computed by `_SameConv2d`."""
+class CpuConv2d(nn.Cell):
+    """A 3x3 'same' convolution of stride 1 without bias, computed by `_SameConv2d`.
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.same_conv = _SameConv2d(self.in_channels, self.out_channels)
-        self.after_norm = None
+    Args:
+        conv: the layer whose weight it adopts.
+    """
 
-    def construct(self, x):
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__()
+        self.out_channels = conv.out_channels
+        self.weight = conv.weight
+        self.same_conv = _SameConv2d(conv.in_channels, conv.out_channels)
+        self.after_norm: nn.Cell = None
+
+    def construct(self, x: Tensor) -> Tensor:
         return self.same_conv(x, self.weight)
 
-    def follow(self, norm):
+    def follow(self, norm: nn.BatchNorm2d) -> None:
+        """Prepares for being computed together with the BatchNorm and ReLU before it."""
         self.after_norm = _NormReluConv2d(norm, self)
 
-    def construct_after(self, z, norm):
+    def construct_after(self, z: Tensor, norm: nn.BatchNorm2d) -> Tensor:
         return self.after_norm(
             z, norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance, self.weight
         )[0]
 
 
-class CpuMaxPool2d(nn.MaxPool2d):
-    """`nn.MaxPool2d` that can stand behind BatchNorm and ReLU in a `CpuStage`."""
+class CpuMaxPool2d(nn.Cell):
+    """Max pooling that can follow BatchNorm and ReLU in a `CpuStage`.
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.after_norm = None
+    Args:
+        pool: the layer it replaces.
+    """
 
-    def follow(self, norm):
-        self.after_norm = _NormReluMaxPool2d(norm, self)
+    def __init__(self, pool: nn.MaxPool2d):
+        super().__init__()
+        self.pool = pool
+        self.after_norm: nn.Cell = None
 
-    def construct_after(self, z, norm):
+    def construct(self, x: Tensor) -> Tensor:
+        return self.pool(x)
+
+    def follow(self, norm: nn.BatchNorm2d) -> None:
+        """Prepares for being computed together with the BatchNorm and ReLU before it."""
+        self.after_norm = _NormReluMaxPool2d(norm, self.pool)
+
+    def construct_after(self, z: Tensor, norm: nn.BatchNorm2d) -> Tensor:
         return self.after_norm(z, norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)[0]
 
 
 class CpuStage(nn.SequentialCell):
-    """Convolution, then (BatchNorm, ReLU, convolution or at last pooling) any number of times.
+    """(Convolution, BatchNorm, ReLU) any number of times, then pooling.
 
-    In training it keeps one tensor a layer for the gradients, the convolution's output, not two.
-    A BatchNorm that does not use the statistics of the batch is computed as by `nn.SequentialCell`.
+    In training each convolution's output is kept for the backward pass, and nothing else. A
+    BatchNorm that does not use the statistics of the batch is computed as by `nn.SequentialCell`.
+
+    Args:
+        layers: plain ones, in the order above; convolutions and pooling are replaced.
     """
 
-    def __init__(self, layers):
-        super().__init__(layers)
-        for norm, follower in zip(layers[1::3], layers[3::3]):
+    def __init__(self, layers: Sequence[nn.Cell]):
+        own = [*layers]
+        own[::3] = [
+            CpuConv2d(layer) if isinstance(layer, nn.Conv2d) else CpuMaxPool2d(layer)
+            for layer in own[::3]
+        ]
+        super().__init__(own)
+        for norm, follower in zip(own[1::3], own[3::3]):
             follower.follow(norm)
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         x = self.cell_list[0](x)
         for i in range(1, len(self.cell_list), 3):
             norm, relu, follower = self.cell_list[i], self.cell_list[i + 1], self.cell_list[i + 2]
@@ -174,28 +265,35 @@ class CpuStage(nn.SequentialCell):
         return x
 
 
-class MatMulConv2d(nn.Conv2d):
-    """The stride-1 'same' convolution of `nn.Conv2d`, in training computed as one matrix product.
+class MatMulConv2d(nn.Cell):
+    """A 'same' convolution of stride 1 without bias, in training computed as one matrix product.
 
     On a CPU, oneDNN computes a convolution's weight gradient with its reference kernel, some
     hundred times slower, once the weight times the number of threads outgrows its scratch memory.
     conv6 (4096x512x7x7, 411 MB) does; conv7 does not, but keeps 537 MB of it. The matrix product of
     the flattened weight and the unfolded patches needs none. The parameter stays one tensor
     (out_channels, in_channels, k, k).
+
+    Args:
+        conv: the layer whose weight it adopts.
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__()
+        self.out_channels = conv.out_channels
+        self.kernel_size = conv.kernel_size
+        self.weight = conv.weight
+        self.conv2d = conv.conv2d
         self.matmul = ops.MatMul()
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         if not self.training:
             return self.conv2d(x, self.weight)
         n, c, h, w = x.shape
         k = self.kernel_size[0]
         patches = ops.unfold(x, k, padding=k // 2)  # n, c*k*k, h*w
         # Images side by side, and one after the other again, by splitting and joining:
-        # transposing would keep 8 bytes of indices a number.
+        # transposing would keep 8 bytes of indices per number.
         patches = ops.reshape(ops.concat(ops.split(patches, 1), 2), (c * k * k, n * h * w))
         weight = ops.reshape(self.weight, (self.out_channels, c * k * k))
         y = self.matmul(weight, patches)  # out_channels, n*h*w

@@ -1,4 +1,4 @@
-"""Parts of a network that training leaves as they are."""
+"""Freezing: parts of a network that training leaves unchanged."""
 
 from mindspore import nn
 
@@ -7,10 +7,10 @@ __all__ = ["freeze_backbone", "freeze_batch_norm", "freeze_upsampling"]
 _BACKBONE = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
-def freeze_batch_norm(network) -> list[str]:
-    """Makes every BatchNorm of a network normalise with its stored statistics, and keep them.
+def freeze_batch_norm(network: nn.Cell) -> list[str]:
+    """Freezes every BatchNorm: it normalises with its stored statistics and keeps them.
 
-    Gamma and beta stay too. Call it before the network is compiled.
+    Gamma and beta are frozen too. Call it before the network is compiled.
 
     Args:
         network: Cell.
@@ -26,8 +26,8 @@ def freeze_batch_norm(network) -> list[str]:
     return frozen
 
 
-def freeze_backbone(network) -> list[str]:
-    """Keeps conv1…conv5 of an FCN, with the statistics of their BatchNorms.
+def freeze_backbone(network: nn.Cell) -> list[str]:
+    """Freezes conv1…conv5 of an FCN, and the statistics of their BatchNorms.
 
     Returns:
         Names of the parameters that had a gradient before.
@@ -39,10 +39,10 @@ def freeze_backbone(network) -> list[str]:
     return frozen
 
 
-def freeze_upsampling(network) -> list[str]:
-    """Keeps the transposed convolutions of an FCN.
+def freeze_upsampling(network: nn.Cell) -> list[str]:
+    """Freezes the transposed convolutions of an FCN.
 
-    Initialised as bilinear, they are the fixed interpolation of section 4.3 of the paper,
+    Initialised bilinearly, they are the fixed interpolation of section 4.3 of the paper,
     https://arxiv.org/abs/1411.4038.
 
     Returns:
@@ -55,7 +55,7 @@ def freeze_upsampling(network) -> list[str]:
     return frozen
 
 
-def _without_gradient(cell) -> list[str]:
+def _without_gradient(cell: nn.Cell) -> list[str]:
     names = []
     for parameter in cell.trainable_params():
         parameter.requires_grad = False

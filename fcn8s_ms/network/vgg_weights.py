@@ -1,6 +1,6 @@
 """VGG-16 and VGG-19 of other frameworks, as the backbone of this network.
 
-Layouts that are known by their parameter names:
+Layouts, recognised by their parameter names:
 
 - torchvision's `vgg16`, `vgg16_bn`, `vgg19`, `vgg19_bn`: `features.N` and `classifier.N`; timm's of
   the same names, whose fully connected layers are `pre_logits.fc1` and `pre_logits.fc2`.
@@ -9,30 +9,32 @@ Layouts that are known by their parameter names:
 - Keras's `vgg16` and `vgg19`: `blockK_convJ` and `fcN` in HDF5 files of any version, or numbered
   `conv2d_N` and `dense_N` in a `.weights.h5` of Keras 3.
 
-What becomes of them, so that in evaluation mode the features of a picture are the source's:
+They are converted so that in evaluation mode an image has the source's features:
 
 - conv1_1 takes this package's input: BGR, normalised by `voc.IMAGE_MEAN` and `voc.IMAGE_STD`. With
-  (p - mean) / std as the source's input, p = x * IMAGE_STD + IMAGE_MEAN, so its weights are
+  (p - mean) / std as the source's input and p = x * IMAGE_STD + IMAGE_MEAN, its weights are
   multiplied by IMAGE_STD / std, in BGR order, and (IMAGE_MEAN - mean) / std through its kernels is
-  added to its bias. The sources in torchvision's way have this package's mean and std, so only the
-  order changes, and every feature is exact. Keras's mean is up to half a gray level away: zeros
-  around a normalised picture are our mean colour then, not Keras's. Features that see nothing but
-  the picture are exact; those that see its border deviate by that half gray level of padding.
-- A bias before BatchNorm goes into the moving mean (mean - bias): exact, and in training, where
-  BatchNorm takes any constant away, without effect, as in the source. The moving statistics are the
+  added to its bias. Sources with torchvision's preprocessing have this package's mean and std, so
+  only the order changes, and every feature is exact. Keras's mean differs by up to half a gray
+  level: the zeros around a normalised image then stand for our mean colour, not for Keras's.
+  Features that see only the image are exact; those that see its border deviate by that half gray
+  level of padding.
+- A bias before BatchNorm is subtracted from the moving mean. That is exact, and in training it has
+  no effect, as in the source, because BatchNorm removes any constant. The moving statistics are the
   source's.
 - A convolution or fully connected layer without BatchNorm gets one that only adds the bias: gamma
-  1, beta the bias, moving mean 0, moving variance 1 - epsilon, so that the division is by 1. The
-  bias stays a parameter that way; the correction for epsilon is in a statistic, and not in gamma,
-  where it would outlast the first steps of training. All this holds while the moving statistics are
-  used (`--freeze-bn`): training with the statistics of the batch normalises what the source did
-  not.
-- fc6 and fc7 become the 7x7 and the 1x1 convolution conv6 and conv7: the flattened features are in
-  the order channel, row, column, in Keras row, column, channel.
+  1, beta the bias, moving mean 0, moving variance 1 - epsilon, so that it divides by 1. The bias
+  thus remains a parameter; and the correction for epsilon is in a statistic, not in gamma, where it
+  would outlast the first steps of training. All this holds while the moving statistics are used
+  (`--freeze-bn`): training with the statistics of the batch normalises where the source did not.
+- fc6 and fc7 become conv6 and conv7, a 7x7 and a 1x1 convolution: the flattened features are in the
+  order channel, row, column; Keras's in the order row, column, channel.
 """
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -42,15 +44,17 @@ from ..errors import InputError, listing
 __all__ = ["BATCH_NORM_EPSILON", "PREPROCESSING", "Conversion", "Preprocessing", "convert"]
 
 BATCH_NORM_EPSILON = 1e-5
-"""What BatchNorm adds to the variance: here, in PyTorch and in MindSpore's model zoo."""
+"""Term that BatchNorm adds to the variance: here, in PyTorch and in MindSpore's model zoo."""
 
 _BACKBONES = {(2, 2, 3, 3, 3): "vgg16", (2, 2, 4, 4, 4): "vgg19"}
 _FC6_SIDE = 7
 
+_Arrays: TypeAlias = Mapping[str, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a source takes in: (p - mean) / std of pixels 0…255 in the order of `channels`."""
+    """Input of a source: (p - mean) / std for pixels p of 0…255, in the order of `channels`."""
 
     channels: str
     mean: tuple[float, float, float]
@@ -62,8 +66,8 @@ PREPROCESSING = {
     "caffe": Preprocessing("BGR", (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
     "caffe-rgb": Preprocessing("RGB", (123.0, 117.0, 104.0), (1.0, 1.0, 1.0)),
 }
-"""torchvision's (its 0…1 are 0…255 here), also timm's, MindSpore's and MindCV's; that of the
-original Caffe network, which Keras has; and of `VGG16_Weights.IMAGENET1K_FEATURES` in torchvision,
+"""torchvision's (whose 0…1 are 0…255 here), also timm's, MindSpore's and MindCV's; that of the
+original Caffe network, also Keras's; and that of torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`,
 the original network in RGB."""
 
 
@@ -72,13 +76,13 @@ class Conversion:
     """A backbone under this network's names.
 
     Attributes:
-        parameters: name to float32 array, in the order of the network.
-        layout: what the source is, in words.
+        parameters: float32 arrays by name, in the order of the network.
+        layout: description of the source.
         backbone: `'vgg16'` or `'vgg19'`.
-        preprocessing: name in `PREPROCESSING` of what the source took in.
+        preprocessing: name in `PREPROCESSING` of the source's input.
         batch_norm: whether the source's convolutions have BatchNorm.
-        fc: whether fc6 and fc7 are there.
-        left: names of the source that have no place, such as the classifier of 1000 classes.
+        fc: whether conv6 and conv7 are among the parameters.
+        left: names in the source that are not used, such as the classifier of 1000 classes.
     """
 
     parameters: dict[str, np.ndarray]
@@ -92,14 +96,14 @@ class Conversion:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A convolution or fully connected layer, by the names of its arrays in the source."""
+    """A convolution or fully connected layer: the names of its arrays in the source."""
 
     name: str
     weight: str
     bias: str | None = None
     norm: dict[str, str] | None = None  # gamma, beta, moving_mean, moving_variance
 
-    def names(self):
+    def names(self) -> Iterator[str]:
         yield self.weight
         if self.bias is not None:
             yield self.bias
@@ -116,52 +120,54 @@ class _Source:
     channels_last: bool = False
 
 
-def convert(arrays, *, with_fc: bool = True, preprocessing: str | None = None) -> Conversion:
-    """Converts the arrays of a VGG-16 or VGG-19 of one of the layouts above.
+def convert(
+    arrays: Mapping[str, np.ndarray], *, with_fc: bool = True, preprocessing: str | None = None
+) -> Conversion:
+    """Converts the arrays of a VGG-16 or VGG-19 in one of the layouts above.
 
     Args:
-        arrays: the source's names to arrays; of an HDF5 file, paths.
-        with_fc: whether fc6 and fc7 are taken, if the source has them.
-        preprocessing: name in `PREPROCESSING`, where it is not the layout's usual one.
+        arrays: the source's arrays by name; by path for an HDF5 file.
+        with_fc: whether to convert fc6 and fc7, if the source has them.
+        preprocessing: name in `PREPROCESSING`; by default the layout's usual one.
 
     Returns:
         The backbone under this network's names.
 
     Raises:
-        InputError: names or shapes are of no known layout, or numbers are not finite. The message
-            does not name the file.
+        InputError: names or shapes belong to no known layout, or numbers are not finite. The
+            message does not name the file.
     """
     source = _recognise(arrays)
     depths = tuple(len(stage) for stage in source.stages)
     if depths not in _BACKBONES:
         raise InputError(
             f"it has {listing(depths)} convolutions before its pools; VGG-16 has 2, 2, 3, 3, 3 and "
-            "VGG-19 2, 2, 4, 4, 4: take one of these, whole"
+            "VGG-19 2, 2, 4, 4, 4: take one of these, complete"
         )
     preprocessing = preprocessing or source.preprocessing
     fc = source.fc if with_fc else []
     if len(fc) == 1:
         raise InputError(
-            f"of fc6 and fc7 there is {fc[0].name} only; fetch or save it again, whole, or leave "
-            "them with --without-fc"
+            f"of fc6 and fc7 only {fc[0].name} is there; {_AGAIN}, or leave both out with "
+            "--without-fc"
         )
-    parameters = {}
+    parameters: dict[str, np.ndarray] = {}
     channels = 3
     for number, stage in enumerate(source.stages, 1):
         width = None
         for position, layer in enumerate(stage):
-            weight = _convolution(arrays, layer, source.channels_last, channels, width)
-            shift = 0.0
+            weight = _convolution(arrays, layer, channels, width, source.channels_last)
+            shift: float | np.ndarray = 0.0
             if number == 1 and position == 0:
                 weight, shift = _for_our_input(weight, PREPROCESSING[preprocessing])
             parameters.update(_renamed(f"conv{number}", 3 * position, arrays, layer, weight, shift))
             channels = width = len(weight)
     for number, (layer, side) in enumerate(zip(fc, (_FC6_SIDE, 1)), 6):
-        weight = _fully_connected(arrays, layer, source.channels_last, channels, side)
+        weight = _fully_connected(arrays, layer, channels, side, source.channels_last)
         if number == 7 and len(weight) != channels:
             raise InputError(
                 f"{layer.weight} has {len(weight)} outputs and {fc[0].weight} {channels}; conv6 "
-                "and conv7 have the same width: leave them with --without-fc"
+                "and conv7 have the same width: leave them out with --without-fc"
             )
         parameters.update(_renamed(f"conv{number}", 0, arrays, layer, weight))
         channels = len(weight)
@@ -179,6 +185,8 @@ def convert(arrays, *, with_fc: bool = True, preprocessing: str | None = None) -
 
 # --- layouts ----------------------------------------------------------------------------------
 
+_AGAIN = "fetch or save it again, complete"
+
 _TORCH_NORM = {
     "gamma": "weight",
     "beta": "bias",
@@ -186,6 +194,9 @@ _TORCH_NORM = {
     "moving_variance": "running_var",
 }
 _MINDSPORE_NORM = {name: name for name in _TORCH_NORM}
+
+# Layers by the numbers of their stage and within it.
+_Stages: TypeAlias = dict[int, dict[int, _Layer]]
 
 _SEQUENTIAL = re.compile(r"(features\.|layers\.)(\d+)\.weight")
 _CTPN = re.compile(r"(vgg16_feature_extractor\.conv(\d)_(\d))\.0\.weight")
@@ -195,27 +206,27 @@ _KERAS = re.compile(
 _KERAS_3 = re.compile(r"(?:.+/)?(conv2d|dense)(?:_(\d+))?/vars/([01])")
 
 
-def _recognise(arrays) -> _Source:
+def _recognise(arrays: _Arrays) -> _Source:
     for read in (_sequential, _ctpn, _keras, _keras_3):
         source = read(arrays)
         if source is not None:
             return source
     if "conv1.0.weight" in arrays:
         raise InputError(
-            "it has this network's parameter names already; give it to --pretrained as it is"
+            "it has this network's parameter names already; pass it to --pretrained unchanged"
         )
-    names = f"its names ({listing(arrays, 3)})" if arrays else "it has no arrays, and"
     raise InputError(
-        f"{names} are of no layout known here; take VGG-16 or VGG-19 of torchvision, timm, Keras, "
+        (f"its names ({listing(arrays, 3)})" if arrays else "it has no arrays: its names")
+        + " belong to no layout known here; take VGG-16 or VGG-19 of torchvision, timm, Keras, "
         "MindSpore's model zoo or MindCV"
     )
 
 
-def _sequential(arrays) -> _Source | None:
+def _sequential(arrays: _Arrays) -> _Source | None:
     """torchvision, timm, MindCV (`features.N`) and the model zoo (`layers.N`).
 
-    Convolutions, BatchNorms, activations and pools are numbered through: the distance between two
-    convolutions tells whether a pool is between them.
+    Convolutions, BatchNorms, activations and pools are numbered consecutively: the distance between
+    two convolutions shows whether there is a pool between them.
     """
     found = {}
     for name in arrays:
@@ -230,15 +241,12 @@ def _sequential(arrays) -> _Source | None:
     batch_norm = any(f"{prefix}{number + 1}.{norm_names['gamma']}" in arrays for number in numbers)
     has_bias = any(f"{prefix}{number}.bias" in arrays for number in numbers)
     step = 3 if batch_norm else 2
-    stages = [[]]
+    stages: list[list[_Layer]] = [[]]
     for before, number in zip([-step, *numbers], numbers):
         if number - before == step + 1:
             stages.append([])
         elif number - before != step:
-            raise InputError(
-                f"before {prefix}{number} a convolution of VGG is missing; fetch or save it again, "
-                "whole"
-            )
+            raise InputError(f"before {prefix}{number} a convolution of VGG is missing; {_AGAIN}")
         norm = None
         if batch_norm:
             norm = {ours: f"{prefix}{number + 1}.{norm_names[ours]}" for ours in norm_names}
@@ -256,9 +264,9 @@ def _sequential(arrays) -> _Source | None:
     return _Source(layout, "torchvision", stages, fc)
 
 
-def _ctpn(arrays) -> _Source | None:
-    """The model zoo's VGG-16 as its CTPN trains it: a cell (convolution, BatchNorm) a layer."""
-    stages = {}
+def _ctpn(arrays: _Arrays) -> _Source | None:
+    """The model zoo's VGG-16 as its CTPN trains it: one cell (convolution, BatchNorm) per layer."""
+    stages: _Stages = {}
     for name in arrays:
         match = _CTPN.fullmatch(name)
         if match:
@@ -272,15 +280,16 @@ def _ctpn(arrays) -> _Source | None:
     return _Source(layout, "torchvision", _in_order(stages), fc)
 
 
-def _keras(arrays) -> _Source | None:
-    layers = {}
+def _keras(arrays: _Arrays) -> _Source | None:
+    """Keras's `blockK_convJ` and `fcN`."""
+    layers: dict[tuple[int, int] | str, dict[str, str]] = {}
     for name in arrays:
         match = _KERAS.fullmatch(name)
         if match and not name.startswith("optimizer_weights/"):
             kind = "weight" if match[4] in ("kernel", "W") else "bias"
-            place = (int(match[2]), int(match[3])) if match[2] else match[1]
+            place = (int(match[2]), int(match[3])) if match[2] else str(match[1])
             layers.setdefault(place, {"name": match[1]})[kind] = name
-    stages = {}
+    stages: _Stages = {}
     for place, found in layers.items():
         if isinstance(place, tuple):
             stages.setdefault(place[0], {})[place[1]] = _keras_layer(**found)
@@ -290,9 +299,9 @@ def _keras(arrays) -> _Source | None:
     return _Source("Keras", "caffe", _in_order(stages), fc, channels_last=True)
 
 
-def _keras_3(arrays) -> _Source | None:
-    """Weights as Keras 3 numbers them: a kind of layer counts through, whatever its name."""
-    found = {"conv2d": {}, "dense": {}}
+def _keras_3(arrays: _Arrays) -> _Source | None:
+    """Keras 3's `conv2d_N` and `dense_N`: layers of a kind are numbered, whatever their names."""
+    found: dict[str, dict[int, dict[str, str]]] = {"conv2d": {}, "dense": {}}
     for name in arrays:
         match = _KERAS_3.fullmatch(name)
         if match:
@@ -301,7 +310,9 @@ def _keras_3(arrays) -> _Source | None:
     numbers = sorted(found["conv2d"])
     if not numbers:
         return None
-    depths = next((one for one in _BACKBONES if sum(one) == len(numbers)), (len(numbers),))
+    depths: tuple[int, ...] = next(
+        (known for known in _BACKBONES if sum(known) == len(numbers)), (len(numbers),)
+    )
     layers = iter(_keras_layer(**found["conv2d"][number]) for number in numbers)
     stages = [[next(layers) for _ in range(depth)] for depth in depths]
     fc = [_keras_layer(**found["dense"][number]) for number in sorted(found["dense"])[:2]]
@@ -310,28 +321,25 @@ def _keras_3(arrays) -> _Source | None:
     return _Source("Keras 3 (.weights.h5)", "caffe", stages, fc, channels_last=True)
 
 
-def _keras_layer(name, weight=None, bias=None) -> _Layer:
+def _keras_layer(name: str, weight: str | None = None, bias: str | None = None) -> _Layer:
     if weight is None or bias is None:
         missing = "kernel" if weight is None else "bias"
-        raise InputError(f"the {missing} of {name} is missing; fetch or save it again, whole")
+        raise InputError(f"the {missing} of {name} is missing; {_AGAIN}")
     return _Layer(name, weight, bias)
 
 
-def _in_order(stages: dict) -> list[list[_Layer]]:
-    """Stages and layers by their numbers, from 1 on and without gaps."""
+def _in_order(stages: _Stages) -> list[list[_Layer]]:
+    """Stages and layers in the order of their numbers, which start at 1 and have no gaps."""
     for number in range(1, max(stages) + 1):
         layers = stages.get(number, {})
         for position in range(1, max(layers, default=1) + 1):
             if position not in layers:
-                raise InputError(
-                    f"convolution {position} of block {number} is missing; fetch or save it again, "
-                    "whole"
-                )
+                raise InputError(f"convolution {position} of block {number} is missing; {_AGAIN}")
     return [[stages[number][one] for one in sorted(stages[number])] for number in sorted(stages)]
 
 
-def _fully_connected_layers(arrays, names) -> list[_Layer]:
-    """fc6 and fc7 under these names; none if neither is there."""
+def _fully_connected_layers(arrays: _Arrays, names: Sequence[str]) -> list[_Layer]:
+    """fc6 and fc7 under these names, as far as they are there."""
     return [
         _Layer(name, f"{name}.weight", f"{name}.bias")
         for name in names
@@ -342,21 +350,23 @@ def _fully_connected_layers(arrays, names) -> list[_Layer]:
 # --- arrays -----------------------------------------------------------------------------------
 
 
-def _array(arrays, name) -> np.ndarray:
+def _array(arrays: _Arrays, name: str) -> np.ndarray:
     """An array of the source as float32."""
     if name not in arrays:
-        raise InputError(f"{name} is missing; fetch or save it again, whole")
+        raise InputError(f"{name} is missing; {_AGAIN}")
     array = np.asarray(arrays[name], np.float32)
     if not np.isfinite(array).all():
         raise InputError(
             f"{name} has numbers that are not finite; fetch or save it again"
-            + ("" if "features" in name else ", or leave fc6 and fc7 with --without-fc")
+            + ("" if "features" in name else ", or leave fc6 and fc7 out with --without-fc")
         )
     return array
 
 
-def _convolution(arrays, layer: _Layer, channels_last: bool, channels: int, width) -> np.ndarray:
-    """The weight (out, in, 3, 3) of a convolution."""
+def _convolution(
+    arrays: _Arrays, layer: _Layer, channels: int, width: int | None, channels_last: bool
+) -> np.ndarray:
+    """Weight of a convolution, (out, in, 3, 3), from `channels` to `width` (if known) channels."""
     weight = _array(arrays, layer.weight)
     shape = weight.shape
     if channels_last and weight.ndim == 4:
@@ -371,8 +381,10 @@ def _convolution(arrays, layer: _Layer, channels_last: bool, channels: int, widt
     return weight
 
 
-def _fully_connected(arrays, layer: _Layer, channels_last, channels, side) -> np.ndarray:
-    """The weight of a fully connected layer as a convolution's: (out, in, side, side)."""
+def _fully_connected(
+    arrays: _Arrays, layer: _Layer, channels: int, side: int, channels_last: bool
+) -> np.ndarray:
+    """Weight of a fully connected layer, as a convolution's: (out, in, side, side)."""
     weight = _array(arrays, layer.weight)
     inputs = channels * side * side
     if channels_last and weight.shape[:-1] == (inputs,):
@@ -380,13 +392,15 @@ def _fully_connected(arrays, layer: _Layer, channels_last, channels, side) -> np
     if not channels_last and weight.shape[1:] in ((inputs,), (channels, side, side)):
         return weight.reshape(-1, channels, side, side)
     raise InputError(
-        f"{layer.weight} has shape {weight.shape}; for conv6 and conv7 it takes the {inputs} "
-        "inputs of a network for 224x224 pixels: leave it with --without-fc"
+        f"{layer.weight} has shape {weight.shape}; conv6 and conv7 need the {inputs} inputs of a "
+        "network for 224x224 pixels: leave it out with --without-fc"
     )
 
 
-def _for_our_input(weight: np.ndarray, preprocessing: Preprocessing):
-    """conv1_1's weight for this package's input, and what is to be added to its bias."""
+def _for_our_input(
+    weight: np.ndarray, preprocessing: Preprocessing
+) -> tuple[np.ndarray, np.ndarray]:
+    """conv1_1's weight for this package's input, and the term to add to its bias."""
     mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
     if preprocessing.channels == "RGB":
         weight, mean, std = weight[:, ::-1], mean[::-1], std[::-1]
@@ -396,11 +410,18 @@ def _for_our_input(weight: np.ndarray, preprocessing: Preprocessing):
     return weight * scale[:, np.newaxis, np.newaxis], weight.sum(axis=(2, 3)) @ offset
 
 
-def _renamed(stage: str, index: int, arrays, layer: _Layer, weight, shift=0.0):
-    """A layer under this network's names, with a BatchNorm whatever the source has."""
+def _renamed(
+    stage: str,
+    index: int,
+    arrays: _Arrays,
+    layer: _Layer,
+    weight: np.ndarray,
+    shift: float | np.ndarray = 0.0,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Arrays of a layer by this network's names, with a BatchNorm even if the source has none."""
     channels = len(weight)
 
-    def vector(name):
+    def vector(name: str) -> np.ndarray:
         array = _array(arrays, name).astype(np.float64)
         if array.shape != (channels,):
             raise InputError(

@@ -1,22 +1,18 @@
-"""A drawn dataset in PASCAL VOC's layout, for a first run without a download.
-
-Insects, fruit and leaves lie over one another on cloth, wood, pebbles and other grounds. Classes
-share their colours (ladybird with strawberry and bee, leaf with melon) and differ in shape and
-texture, and the grounds take any hue and have stripes, checks and dots too, so colour alone does
-not solve it. Position, size, rotation, colours and light vary from picture to picture.
-"""
+"""The demo dataset: drawn, in PASCAL VOC's layout, for a first run without a download."""
 
 import math
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ..files import PathLike
 from ..visualize import write_mask
-from ..voc import IGNORE_LABEL, palette
+from ..voc import palette
 from . import sources, write
+from .scenes import CLASSES, draw_scene
 
 __all__ = [
     "CLASSES",
@@ -27,22 +23,22 @@ __all__ = [
     "SEED",
     "build_records",
     "draw_scene",
-    "write_sample",
+    "write_dataset",
 ]
 
-CLASSES = ("background", "ladybird", "strawberry", "leaf", "melon", "bee", "butterfly")
-"""Class names of the sample; the position is the class id."""
-
-
 FOLDER = Path("dataset/fcn8s_sample")
-"""Where the training program draws it."""
+"""Folder that the training program draws it into."""
 
 NUM_TRAIN = 104
-NUM_VAL = 32
-SEED = 0
-"""Number of pictures, and seed of their drawing."""
+"""Number of pictures for training."""
 
-PRESET = {
+NUM_VAL = 32
+"""Number of pictures for validation."""
+
+SEED = 0
+"""Seed of the drawing."""
+
+PRESET: dict[str, Any] = {
     "batch_size": 4,
     "crop_size": 128,
     "min_scale": 0.9,
@@ -56,289 +52,16 @@ PRESET = {
     "save_every": 1000,
     "keep": 1,
 }
-"""Arguments of the training program that learn the sample within minutes on two CPU cores.
+"""Arguments of the training program with which it learns the dataset in minutes on two CPU cores.
 
-Small crops and a narrow range of scales: most of a crop is picture, and its objects are of the size
-that validation shows. Far fewer steps than the transposed convolutions would need to find
-interpolation by themselves, so they start as it.
+Small crops and a narrow range of scales, so that little of a crop is padding and its objects have
+the size that they have in validation. The steps are far too few for the transposed convolutions to
+learn interpolation, so they are initialised with it.
 """
 
-# Width and height in pixels. Most are no multiples of 32, as VOC's are not; padded to such, they
-# come down to two sizes, which evaluation sorts into batches.
-_SIZES = ((160, 128), (150, 120), (156, 112), (128, 160), (116, 148))
-_OVERSAMPLING = 2  # drawn at this multiple and averaged down: smooth edges
 
-
-def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Colour of a hue in degrees, saturation and value in 0…1: float32 array (3,), 0…1."""
-    hsv = np.array([[[hue % 360, saturation, value]]], np.float32)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
-
-
-def _noise(rng, height: int, width: int, cell: float, stretch: float = 1.0) -> np.ndarray:
-    """Smooth noise with features of `cell` pixels: float32 array (H, W), about 0…1."""
-    rows = max(int(height / cell), 1) + 2
-    columns = max(int(width / (cell * stretch)), 1) + 2
-    coarse = rng.uniform(0, 1, (rows, columns)).astype(np.float32)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def _rotate(x: np.ndarray, y: np.ndarray, angle: float):
-    cos, sin = math.cos(angle), math.sin(angle)
-    return cos * x + sin * y, cos * y - sin * x
-
-
-# Grounds: (rng, x, y) -> (H, W), 0…1, how much of the second of two colours. x and y are pixels,
-# rotated by a random angle.
-
-
-def _gradient(rng, x, y):
-    return (x - x.min()) / np.ptp(x)
-
-
-def _mottle(rng, x, y):
-    layers = [_noise(rng, *x.shape, cell) for cell in (48, 20, 8)]
-    return np.clip(0.5 * layers[0] + 0.3 * layers[1] + 0.2 * layers[2], 0, 1)
-
-
-def _stripes(rng, x, y):
-    period = rng.uniform(24, 70)
-    return 0.5 + 0.5 * np.tanh(3 * np.sin(2 * np.pi * x / period))
-
-
-def _checks(rng, x, y):
-    period = rng.uniform(36, 80)
-    # Woven gingham has three shades: none, one or both threads coloured.
-    return 0.5 * (np.sin(2 * np.pi * x / period) > 0) + 0.5 * (np.sin(2 * np.pi * y / period) > 0)
-
-
-def _wood(rng, x, y):
-    bend = _noise(rng, *x.shape, 40, stretch=2.0)
-    grain = np.sin(2 * np.pi * (y / rng.uniform(14, 26) + 2.5 * bend))
-    return 0.5 + 0.4 * grain + 0.1 * _noise(rng, *x.shape, 6)
-
-
-def _pebbles(rng, x, y):
-    height, width = x.shape
-    cell = rng.uniform(20, 40)
-    count = int(height * width / cell**2)
-    seeds = np.ones((height, width), np.uint8)
-    rows, columns = rng.randint(0, height, count), rng.randint(0, width, count)
-    seeds[rows, columns] = 0
-    distance, index = cv2.distanceTransformWithLabels(
-        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    shade = rng.uniform(0.0, 0.8, index.max() + 1).astype(np.float32)[index]
-    joint = cv2.morphologyEx(index.astype(np.uint16), cv2.MORPH_GRADIENT, np.ones((3, 3))) > 0
-    joint = cv2.GaussianBlur(joint.astype(np.float32), (0, 0), 1.5)
-    return np.clip(shade + 0.2 * distance / cell + joint, 0, 1)
-
-
-def _dots(rng, x, y):
-    period = rng.uniform(30, 60)
-    apart = np.hypot((x / period) % 1 - 0.5, (y / period) % 1 - 0.5)
-    return np.clip(6 * (rng.uniform(0.2, 0.32) - apart) + 0.5, 0, 1)
-
-
-_GROUNDS = (_gradient, _mottle, _stripes, _checks, _wood, _pebbles, _dots)
-
-
-def _draw_ground(rng, height: int, width: int) -> np.ndarray:
-    """A ground of two colours of any hue: float32 array (H, W, 3), RGB, 0…1."""
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    x, y = _rotate(columns, rows, rng.uniform(0, math.pi))
-    blend = _GROUNDS[rng.randint(len(_GROUNDS))](rng, x, y)[:, :, None]
-
-    hue = rng.uniform(0, 360)
-    value = rng.uniform(0.4, 0.9)
-    first = _rgb(hue, rng.uniform(0.1, 0.95), value)
-    second = _rgb(hue + rng.uniform(-60, 60), rng.uniform(0.1, 0.95), value * rng.uniform(0.4, 0.9))
-    return ((1 - blend) * first + blend * second).astype(np.float32)
-
-
-# Objects: (rng, u, v) -> colours (H, W, 3) and mask (H, W). u and v are the object's own
-# coordinates; it fills about -1…1.
-
-
-def _fill(mask: np.ndarray, colour) -> np.ndarray:
-    return np.broadcast_to(np.asarray(colour, np.float32), (*mask.shape, 3)).copy()
-
-
-def _ellipse(u, v, centre_u, centre_v, radius_u, radius_v) -> np.ndarray:
-    return ((u - centre_u) / radius_u) ** 2 + ((v - centre_v) / radius_v) ** 2 < 1
-
-
-def _colour(rng, first_hue: float, last_hue: float) -> np.ndarray:
-    return _rgb(rng.uniform(first_hue, last_hue), rng.uniform(0.65, 0.95), rng.uniform(0.65, 0.95))
-
-
-def _draw_ladybird(rng, u, v):
-    wings = _ellipse(u, v, -0.08, 0, 0.9, 0.84)
-    head = _ellipse(u, v, 0.72, 0, 0.28, 0.42)
-    colours = _fill(wings, _colour(rng, -15, 42))
-    dark = head | (u > 0.58) | (np.abs(v) < 0.05)
-    size = rng.uniform(0.15, 0.19)
-    for spot_u, spot_v in ((0.32, 0.36), (-0.08, 0.56), (-0.1, 0.23), (-0.52, 0.32)):
-        for side in (-1, 1):
-            dark |= _ellipse(u, v, spot_u, side * spot_v, size, size)
-    colours[dark] = (0.07, 0.06, 0.07)
-    for side in (-1, 1):
-        colours[_ellipse(u, v, 0.72, side * 0.24, 0.09, 0.1)] = (0.95, 0.93, 0.9)
-    return colours, wings | head
-
-
-def _draw_strawberry(rng, u, v):
-    depth = np.clip((v + 0.72) / 1.7, 0, 1)
-    width = np.sin(np.pi * depth**0.6)
-    fruit = (np.abs(u) < 0.9 * np.clip(width, 0, 1) ** 0.7) & (depth > 0) & (depth < 1)
-    colours = _fill(fruit, _colour(rng, -15, 25))
-    period = rng.uniform(0.27, 0.33)
-    row = np.floor(v / period)
-    seed_u = (u / period + 0.5 * (row % 2)) % 1 - 0.5
-    seed_v = (v / period) % 1 - 0.5
-    colours[_ellipse(seed_u, seed_v, 0, 0, 0.2, 0.3)] = (0.98, 0.88, 0.5)
-    angle = np.arctan2(v + 0.68, u)
-    calyx = np.hypot(u, 1.3 * (v + 0.68)) < 0.38 + 0.16 * np.cos(7 * angle)
-    colours[calyx] = _colour(rng, 75, 140)
-    return colours, fruit | calyx
-
-
-def _draw_leaf(rng, u, v):
-    blade = np.abs(v) < 0.56 * np.clip(1 - u**2, 0, 1) ** 0.85
-    stalk = (np.abs(v) < 0.05) & (u > -1.25) & (u < 0)
-    colours = _fill(blade, _colour(rng, 40, 150))
-    period = rng.uniform(0.26, 0.32)
-    veins = ((u - 0.9 * np.abs(v)) / period) % 1 < 0.26
-    colours[veins | (np.abs(v) < 0.05)] = (0.86, 0.93, 0.6)
-    return colours, blade | stalk
-
-
-def _draw_melon(rng, u, v):
-    rind = u**2 + v**2 < 1
-    colours = _fill(rind, _colour(rng, 60, 150))
-    meridian = np.arcsin(np.clip(v / np.sqrt(np.clip(1 - u**2, 1e-4, 1)), -1, 1))
-    wave = 0.25 * np.sin(9 * u + rng.uniform(0, 6)) + 0.12 * np.sin(23 * u)
-    dark = np.sin(rng.uniform(5.5, 7) * meridian + 2 * wave + rng.uniform(0, 6)) > 0.05
-    colours[dark] = (0.05, 0.24, 0.1)
-    return colours, rind
-
-
-def _draw_bee(rng, u, v):
-    body = _ellipse(u, v, 0, 0.12, 0.95, 0.56)
-    wings = np.zeros_like(body)
-    for lean in (-0.5, 0.35):
-        along, across = _rotate(u, v + 0.55, lean)
-        wings |= _ellipse(along, across, -0.25 * np.sign(lean), 0, 0.5, 0.24)
-    colours = _fill(body, (0.86, 0.92, 0.97))
-    stripes = (u / rng.uniform(0.36, 0.44) + 0.25) % 1 < 0.5
-    colours[body] = _colour(rng, 32, 58)
-    colours[body & (stripes | (u > 0.68))] = (0.09, 0.07, 0.06)
-    colours[_ellipse(u, v, 0.8, 0.02, 0.06, 0.08)] = (0.95, 0.95, 0.95)
-    return colours, body | wings
-
-
-def _draw_butterfly(rng, u, v):
-    side = np.abs(u)
-    upper = np.hypot((side - 0.5) / 0.5, (v + 0.34 + 0.3 * (side - 0.5)) / 0.5)
-    lower = np.hypot((side - 0.38) / 0.42, (v - 0.42) / 0.48)
-    depth = np.minimum(upper, lower)
-    wings = depth < 1
-    colours = _fill(wings, _colour(rng, 170, 340))
-    colours[depth > 0.72] = (0.08, 0.07, 0.16)
-    colours[depth < 0.34] = (0.98, 0.8, 0.45)
-    body = _ellipse(u, v, 0, 0, 0.12, 0.72)
-    colours[body] = (0.1, 0.08, 0.1)
-    return colours, wings | body
-
-
-# In the order of CLASSES, each with the radius that gives it about the area of the others.
-_OBJECTS = (
-    (_draw_ladybird, 0.95),
-    (_draw_strawberry, 0.98),
-    (_draw_leaf, 1.25),
-    (_draw_melon, 0.87),
-    (_draw_bee, 1.08),
-    (_draw_butterfly, 1.02),
-)
-
-
-def _place(rng, centres, height: int, width: int) -> tuple[float, float]:
-    """A centre (x, y) that leaves the objects before it partly visible."""
-    tries = np.stack([rng.uniform(0.1, 0.9, 6) * width, rng.uniform(0.1, 0.9, 6) * height], axis=1)
-    if not centres:
-        return tuple(tries[0])
-    gaps = np.linalg.norm(tries[:, None] - np.asarray(centres)[None], axis=2).min(axis=1)
-    return tuple(tries[gaps.argmax()])
-
-
-def _add_object(rng, picture, instances, number, class_id, centre, radius, light) -> None:
-    """Draws one object and its shadow over the picture and the map of instances, in place."""
-    draw, size = _OBJECTS[class_id - 1]
-    radius = radius * size
-    angle = rng.uniform(0, 2 * np.pi)
-    height, width = instances.shape
-    reach = int(1.4 * radius)
-    left, top = max(int(centre[0]) - reach, 0), max(int(centre[1]) - reach, 0)
-    right, bottom = min(int(centre[0]) + reach, width), min(int(centre[1]) + reach, height)
-    rows, columns = np.mgrid[top:bottom, left:right].astype(np.float32)
-    x, y = (columns - centre[0]) / radius, (rows - centre[1]) / radius
-    stretch = rng.uniform(0.88, 1.14)
-    u, v = _rotate(x, y, angle)
-    colours, mask = draw(rng, u * stretch, v / stretch)
-
-    shadow = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.1 * radius)
-    shift = np.float32([[1, 0, -0.12 * radius * light[0]], [0, 1, -0.12 * radius * light[1]]])
-    shadow = cv2.warpAffine(shadow, shift, shadow.shape[::-1])
-    region = picture[top:bottom, left:right]
-    region *= 1 - 0.45 * shadow[:, :, None]
-    shading = 1 + 0.22 * (x * light[0] + y * light[1])
-    region[mask] = (colours * shading[:, :, None])[mask]
-    instances[top:bottom, left:right][mask] = number
-
-
-def _light(rng, picture: np.ndarray) -> np.ndarray:
-    """Varies brightness, tint and where the light falls, and adds the camera's noise."""
-    height, width = picture.shape[:2]
-    slope = rng.uniform(-0.15, 0.15, 2)
-    rows = slope[0] * np.linspace(-1, 1, height)[:, None, None]
-    columns = slope[1] * np.linspace(-1, 1, width)[None, :, None]
-    tint = rng.uniform(0.9, 1.1, 3)
-    noise = rng.normal(0, rng.uniform(0, 0.02), (height, width, 1))
-    return picture * (rng.uniform(0.75, 1.1) * tint * (1 + rows + columns)) + noise
-
-
-def draw_scene(rng, class_ids):
-    """Draws one picture.
-
-    Args:
-        rng: `numpy.random.RandomState`.
-        class_ids: class of each object, from the one at the back to the one in front.
-
-    Returns:
-        uint8 array (H, W, 3), RGB, and its label, uint8 array (H, W).
-    """
-    width, height = _SIZES[rng.randint(len(_SIZES))]
-    big_height, big_width = height * _OVERSAMPLING, width * _OVERSAMPLING
-    picture = _draw_ground(rng, big_height, big_width)
-    instances = np.zeros((big_height, big_width), np.uint8)
-    light_angle = rng.uniform(0, 2 * np.pi)
-    light = (math.cos(light_angle), math.sin(light_angle))
-    centres = []
-    for number, class_id in enumerate(class_ids, start=1):
-        centres.append(_place(rng, centres, big_height, big_width))
-        radius = rng.uniform(0.2, 0.32) * min(big_height, big_width)
-        _add_object(rng, picture, instances, number, class_id, centres[-1], radius, light)
-
-    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    instances = np.ascontiguousarray(instances[::_OVERSAMPLING, ::_OVERSAMPLING])
-    label = np.array((0, *class_ids), np.uint8)[instances]
-    square = np.ones((3, 3), np.uint8)
-    label[cv2.dilate(instances, square) != cv2.erode(instances, square)] = IGNORE_LABEL
-    return np.clip(255 * _light(rng, picture), 0, 255).astype(np.uint8), label
-
-
-def _deal_classes(rng, count: int) -> list[list[int]]:
-    """Classes of the objects in `count` pictures, in equal numbers over all pictures."""
+def _deal_classes(rng: np.random.RandomState, count: int) -> list[list[int]]:
+    """Classes of the objects in each of `count` pictures, balanced over all of them."""
     sizes = rng.randint(3, 6, count)
     kinds = len(CLASSES) - 1
     decks = [rng.permutation(kinds) + 1 for _ in range(math.ceil(sizes.sum() / kinds))]
@@ -346,8 +69,8 @@ def _deal_classes(rng, count: int) -> list[list[int]]:
     return [hand.tolist() for hand in np.split(dealt, np.cumsum(sizes))[:count]]
 
 
-def _write_split(base: Path, split: str, count: int, rng) -> list[str]:
-    """Draws and writes the pictures and labels of a split; returns their names."""
+def _write_split(base: Path, split: str, count: int, rng: np.random.RandomState) -> list[str]:
+    """Draws and writes the pictures and labels of a split, and returns their names."""
     names = [f"{split}_{number:04d}" for number in range(count)]
     for name, class_ids in zip(names, _deal_classes(rng, count)):
         picture, label = draw_scene(rng, class_ids)
@@ -357,8 +80,8 @@ def _write_split(base: Path, split: str, count: int, rng) -> list[str]:
     return names
 
 
-def write_sample(
-    root,
+def write_dataset(
+    root: PathLike,
     *,
     num_train: int = NUM_TRAIN,
     num_val: int = NUM_VAL,
@@ -369,16 +92,16 @@ def write_sample(
     The same arguments draw the same pictures. Files of the same names are overwritten.
 
     Args:
-        root: directory to create `VOCdevkit/VOC2012` in.
+        root: folder to create `VOCdevkit/VOC2012` in.
         num_train: number of pictures for training.
-        num_val: number of pictures for evaluation, drawn independently of the former.
+        num_val: number of pictures for validation, which do not depend on `num_train`.
         seed: seed of all random draws.
 
     Returns:
-        Path of the `VOC2012` directory.
+        Path of the folder `VOC2012`.
 
     Raises:
-        InputError: a number of pictures is below 1, or the directory cannot be written.
+        InputError: a number of pictures is below 1, or the folder cannot be written.
     """
     for name, value in (("num_train", num_train), ("num_val", num_val)):
         if value < 1:
@@ -388,31 +111,31 @@ def write_sample(
     try:
         for directory in (base / "JPEGImages", base / "SegmentationClass", lists):
             directory.mkdir(parents=True, exist_ok=True)
-        # A stream of its own for every split: val is the same whatever the number of train.
+        # One generator per split, so that val does not depend on the number of train.
         train = _write_split(base, "train", num_train, np.random.RandomState([seed, 0]))
         val = _write_split(base, "val", num_val, np.random.RandomState([seed, 1]))
         for split, names in (("train", train), ("val", val), ("trainval", train + val)):
             (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
     except OSError as error:
-        raise InputError(f"{base} cannot be written ({error}); choose another place") from error
+        raise InputError(f"{base} cannot be written ({error}); choose another folder") from error
     return base
 
 
-def build_records(folder, *, overwrite: bool = False) -> dict[str, Path]:
+def build_records(folder: PathLike, *, overwrite: bool = False) -> dict[str, Path]:
     """Draws the dataset into a folder and builds its records there.
 
     Args:
-        folder: for the pictures, as of `write_sample`, and the records.
-        overwrite: whether to replace records that are there already.
+        folder: folder for the pictures (see `write_dataset`) and the records.
+        overwrite: whether to replace existing records.
 
     Returns:
         Paths of the records by the names of their splits, `'train'` and `'val'`.
 
     Raises:
-        InputError: the folder cannot be written, or has records and `overwrite` is false.
+        InputError: the folder cannot be written, or holds records and `overwrite` is false.
     """
     folder = Path(folder)
-    write_sample(folder)
+    write_dataset(folder)
     found = {split: folder / f"{split}.mindrecord" for split in ("train", "val")}
     for split, path in found.items():
         write.build_records(

@@ -1,6 +1,6 @@
-"""Polygons drawn with labelme: from its JSON files to class ids.
+"""labelme's JSON files: from polygons to class ids.
 
-labelme writes a file NAME.json for every picture, with a list of shapes; each has the name of its
+labelme writes a file NAME.json per image, with a list of shapes. Each shape has the name of its
 class, and points in pixels. Where shapes overlap, the later one counts.
 
 Source: the file format of labelme 5.
@@ -11,63 +11,71 @@ import binascii
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from .. import files
 from ..errors import InputError
+from ..files import PathLike
 from ..voc import IGNORE_LABEL
 
 __all__ = ["BACKGROUND", "IGNORED", "image_of", "labels", "read_mask"]
 
 BACKGROUND = ("_background_", "background")
-"""Names of the class of what no shape covers; the first is labelme's own."""
+"""Names of the class of pixels that no shape covers; the first is labelme's own."""
 
 IGNORED = ("__ignore__", "ignore")
-"""Names of what does not count; the first is labelme's own."""
+"""Names of shapes whose pixels are ignored; the first is labelme's own."""
 
 
-def _read(path) -> dict:
+def _read(path: PathLike) -> dict[str, Any]:
     content = files.read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise InputError(
-            f"{Path(path).absolute()} is no labelme file: it has no list of shapes; move it "
+            f"{Path(path).absolute()} is not a labelme file: it has no list of shapes; move it "
             "elsewhere"
         )
     return content
 
 
-def labels(path) -> set[str]:
-    """Names of the classes in a file."""
+def labels(path: PathLike) -> set[str]:
+    """Names of the classes in a file.
+
+    Raises:
+        InputError: the file is missing or not a labelme file.
+    """
     return {str(shape.get("label")) for shape in _read(path)["shapes"]}
 
 
-def image_of(path) -> Path:
-    """The picture that a file belongs to: the one it names, relative to its own folder."""
+def image_of(path: PathLike) -> Path:
+    """Image that a file belongs to: it is named in the file, relative to the file's own folder.
+
+    Raises:
+        InputError: the file is missing, not a labelme file, or names no image.
+    """
     path = Path(path)
     name = _read(path).get("imagePath")
     if not name:
-        raise InputError(
-            f"{path.absolute()} names no picture (imagePath); save it again in labelme"
-        )
+        raise InputError(f"{path.absolute()} names no image (imagePath); save it again in labelme")
     return path.parent / str(name).replace("\\", "/")
 
 
-def read_mask(path, class_ids: dict[str, int]) -> np.ndarray:
-    """Class ids of a picture.
+def read_mask(path: PathLike, class_ids: dict[str, int]) -> np.ndarray:
+    """Class ids of an image.
 
     Args:
         path: labelme's JSON file.
-        class_ids: id of every class name; that of `BACKGROUND` is what no shape covers, and without
-            one it is ignored.
+        class_ids: id of each class name. Pixels that no shape covers get the id of the name in
+            `BACKGROUND`; if there is none they are ignored.
 
     Returns:
-        uint8 array (H, W), with `IGNORE_LABEL` where a shape's name is one of `IGNORED`.
+        uint8 array (H, W), with `IGNORE_LABEL` where a shape's name is in `IGNORED`.
 
     Raises:
-        InputError: the file is missing or no labelme file, a class is not among the ids, or a shape
-            has no area.
+        InputError: the file is missing or not a labelme file, a class is not among the ids, or a
+            shape has no area.
     """
     path = Path(path).absolute()
     content = _read(path)
@@ -75,7 +83,7 @@ def read_mask(path, class_ids: dict[str, int]) -> np.ndarray:
         size = int(content["imageWidth"]), int(content["imageHeight"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path} does not say the picture's size; open and save it in labelme"
+            f"{path} does not state the image's size; open and save it in labelme"
         ) from error
     ids = {**class_ids, **dict.fromkeys(IGNORED, IGNORE_LABEL)}
     ground = next((class_ids[name] for name in BACKGROUND if name in class_ids), IGNORE_LABEL)
@@ -96,7 +104,7 @@ def read_mask(path, class_ids: dict[str, int]) -> np.ndarray:
     return np.asarray(mask)
 
 
-def _draw(mask: Image.Image, shape: dict, class_id: int) -> None:
+def _draw(mask: Image.Image, shape: dict[str, Any], class_id: int) -> None:
     kind = shape.get("shape_type") or "polygon"
     points = [(float(x), float(y)) for x, y in shape["points"]]
     draw = ImageDraw.Draw(mask)

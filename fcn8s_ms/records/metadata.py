@@ -1,31 +1,33 @@
-"""What lies next to a record file: MindRecord's index, and the JSON with the dataset's classes."""
+"""Files next to a record file: MindRecord's index, and the JSON with the dataset's classes."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import files
 from ..errors import InputError
+from ..files import PathLike
 
 __all__ = ["Metadata", "index_file", "metadata_file", "read_metadata", "record_files"]
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a record file's JSON says about its dataset.
+    """Content of a record's JSON: its dataset, and how to tell whether its files are complete.
 
     Attributes:
         classes: class names; the position is the class id.
-        palette: RGB of every class.
-        ignore_label: label of pixels that do not count.
-        pixel_counts: labelled pixels of every class.
-        num_samples: images in the record.
-        source: folder the images came from.
+        palette: RGB of each class.
+        ignore_label: label of pixels that are ignored.
+        pixel_counts: labelled pixels of each class.
+        num_samples: number of images in the record.
+        source: folder that the images came from.
         list_name: list of images that was converted, for instance "train".
         files: names of the record files (several if sharded).
-        version: of this package when the record was built.
-        image_counts: images that hold the class, for every class.
-        present_pixels: labelled pixels of all classes in those images, for every class.
-        file_sizes: bytes of the record files.
+        version: version of this package that built the record.
+        image_counts: number of images that hold the class, for each class.
+        present_pixels: labelled pixels of all classes in those images, for each class.
+        file_sizes: sizes of the record files in bytes.
         index_checksums: `index_checksum` of the record files.
     """
 
@@ -44,8 +46,8 @@ class Metadata:
     index_checksums: tuple[int, ...] = ()
 
 
-def record_files(path, num_shards: int) -> list[Path]:
-    """The record files that MindRecord writes for a name: itself, or NAME0…NAME3 for 4 shards."""
+def record_files(path: PathLike, num_shards: int) -> list[Path]:
+    """Record files that MindRecord writes for a name: itself, or NAME0…NAME3 for 4 shards."""
     path = Path(path)
     if num_shards == 1:
         return [path]
@@ -59,18 +61,21 @@ def index_file(path: Path) -> Path:
 
 
 def metadata_file(path: Path) -> Path:
-    """The JSON of a record."""
+    """JSON of a record, with its metadata."""
     return path.with_name(path.name + ".json")
 
 
-def read_metadata(path) -> Metadata | None:
-    """Metadata beside a record file; None where there is none, as for the published file.
+def read_metadata(path: PathLike) -> Metadata | None:
+    """Metadata of a record; None if it has none, like the published file.
+
+    Args:
+        path: the record file, one of its shards, or the name that its shards have in common.
 
     Raises:
-        InputError: the JSON is no metadata.
+        InputError: the JSON is not this package's.
     """
     path = Path(path).absolute()
-    # A shard's lie under the name that the shards have in common.
+    # The JSON of a shard has the name that the shards have in common.
     for name in (path.name, path.name.rstrip("0123456789")):
         file = metadata_file(path.with_name(name)) if name else None
         if file is not None and file.is_file():
@@ -83,7 +88,7 @@ def read_metadata(path) -> Metadata | None:
 def _parse_metadata(file: Path) -> Metadata:
     try:
         content = files.read_json(file)
-        found = {
+        found: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in content.items()
         }

@@ -1,17 +1,20 @@
-"""MindRecord files: found, checked, read, surveyed.
+"""Finding, checking and reading MindRecord files.
 
 A record file has the columns of the published one: `file_name` (string), `data` (bytes of an image
-file) and `label` (bytes of a single-channel PNG whose pixels are class ids, 255 = ignore). Beside
-`NAME` lie MindRecord's index `NAME.db` and `NAME.json` with the class names, the pixels of every
-class, and where the data came from. The published file has no JSON and works without.
+file) and `label` (bytes of a single-channel PNG whose pixels are class ids, 255 = ignore). Next to
+`NAME` lie MindRecord's index `NAME.db`, and `NAME.json` with the class names, the pixels of each
+class, and the source of the data. The published file has no JSON and works without it.
 """
 
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, program
+from ..files import PathLike
 from .checksums import check_sample, index_checksum
 from .metadata import Metadata, index_file, read_metadata
 
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 COLUMNS = ("data", "label", "file_name")
+"""Columns of a record."""
 
 
 def _count_rows(path: Path) -> int:
@@ -34,8 +38,19 @@ def _count_rows(path: Path) -> int:
     return ds.MindDataset(str(path)).get_dataset_size()
 
 
-def rows(path: Path, count: int | None = None):
-    """The first rows of a record file, or all, in order, as dicts of arrays."""
+def rows(path: PathLike, count: int | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a record file in their order, unchecked.
+
+    Args:
+        path: the record file, or its first shard.
+        count: maximum number of rows; all by default.
+
+    Returns:
+        Iterator over dicts of arrays by column.
+
+    Raises:
+        RuntimeError: MindSpore cannot read the file.
+    """
     import mindspore.dataset as ds
 
     dataset = ds.MindDataset(str(path), columns_list=list(COLUMNS), shuffle=False)
@@ -44,11 +59,12 @@ def rows(path: Path, count: int | None = None):
     return dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
 
 
-def columns(path) -> dict[str, str]:
-    """Names and types of a record file's columns.
+def columns(path: PathLike) -> dict[str, str]:
+    """Types of a record file's columns, by their names.
 
     Raises:
-        RuntimeError: it is no record file.
+        InputError: the file is missing.
+        RuntimeError: it is not a record file.
     """
     from mindspore.mindrecord import FileReader
 
@@ -58,8 +74,8 @@ def columns(path) -> dict[str, str]:
     return {name: field["type"] for name, field in sorted(schema.items())}
 
 
-def _first_file(path) -> Path:
-    """The file to open for a record name: itself, or its first shard."""
+def _first_file(path: PathLike) -> Path:
+    """File to open for the name of a record: itself, or its first shard."""
     path = Path(path).absolute()
     if path.is_file():
         return path
@@ -67,12 +83,12 @@ def _first_file(path) -> Path:
         shard = path.with_name(path.name + zeros)
         if shard.is_file():
             return shard
-    raise InputError(f"record {path} is missing; build it with python -m fcn8s_ms.build")
+    raise InputError(f"record {path} is missing; build it with {program('build')}")
 
 
 @contextlib.contextmanager
-def quiet_stderr():
-    """Keeps MindSpore's own error lines off the terminal while a fault is turned into ours."""
+def quiet_stderr() -> Iterator[None]:
+    """Keeps MindSpore's own error lines off the terminal while its error is turned into ours."""
     with tempfile.TemporaryFile() as sink:
         saved = os.dup(2)
         try:
@@ -84,13 +100,13 @@ def quiet_stderr():
 
 
 def _check_files(path: Path, metadata: Metadata | None) -> None:
-    """Raises if files of a record are missing, or not of the size that the metadata tell."""
+    """Raises InputError if files of a record are missing or differ from what its JSON says."""
     names = [path.name] if metadata is None else metadata.files
     for name in names:
         for file in (path.with_name(name), index_file(path.with_name(name))):
             if not file.is_file():
                 raise InputError(
-                    f"{file} is missing: MindRecord needs it beside {names[0]}; copy all files of "
+                    f"{file} is missing: MindRecord needs it next to {names[0]}; copy all files of "
                     "the record, or build it again"
                 )
     if metadata is None:
@@ -112,18 +128,18 @@ def _check_files(path: Path, metadata: Metadata | None) -> None:
             )
 
 
-def open_record(path) -> tuple[Path, int]:
+def open_record(path: PathLike) -> tuple[Path, int]:
     """Finds and checks a record file.
 
     Args:
-        path: the record file, its first shard, or the name its shards have in common.
+        path: the record file, its first shard, or the name that its shards have in common.
 
     Returns:
         Absolute path of the file to read from, and the number of rows.
 
     Raises:
-        InputError: the file, its index or a column is missing, it is no MindRecord, or not of the
-            size or number of rows that its metadata tell.
+        InputError: the file, its index or a column is missing, it is not a MindRecord, or its size
+            or number of rows is not that of its metadata.
     """
     file = _first_file(path)
     metadata = read_metadata(path)
@@ -131,7 +147,7 @@ def open_record(path) -> tuple[Path, int]:
     try:
         with quiet_stderr():
             num_rows = _count_rows(file)
-            next(iter(rows(file, 1)), None)  # the count alone looks at no column
+            next(iter(rows(file, 1)), None)  # counting alone does not look at the columns
     except RuntimeError as error:
         found = None
         with contextlib.suppress(RuntimeError), quiet_stderr():
@@ -139,7 +155,7 @@ def open_record(path) -> tuple[Path, int]:
         if found is not None and not set(COLUMNS) <= set(found):
             raise InputError(
                 f"{file} has the columns {', '.join(found)}; needed are {', '.join(COLUMNS)}: "
-                "build it with python -m fcn8s_ms.build"
+                f"build it with {program('build')}"
             ) from error
         raise InputError(
             f"{file} cannot be read as a MindRecord with the columns {', '.join(COLUMNS)}: it is "
@@ -155,8 +171,8 @@ def open_record(path) -> tuple[Path, int]:
     return file, num_rows
 
 
-def unchecked_samples(file: Path, count: int | None = None):
-    """As `read_samples`, but unchecked, and of a file that was opened before."""
+def unchecked_samples(file: Path, count: int | None = None) -> Iterator[tuple[str, bytes, bytes]]:
+    """Samples as `read_samples` yields them, but unchecked, of a file that was opened before."""
     try:
         for row in rows(file, count):
             yield str(row["file_name"]), row["data"].tobytes(), row["label"].tobytes()
@@ -166,18 +182,18 @@ def unchecked_samples(file: Path, count: int | None = None):
         ) from error
 
 
-def read_samples(path, count: int | None = None):
-    """The first rows of a record file, or all of them.
+def read_samples(path: PathLike, count: int | None = None) -> Iterator[tuple[str, bytes, bytes]]:
+    """Samples of a record file in their order, with their checksums compared.
 
     Args:
         path: as for `open_record`.
-        count: how many, at most.
+        count: maximum number of samples; all by default.
 
     Yields:
-        (file name, bytes of the image file, bytes of the label PNG).
+        Name, bytes of the image file, bytes of the label's PNG.
 
     Raises:
-        InputError: a sample is damaged, or as `open_record`.
+        InputError: a sample is damaged, or as for `open_record`.
     """
     file, _ = open_record(path)
     for name, image, label in unchecked_samples(file, count):

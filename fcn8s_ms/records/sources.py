@@ -1,14 +1,16 @@
-"""Where images and masks come from: VOC folders, SBD, plain folders, labelme; class files.
+"""Sources of images and masks: VOC folders, SBD, plain folders, labelme.
 
-A source is a list of `Pair`. Nothing is decoded here; `fcn8s_ms.records` does that when it builds.
+A source is a list of `Pair`. Nothing is decoded here; `records.encode` does that in a build.
 """
 
 from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .. import files
 from ..errors import InputError, listing
+from ..files import PathLike
 from ..transforms import IMAGE_SUFFIXES
 from . import labelme
 from .classes import Classes
@@ -30,7 +32,13 @@ _MASK_SUFFIXES = IMAGE_SUFFIXES | {".mat"}
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file and the mask file that belongs to it; the name is that of the sample."""
+    """An image file and the mask file that belongs to it.
+
+    Attributes:
+        name: name of the sample in the record.
+        image: path of the image.
+        mask: path of the mask: an image, labelme's JSON or a MATLAB file of SBD.
+    """
 
     name: str
     image: Path
@@ -40,19 +48,22 @@ class Pair:
 # --- lists -------------------------------------------------------------------------------------
 
 
-def read_list(path) -> list[str]:
-    """Lines of a list file, without white space, line ends of any system, and empty lines.
+def _repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, times in Counter(names).items() if times > 1)
+
+
+def read_list(path: PathLike) -> list[str]:
+    """Lines of a list file, stripped and without empty ones; line ends may be of any system.
 
     Raises:
-        InputError: the file is missing, no UTF-8, empty, or repeats a line.
+        InputError: the file is missing, empty or not UTF-8, or repeats a line.
     """
     path = Path(path).absolute()
     names = [line.strip() for line in files.read_text(path).splitlines()]
     names = [name for name in names if name]
     if not names:
-        raise InputError(f"{path} is empty; it needs one image id a line")
-    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
-    if repeated:
+        raise InputError(f"{path} is empty; write one image id per line")
+    if repeated := _repeated(names):
         raise InputError(f"{path} names {listing(repeated)} more than once; remove the repeats")
     return names
 
@@ -60,21 +71,21 @@ def read_list(path) -> list[str]:
 # --- PASCAL VOC and SBD ------------------------------------------------------------------------
 
 
-def find_voc_folder(root) -> Path:
-    """The folder that holds JPEGImages, SegmentationClass and ImageSets.
+def find_voc_folder(root: PathLike) -> Path:
+    """Folder of VOC that holds JPEGImages, SegmentationClass and ImageSets.
 
     Args:
         root: that folder (VOC2012), VOCdevkit above it, or the folder above that.
 
     Raises:
-        InputError: none of them is a VOC folder.
+        InputError: it is none of them.
     """
     root = Path(root)
     for folder in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
         if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
             return folder
     raise InputError(
-        f"{root.absolute()} is no VOC folder: give the folder that holds VOCdevkit, or VOC2012 "
+        f"{root.absolute()} is not a VOC folder: give the folder that holds VOCdevkit, or VOC2012 "
         "itself with JPEGImages, SegmentationClass and ImageSets/Segmentation in it"
     )
 
@@ -93,15 +104,15 @@ def _voc_pair(folder: Path, name: str) -> Pair:
     return Pair(name, folder / "JPEGImages" / f"{name}.jpg", mask)
 
 
-def voc_pairs(root, split: str) -> list[Pair]:
-    """Images and masks of one list of a VOC folder.
+def voc_pairs(root: PathLike, split: str) -> list[Pair]:
+    """Images and masks of a list of a VOC folder.
 
     Args:
         root: as for `find_voc_folder`.
         split: name of a list in ImageSets/Segmentation: 'train', 'val', 'trainval', …
 
     Returns:
-        One `Pair` a line of the list, in its order. The files are not opened.
+        One `Pair` per line of the list, in its order. The files are not opened.
 
     Raises:
         InputError: the folder or the list is missing, the list is empty or repeats an id.
@@ -110,30 +121,30 @@ def voc_pairs(root, split: str) -> list[Pair]:
     return [_voc_pair(folder, name) for name in _voc_list(folder, split)]
 
 
-def find_sbd_folder(root) -> Path:
-    """The folder of SBD that holds img, cls, train.txt and val.txt.
+def find_sbd_folder(root: PathLike) -> Path:
+    """Folder of SBD that holds img, cls, train.txt and val.txt.
 
     Args:
         root: that folder (dataset), benchmark_RELEASE above it, or the folder above that.
 
     Raises:
-        InputError: none of them is SBD's.
+        InputError: it is none of them.
     """
     root = Path(root)
     for folder in (root, root / "dataset", root / "benchmark_RELEASE" / "dataset"):
         if (folder / "cls").is_dir() and (folder / "train.txt").is_file():
             return folder
     raise InputError(
-        f"{root.absolute()} is no SBD folder: give the folder that holds benchmark_RELEASE, or "
+        f"{root.absolute()} is not an SBD folder: give the folder that holds benchmark_RELEASE, or "
         "dataset itself with img, cls, train.txt and val.txt in it"
     )
 
 
-def trainaug_pairs(voc_root, sbd_root) -> list[Pair]:
-    """The training images that VOC 2012 and SBD make together, without VOC's validation images.
+def trainaug_pairs(voc_root: PathLike, sbd_root: PathLike) -> list[Pair]:
+    """Training images of VOC 2012 and SBD together, without VOC's validation images.
 
-    These are (SBD train ∪ SBD val ∪ VOC train) − VOC val: 10,582 images of the full datasets. A
-    mask of VOC's comes before one of SBD's, an image of SBD's before VOC's copy of it.
+    These are (SBD train ∪ SBD val ∪ VOC train) − VOC val: 10,582 images of the full datasets. Where
+    both have a file, the mask is VOC's and the image SBD's.
 
     Args:
         voc_root: as for `find_voc_folder`.
@@ -170,11 +181,11 @@ def trainaug_pairs(voc_root, sbd_root) -> list[Pair]:
 # --- folders -----------------------------------------------------------------------------------
 
 
-def _by_id(folder: Path, suffixes, ending: str = "") -> dict[str, Path]:
+def _by_id(folder: Path, suffixes: Collection[str], ending: str = "") -> dict[str, Path]:
     """Files of a folder and its subfolders by their path without suffix (and ending)."""
     if not folder.is_dir():
-        raise InputError(f"{folder.absolute()} is no folder; check the path")
-    found = {}
+        raise InputError(f"{folder.absolute()} is not a folder; check the path")
+    found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in relative.parts)
@@ -190,22 +201,28 @@ def _by_id(folder: Path, suffixes, ending: str = "") -> dict[str, Path]:
     return found
 
 
-def folder_pairs(images, labels, list_file=None, *, label_suffix: str = "") -> list[Pair]:
-    """Images and masks of two folders, which belong together by their names.
+def folder_pairs(
+    images: PathLike,
+    labels: PathLike,
+    list_file: PathLike | None = None,
+    *,
+    label_suffix: str = "",
+) -> list[Pair]:
+    """Images and masks of two folders, matched by their names.
 
     Args:
-        images: folder of images in any format that OpenCV reads; its subfolders count too.
-        labels: folder of masks, in the same subfolders; any format.
-        list_file: text file with an image id a line (the file's path below `images`, with or
-            without its suffix); all images without.
-        label_suffix: what a mask's name has behind its image's name, for instance '_L'.
+        images: folder of images in any format that OpenCV reads, subfolders included.
+        labels: folder of masks in any format, in the same subfolders.
+        list_file: text file with one image id per line (the file's path below `images`, with or
+            without its suffix); without it, all images are taken.
+        label_suffix: ending that a mask's name has in addition to its image's, for instance '_L'.
 
     Returns:
         Pairs in the order of the list, or of their names.
 
     Raises:
         InputError: a folder is missing or holds no images, two files share an id, an image of the
-            list or a mask is missing, or without a list a mask has no image.
+            list or a mask is missing, or (without a list) a mask has no image.
     """
     images, labels = Path(images), Path(labels)
     image_files = _by_id(images, IMAGE_SUFFIXES)
@@ -232,21 +249,22 @@ def folder_pairs(images, labels, list_file=None, *, label_suffix: str = "") -> l
                 f"{images.absolute()} has no image for {listing(missing)} of {list_file}; add the "
                 "images or take them off the list"
             )
-        repeated = sorted(name for name, times in Counter(names).items() if times > 1)
-        if repeated:
-            raise InputError(f"{list_file} names {listing(repeated)} more than once")
+        if repeated := _repeated(names):
+            raise InputError(
+                f"{list_file} names {listing(repeated)} more than once; remove the repeats"
+            )
     missing = [name for name in names if name not in mask_files]
     if missing:
         raise InputError(
             f"{labels.absolute()} has no mask for {len(missing)} of {len(names)} images: "
-            f"{listing(missing)}; add the masks, choose images with --list, or say with "
-            "--label-suffix what a mask's name has behind its image's"
+            f"{listing(missing)}; add the masks, choose images with --list, or "
+            "pass as --label-suffix what masks' names end in"
         )
     return [Pair(name, image_files[name], mask_files[name]) for name in names]
 
 
 def _listed_id(line: str, image_files: dict[str, Path]) -> str:
-    """Id of a line that may have the file's suffix and another system's separators."""
+    """Id on a line, which may have the file's suffix and another system's separators."""
     name = line.replace("\\", "/").removeprefix("./")
     if name not in image_files and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
         return PurePosixPath(name).with_suffix("").as_posix()
@@ -256,31 +274,34 @@ def _listed_id(line: str, image_files: dict[str, Path]) -> str:
 # --- labelme -----------------------------------------------------------------------------------
 
 
-def _labelme_files(folder) -> dict[str, Path]:
+def _labelme_files(folder: PathLike) -> dict[str, Path]:
     found = _by_id(Path(folder), {".json"})
     if not found:
-        raise InputError(f"{Path(folder).absolute()} holds no labelme file (*.json)")
+        raise InputError(
+            f"{Path(folder).absolute()} holds no labelme files (*.json); check the path"
+        )
     return found
 
 
-def labelme_pairs(folder) -> list[Pair]:
-    """Pictures and labelme's JSON files of a folder and its subfolders.
+def labelme_pairs(folder: PathLike) -> list[Pair]:
+    """Images and labelme's JSON files of a folder and its subfolders.
 
     Raises:
-        InputError: there is none, or a JSON is no labelme file.
+        InputError: there are none, or a JSON file is not labelme's.
     """
     return [
         Pair(name, labelme.image_of(path), path) for name, path in _labelme_files(folder).items()
     ]
 
 
-def labelme_classes(folder) -> Classes:
-    """The classes that occur in a folder of labelme files: background, then by name."""
-    names = set()
+def labelme_classes(folder: PathLike) -> Classes:
+    """Classes that occur in a folder of labelme files: background, then the others by name.
+
+    Raises:
+        InputError: as for `labelme_pairs`.
+    """
+    names: set[str] = set()
     for path in _labelme_files(folder).values():
         names |= labelme.labels(path)
     names -= {*labelme.IGNORED, *labelme.BACKGROUND}
     return Classes(("background", *sorted(names)), {})
-
-
-# --- classes -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A walk through a whole record: sizes, counts, checksums."""
+"""Survey of a whole record: sizes, counts, checksums."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import transforms
 from ..errors import InputError
-from ..threads import available_cpus, map_ahead
+from ..files import PathLike
+from ..threads import Progress, available_cpus, map_ahead
 from .checksums import check_sample
 from .read import open_record, unchecked_samples
 
@@ -17,25 +18,25 @@ __all__ = ["Survey", "survey_record"]
 
 @dataclass(frozen=True)
 class Survey:
-    """What goes through a whole record file finds.
+    """Contents of a record.
 
     Attributes:
-        num_samples: images.
-        num_sealed: images with a checksum, all of which agree.
-        sizes: how many images there are of every (height, width).
-        pixel_counts: pixels of every label value, int64 (256,).
-        image_counts: images that hold the label value, int64 (256,).
+        num_samples: number of images.
+        num_sealed: number of images with a checksum, all of which agree.
+        sizes: number of images of each (height, width).
+        pixel_counts: pixels of each label value, int64 (256,).
+        image_counts: number of images that hold the label value, int64 (256,).
     """
 
     num_samples: int
     num_sealed: int
-    sizes: Counter
+    sizes: Counter[tuple[int, int]]
     pixel_counts: np.ndarray
     image_counts: np.ndarray
 
 
-def survey_record(path, progress=None) -> Survey:
-    """Goes through all samples of a record file and checks them.
+def survey_record(path: PathLike, progress: Progress | None = None) -> Survey:
+    """Reads and checks all samples of a record.
 
     Args:
         path: as for `open_record`.
@@ -45,18 +46,22 @@ def survey_record(path, progress=None) -> Survey:
         InputError: a sample is damaged or cannot be decoded.
     """
     file, num_samples = open_record(path)
-    sizes, num_sealed = Counter(), 0
+    sizes: Counter[tuple[int, int]] = Counter()
+    num_sealed = 0
     pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
 
-    def look(sample):
-        name, image, label = sample
-        is_sealed = check_sample(file, name, image, label)
-        label = transforms.decode_label(label, f"{file}: label of {name!r}")
+    def look(sample: tuple[str, bytes, bytes]) -> tuple[bool, tuple[int, int], np.ndarray]:
+        name, encoded_image, encoded_label = sample
+        is_sealed = check_sample(file, name, encoded_image, encoded_label)
+        label = transforms.decode_label(encoded_label, f"{file}: label of {name!r}")
         if not is_sealed:
-            image = transforms.decode_image(image, f"{file}: image of {name!r}")
+            image = transforms.decode_image(encoded_image, f"{file}: image of {name!r}")
             if image.shape[:2] != label.shape:
-                raise InputError(f"{file}: image and label of {name!r} differ in size")
-        return is_sealed, label.shape, np.bincount(label.ravel(), minlength=256)
+                raise InputError(
+                    f"{file}: image and label of {name!r} differ in size; build the record again"
+                )
+        height, width = label.shape
+        return is_sealed, (height, width), np.bincount(label.ravel(), minlength=256)
 
     with ThreadPoolExecutor(available_cpus()) as pool:
         results = map_ahead(pool, look, unchecked_samples(file), 16 * available_cpus())

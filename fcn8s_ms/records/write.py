@@ -1,4 +1,4 @@
-"""Builds MindRecord files from images and masks: everything is checked, or nothing is written."""
+"""Building MindRecord files from images and masks: all are checked, or nothing is written."""
 
 import contextlib
 import errno
@@ -6,25 +6,28 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .. import __version__, files, voc
 from ..errors import InputError
-from ..threads import available_cpus, map_ahead
-from . import checksums
-from .checksums import index_checksum
-from .encode import Converter
+from ..files import PathLike
+from ..threads import Progress, available_cpus, map_ahead
+from .checksums import index_checksum, verify_seal
+from .encode import Encoder, MaskReader, Row
 from .metadata import Metadata, index_file, metadata_file, read_metadata, record_files
 from .read import quiet_stderr, rows
+from .sources import Pair
 
 __all__ = ["build_records"]
 
 _MAX_FAULTS_SHOWN = 20
-# Rows are handed to MindRecord when there are so many of them, or so many bytes.
+# Rows are handed to MindRecord when this many, or this many bytes, have gathered.
 _ROWS_PER_WRITE = 32
 _BYTES_PER_WRITE = 2**25
 # MindSpore wants 8 MB left and does not always notice when a write fails.
@@ -34,7 +37,7 @@ _NO_FILE_NAME = frozenset("\\/:*?\"<>|`&;'")
 
 
 def _existing_output(path: Path, num_shards: int) -> list[Path]:
-    """What an earlier build left under this name, and what this one would write over."""
+    """Files that an earlier build left under this name, or that this one would overwrite."""
     names = set(record_files(path, num_shards))
     with contextlib.suppress(InputError):  # damaged metadata: it will be written anew
         metadata = read_metadata(path)
@@ -46,7 +49,7 @@ def _existing_output(path: Path, num_shards: int) -> list[Path]:
 
 
 def _remove_abandoned(building: Path) -> None:
-    """Removes a folder unless a build at work holds it; without locks it stays."""
+    """Removes a folder unless a running build holds its lock; where there are no locks it stays."""
     with contextlib.suppress(BlockingIOError):
         descriptor = files.lock_folder(building)
         if descriptor is not None:
@@ -55,10 +58,10 @@ def _remove_abandoned(building: Path) -> None:
 
 
 @contextlib.contextmanager
-def _building_folder(output: Path):
-    """A folder beside the output, removed when done.
+def _building_folder(output: Path) -> Iterator[Path]:
+    """A folder next to the output, removed at the end.
 
-    It is locked: a folder that nobody locks was left by a build that was killed, and goes.
+    It is locked: a folder without a lock was left by a build that was killed, and is removed.
     """
     prefix, suffix = f".{output.name}.", ".building"
     try:
@@ -81,47 +84,46 @@ def _building_folder(output: Path):
 
 
 def build_records(
-    pairs,
-    output,
+    pairs: Iterable[Pair],
+    output: PathLike,
     *,
-    classes=voc.CLASSES,
-    palette=None,
+    classes: Sequence[str] = voc.CLASSES,
+    palette: np.ndarray | Sequence[Sequence[int]] | None = None,
     ignore_label: int = voc.IGNORE_LABEL,
     label_map: dict[int, int] | None = None,
     colours: dict[tuple[int, int, int], int] | None = None,
     mask_values: str = "auto",
     num_shards: int = 1,
     overwrite: bool = False,
-    source: str = "",
+    source: PathLike = "",
     list_name: str = "",
-    progress=None,
+    progress: Progress | None = None,
 ) -> Metadata:
-    """Checks images and masks and writes them as MindRecord.
+    """Checks images and masks and writes them as a record.
 
-    The files are built in a folder beside the target, read back, and moved into place when all is
-    well; after an error nothing is left and an older record is untouched.
+    The files are built in a folder next to the target, read back, and moved into place at the end;
+    after an error nothing is left behind and an older record is unchanged.
 
     Args:
-        pairs: sequence of `sources.Pair`.
+        pairs: images and masks, in the order of the rows.
         output: path of the record file.
-        classes: class names.
-        palette: RGB of every class, VOC's without.
-        ignore_label: value of masks that does not count; 255 in the record.
-        label_map: label of some values of the masks, instead of the value itself.
-        colours: label of every RGB colour, for masks that hold colours.
-        mask_values: one of `convert.MASK_VALUES`.
+        classes: class names; the position is the class id.
+        palette: RGB of each class; VOC's by default.
+        ignore_label: value of masks that is ignored; in the record it is 255.
+        label_map: labels for some values of masks, in place of the values themselves.
+        colours: label of each RGB colour, for masks that hold colours.
+        mask_values: one of `encode.MASK_VALUES`.
         num_shards: number of files to spread the rows over.
-        overwrite: replace an existing record.
-        source: where the images came from, for the metadata.
-        list_name: which list they are, for the metadata.
-        progress: called with an iterable and its length; returns the iterable to go through
-            (`tqdm` fits).
+        overwrite: whether to replace an existing record.
+        source: folder that the images came from, for the metadata.
+        list_name: name of their list, for the metadata.
+        progress: shows the progress of the work.
 
     Returns:
-        The metadata that was written beside the record.
+        The metadata that were written next to the record.
 
     Raises:
-        InputError: a file is missing, undecodable, of the wrong size or with foreign labels (all
+        InputError: a file is missing, cannot be decoded, has the wrong size or foreign labels (all
             such files are named, up to a readable number); there are fewer images than shards; the
             output exists or cannot be written.
     """
@@ -138,7 +140,7 @@ def build_records(
             f"{output}: MindRecord allows none of {' '.join(sorted(_NO_FILE_NAME))} in a file "
             "name; choose another --output"
         )
-    converter = Converter(
+    masks = MaskReader(
         classes,
         ignore_label=ignore_label,
         label_map=label_map,
@@ -150,7 +152,7 @@ def build_records(
         if existing and not overwrite:
             raise InputError(f"{existing[0]} exists; choose another name or pass --overwrite")
         with _building_folder(output) as building:
-            tally = _write_rows(pairs, building / output.name, converter, num_shards, progress)
+            tally = _write_rows(pairs, building / output.name, Encoder(masks), num_shards, progress)
             built = record_files(building / output.name, num_shards)
             metadata = Metadata(
                 classes=tuple(classes),
@@ -168,7 +170,7 @@ def build_records(
                 index_checksums=tuple(index_checksum(path) for path in built),
             )
             files.write_json(metadata_file(building / output.name), asdict(metadata))
-            # The metadata last: should this be cut off, sizes tell that the files do not belong
+            # The metadata last: if this is interrupted, they show that the files do not belong
             # together.
             built = [*built, *map(index_file, built), metadata_file(building / output.name)]
             for path in built:
@@ -184,19 +186,31 @@ def build_records(
     return metadata
 
 
-def _as_tuples(palette) -> tuple:
-    return tuple(tuple(int(value) for value in colour) for colour in palette)
+def _as_tuples(palette: np.ndarray | Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
+    return tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
 
 
 @dataclass
 class _Tally:
-    """Counts over the samples of a record, arrays of int64 (C,); see `Metadata`."""
+    """Counts over the rows of a record, int64 (C,).
+
+    Attributes:
+        pixels: as `Metadata.pixel_counts`.
+        images: as `Metadata.image_counts`.
+        present: as `Metadata.present_pixels`.
+    """
 
     pixels: np.ndarray
     images: np.ndarray
     present: np.ndarray
 
+    @classmethod
+    def of(cls, num_classes: int) -> "_Tally":
+        """Counts of no rows."""
+        return cls(*(np.zeros(num_classes, np.int64) for _ in range(3)))
+
     def add(self, counts: np.ndarray) -> None:
+        """Adds a row's pixels of each label value, int64 (256,)."""
         counts = counts[: len(self.pixels)]
         self.pixels += counts
         self.images += counts > 0
@@ -204,13 +218,14 @@ class _Tally:
 
 
 class _Writer:
-    """MindRecord's writer, with rows handed over in portions and errors as OSError."""
+    """MindRecord's writer; gets rows in portions, and raises OSError for its errors."""
 
     def __init__(self, path: Path, num_shards: int):
         from mindspore.mindrecord import FileWriter
 
         self._folder = path.parent
-        self._rows, self._bytes = [], 0
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
         self._writer = FileWriter(str(path), shard_num=num_shards)
         self._writer.add_schema(
             {
@@ -221,9 +236,9 @@ class _Writer:
             "semantic segmentation: image file and label PNG",
         )
 
-    def add(self, sample) -> None:
-        self._rows.append({"file_name": sample.name, "data": sample.image, "label": sample.label})
-        self._bytes += len(sample.image) + len(sample.label)
+    def add(self, row: Row) -> None:
+        self._rows.append({"file_name": row.name, "data": row.image, "label": row.label})
+        self._bytes += len(row.image) + len(row.label)
         if len(self._rows) == _ROWS_PER_WRITE or self._bytes > _BYTES_PER_WRITE:
             self._flush()
 
@@ -239,7 +254,7 @@ class _Writer:
         self._call(self._writer.commit)
 
     @staticmethod
-    def _call(function, *arguments) -> None:
+    def _call(function: Callable[..., object], *arguments: object) -> None:
         from mindspore.mindrecord.common.exceptions import MindRecordException
 
         try:
@@ -251,25 +266,29 @@ class _Writer:
             raise OSError(None, f"MindSpore says: {reason}") from error
 
 
-def _write_rows(pairs, path: Path, converter, num_shards: int, progress) -> _Tally:
+def _write_rows(
+    pairs: list[Pair], path: Path, encoder: Encoder, num_shards: int, progress: Progress | None
+) -> _Tally:
     """Writes the record into the building folder and reads it back."""
-    number = len(converter.ids)
-    tally = _Tally(*(np.zeros(number, np.int64) for _ in range(3)))
+    tally = _Tally.of(encoder.num_classes)
     writer = _Writer(path, num_shards)
-    faults, num_faults, values, doubtful = [], 0, np.zeros(256, np.int64), True
+    faults: list[str] = []
+    num_faults = 0
+    values = np.zeros(256, np.int64)
+    doubtful = True  # whether all masks may be of two classes, as 0 and 255
 
-    def convert(pair):
+    def encode(pair: Pair) -> Row | InputError:
         try:
             pair.name.encode("utf-8")
-            return converter(pair)
+            return encoder(pair)
         except UnicodeEncodeError:
-            return InputError(f"{str(pair.image)!r} has a name that is no UTF-8; rename it")
+            return InputError(f"{str(pair.image)!r} has a name that is not UTF-8; rename it")
         except InputError as error:
             return error
 
-    # Decoding leaves the interpreter lock, so threads use all CPUs.
+    # Decoding releases the interpreter lock, so threads use all CPUs.
     with ThreadPoolExecutor(available_cpus()) as pool:
-        results = map_ahead(pool, convert, pairs, 16 * available_cpus())
+        results = map_ahead(pool, encode, pairs, 16 * available_cpus())
         for result in progress(results, len(pairs)) if progress else results:
             if isinstance(result, InputError):
                 num_faults += 1
@@ -290,7 +309,8 @@ def _write_rows(pairs, path: Path, converter, num_shards: int, progress) -> _Tal
     if doubtful and set(np.flatnonzero(values)) == {0, voc.IGNORE_LABEL}:
         raise InputError(
             f"{pairs[0].mask} and all other masks hold nothing but 0 and 255, and 255 is ignored: "
-            'pass a --label-map of {"255": 1} for two classes, or of {"255": "ignore"} if it is so'
+            'pass a --label-map of {"255": 1} for two classes, or of {"255": "ignore"} if that is '
+            "intended"
         )
     writer.close()
     _read_back(record_files(path, num_shards)[0], len(pairs))
@@ -298,19 +318,19 @@ def _write_rows(pairs, path: Path, converter, num_shards: int, progress) -> _Tal
 
 
 def _read_back(path: Path, num_rows: int) -> None:
-    """Raises OSError if a record is not what was written.
+    """Raises OSError if a record differs from what was written.
 
-    MindRecord drops rows that it holds invalid and does not notice all writes that fail.
+    MindRecord drops rows that it considers invalid, and does not notice every failed write.
     """
     written = 0
     try:
         with quiet_stderr():
             for row in rows(path):
-                checksums.verify_seal(row["label"].tobytes(), row["data"], str(row["file_name"]))
+                verify_seal(row["label"].tobytes(), row["data"], str(row["file_name"]))
                 written += 1
     except (RuntimeError, ValueError) as error:
         raise OSError(
             None, "what was written does not read back, the disk is full or faulty"
         ) from error
     if written != num_rows:
-        raise OSError(None, f"of {num_rows} images {written} were written")
+        raise OSError(None, f"only {written} of {num_rows} images were written")

@@ -6,10 +6,10 @@ import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from ..errors import InputError, flag
+from ..options import add_option, value_types
 from ..records import demo
 from .options import (
     PROGRAM,
@@ -85,13 +85,8 @@ def _groups() -> Iterator[tuple[str, type[Options]]]:
 
 
 def _value_types() -> dict[str, type]:
-    """Returns the type of each option's value: without None, and of a list that of its items."""
-    types = {}
-    for _, group in _groups():
-        for name, hint in typing.get_type_hints(group).items():
-            kind = next((one for one in typing.get_args(hint) if one is not NoneType), hint)
-            types[name] = next(iter(typing.get_args(kind)), kind)
-    return types
+    """Returns the type of each option's value."""
+    return {name: kind for _, group in _groups() for name, kind in value_types(group).items()}
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -115,23 +110,8 @@ def get_parser() -> argparse.ArgumentParser:
                 container = either = container.add_mutually_exclusive_group()
             elif one.metadata["excludes"]:
                 container = either
-            _add_flag(container, one, types[one.name])
+            add_option(container, one, types[one.name])
     return parser
-
-
-def _add_flag(container: Any, one: "dataclasses.Field[Any]", value_type: type) -> None:
-    """Adds the flag of an option to an argparse parser or group."""
-    default = one.default
-    if one.default_factory is not dataclasses.MISSING:
-        default = one.default_factory()
-    given = dict(one.metadata["argparse"])
-    if value_type is not bool:
-        given["type"] = value_type
-    elif default is None:
-        given["action"] = argparse.BooleanOptionalAction
-    else:
-        given["action"] = "store_true"
-    container.add_argument(flag(one.name), default=default, **given)
 
 
 class _Absent:

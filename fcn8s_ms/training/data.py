@@ -11,7 +11,7 @@ import numpy as np
 from .. import evaluation, fetch, loss, records, voc
 from ..dataset import SegDataset
 from ..distributed.ranks import Ranks
-from ..errors import InputError
+from ..errors import InputError, program
 from ..records import demo
 from .arguments import Config
 from .options import PROGRAM, DataOptions, OptimizerOptions
@@ -24,7 +24,7 @@ _REMEDIES = f"""
 To get data, choose one of:
   {PROGRAM} --download
       fetches the tutorial's VOC+SBD records
-  python -m fcn8s_ms.build --voc-root DIR --split train --output FILE
+  {program("build")} --voc-root DIR --split train --output FILE
       builds records of your own copy of VOC; then pass --data FILE
   {PROGRAM} --sample
       draws a small dataset and trains on it"""
@@ -190,6 +190,6 @@ def _class_weights(
     if metadata is None or len(metadata.present_pixels) != len(classes):
         raise InputError(
             f"--class-weights auto needs counts of {len(classes)} classes in {data_file}.json, "
-            "which python -m fcn8s_ms.build writes; build the data with it, or pass a file"
+            f"which {program('build')} writes; build the data with it, or pass a file"
         )
     return loss.median_frequency_weights(metadata.pixel_counts, metadata.present_pixels)

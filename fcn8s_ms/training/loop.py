@@ -10,9 +10,10 @@ import numpy as np
 from mindspore.train import Callback
 
 from .. import evaluation
+from ..confusion import ConfusionMatrix
 from ..distributed.agreement import Agreement
 from ..distributed.ranks import Ranks
-from ..evaluation import Counts, Prediction
+from ..evaluation import Prediction
 from ..inference import Predictor
 from .callbacks import CheckpointSaver, Periodically, StartAt, StopAt, Validation
 from .data import TrainingData
@@ -45,11 +46,11 @@ def evaluation_of(
                 return
             yield prediction
 
-    def combine(counts: Counts) -> Counts:
+    def combine(counts: ConfusionMatrix) -> ConfusionMatrix:
         request.spread(ranks)
         request.raise_if_asked()
         total = np.sum(ranks.gather(counts.to_vector()), axis=0)
-        return Counts.from_vector(total, len(data.classes))
+        return ConfusionMatrix.from_vector(total, len(data.classes))
 
     def evaluate() -> dict[str, Any] | None:
         assert data.val is not None, "there is nothing to evaluate"

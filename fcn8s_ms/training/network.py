@@ -7,7 +7,7 @@ from mindspore import nn
 
 from .. import checkpoint, model
 from ..errors import InputError
-from ..network import batch_norm, freeze
+from ..network import batch_norm, cpu, freeze
 from ..network.architectures import BACKBONES, VGG_WIDTHS
 from .options import NetworkOptions
 
@@ -52,7 +52,8 @@ def build_network(
     if pretrained is not None:
         lines.append(_load(network, parameters, pretrained))
     lines += _freeze(network, options)
-    # Layers that this device computes faster are put in place here.
+    if ms.get_context("device_target") == "CPU":
+        cpu.accelerate(network)
     if sync_bn:
         lines.append(f"{batch_norm.synchronize_batch_norm(network)} BatchNorms synchronised")
     return network, lines

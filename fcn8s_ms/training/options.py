@@ -4,12 +4,11 @@ The flags of the training program follow from the fields: name, type, default, c
 """
 
 import dataclasses
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .. import fetch, threads
+from .. import fetch, options, threads
 from ..device import AMP_LEVELS, CONV_ALGORITHMS, FLAGS, model_arguments
 from ..distributed.ranks import LAUNCH
 from ..errors import InputError, flag, program
@@ -43,25 +42,18 @@ def option(
     default: Any,
     *,
     help: str,
-    choices: Collection[str] | None = None,
-    metavar: str | tuple[str, ...] | None = None,
-    nargs: int | str | None = None,
-    const: Any = None,
     heading: str | None = None,
     at_least: float | None = None,
     positive: bool = False,
     excludes: str | None = None,
     may_change: bool = False,
+    **parsing: Any,
 ) -> Any:
-    """Returns a dataclass field that is also a flag of the training program.
+    """Declares an option of the training program, as `fcn8s_ms.options.option` with some rules.
 
     Args:
-        default: value where the flag is not given; a list is copied.
-        help: explanation in `--help`; `%(default)s` stands for the default.
-        choices: values that are allowed.
-        metavar: name of the value in `--help`, or names of several.
-        nargs: number of values, as in argparse.
-        const: value where the flag is given without one, for `nargs="?"`.
+        default: value where the flag is not given.
+        help: explanation in `--help`.
         heading: heading in `--help`, where it differs from that of the group.
         at_least: smallest number that is allowed, 0 or 1.
         positive: whether only numbers above 0 are allowed.
@@ -69,25 +61,16 @@ def option(
         may_change: whether a resumed run may change it. None of these change the steps still to
             come, except their number, which moves the learning rates, and the device, which moves
             the last bits.
+        parsing: further arguments of `add_argument`.
     """
-    given = {
-        "help": help,
-        "choices": None if choices is None else tuple(choices),
-        "metavar": metavar,
-        "nargs": nargs,
-        "const": const,
-    }
-    metadata = {
-        "argparse": {name: value for name, value in given.items() if value is not None},
+    rules = {
         "heading": heading,
         "at_least": at_least,
         "positive": positive,
         "excludes": excludes,
         "may_change": may_change,
     }
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+    return options.option(default, help=help, rules=rules, **parsing)
 
 
 @dataclass(frozen=True)

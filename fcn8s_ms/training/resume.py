@@ -118,19 +118,20 @@ class Progress:
 
 
 def open_run(
-    path: Path | None, data_file: Path, images: int, ranks: Ranks
+    path: Path | None, arch: str, data_file: Path, images: int, ranks: Ranks
 ) -> tuple[RunFolder | None, Progress]:
     """Opens the folder of a run and reads its progress.
 
     Args:
         path: folder of the run; None for a new run.
+        arch: architecture of the run.
         data_file: record to train on.
         images: number of its images.
         ranks: the processes that train together; all must call this.
 
     Returns:
-        The folder, locked by the first rank, None for a new run; and the progress, parameters and
-        log on the first rank only.
+        The folder, which only the first rank opens and locks, None for a new run; and the progress,
+        parameters and log on the first rank only.
 
     Raises:
         InputError: this is not the folder of a run, or the run had other data or another number of
@@ -139,7 +140,7 @@ def open_run(
     if path is None:
         return None, Progress()
     if not ranks.is_first:
-        return RunFolder.existing(path), Progress(**ranks.share(None))
+        return RunFolder(path, arch), Progress(**ranks.share(None))
     folder = RunFolder.open(path)
     try:
         progress = _read_progress(folder, data_file, images, ranks)

@@ -110,15 +110,6 @@ class RunFolder:
         return [path for path in self.path.iterdir() if not path.match(_UNFINISHED)]
 
     @classmethod
-    def existing(cls, path: files.PathLike) -> "RunFolder":
-        """Returns the folder of an earlier run without locking it.
-
-        Raises:
-            InputError: it is not the folder of a run.
-        """
-        return cls(path, cls(path).read_arguments().get("arch", "fcn8s"))
-
-    @classmethod
     def open(cls, path: files.PathLike) -> "RunFolder":
         """Opens and locks the folder of an earlier run.
 
@@ -127,7 +118,7 @@ class RunFolder:
         Raises:
             InputError: it is not the folder of a run, or another process trains in it.
         """
-        folder = cls.existing(path)
+        folder = cls(path, cls(path).read_arguments().get("arch", "fcn8s"))
         folder._hold()
         for leftover in folder.path.glob(_UNFINISHED):
             leftover.unlink()

@@ -1,6 +1,6 @@
-"""Pictures: palette masks and overlays (OpenCV), grids and curves (matplotlib).
+"""Palette masks and overlays (OpenCV), grids and curves (matplotlib).
 
-Images come in as BGR, as OpenCV decodes them; what is returned and written is RGB.
+Images are BGR, as OpenCV decodes them; pictures that are returned or written are RGB.
 """
 
 from .figures import (
@@ -8,20 +8,18 @@ from .figures import (
     confusion_plot,
     curves,
     networks_curves,
-    networks_grid,
     prediction_grid,
     sample_grid,
 )
-from .pictures import background, draw_legend, overlay, write_mask, write_picture
+from .overlays import background_id, draw_legend, overlay, write_mask, write_picture
 
 __all__ = [
-    "background",
+    "background_id",
     "comparison",
     "confusion_plot",
     "curves",
     "draw_legend",
     "networks_curves",
-    "networks_grid",
     "overlay",
     "prediction_grid",
     "sample_grid",

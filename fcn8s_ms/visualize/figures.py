@@ -1,70 +1,83 @@
-"""Figures drawn with matplotlib: grids, confusion matrices, training curves."""
+"""Figures drawn with matplotlib: grids of images, confusion matrices, training curves."""
 
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
 
+from .. import files
 from ..voc import IGNORE_LABEL
-from .pictures import background, overlay
+from .overlays import background_id, overlay
+
+if TYPE_CHECKING:  # loaded when a figure is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "comparison",
     "confusion_plot",
     "curves",
     "networks_curves",
-    "networks_grid",
     "prediction_grid",
     "sample_grid",
 ]
 
+_VOID_COLOUR = (224, 224, 192)  # VOC's tone for ignored pixels
+_ERROR_COLOUR = (230, 0, 0)
+_SCORES = ("mean IoU", "pixel accuracy")
 
-_VOID_COLOUR = (224, 224, 192)  # VOC's tone for what is ignored
+_Records: TypeAlias = Sequence[Mapping[str, Any]]
 
 
-def _figure(columns: float, rows: float, **kwargs):
+def _figure(width: float, height: float, dpi: int = 110) -> "Figure":
+    """Makes an empty figure; sides in inches."""
     # The figure class itself: pyplot would keep every figure alive and look for a screen.
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(columns, rows), layout="constrained", **kwargs)
+    return Figure(figsize=(width, height), layout="constrained", dpi=dpi)
 
 
-def prediction_grid(path, samples, classes, palette: np.ndarray, title: str = "") -> None:
-    """Writes rows of image, truth and prediction with a legend of the classes that occur.
-
-    Args:
-        path: PNG file to write.
-        samples: sequence of (image, truth, prediction): uint8 (H, W, 3) BGR, uint8 (H, W) twice.
-        classes: class names.
-        palette: uint8 (256, 3), RGB.
-        title: above the grid.
-    """
-    _grid(path, samples, ("image", "truth", "prediction"), classes, palette, title)
+# --- images and labels ---------------------------------------------------------------------------
 
 
-def networks_grid(path, rows, names, classes, palette: np.ndarray, title: str = "") -> None:
-    """Writes rows of image, truth and the predictions of several networks, with a legend.
+def prediction_grid(
+    path: files.PathLike,
+    rows: Sequence[Sequence[np.ndarray]],
+    classes: Sequence[str],
+    palette: np.ndarray,
+    title: str = "",
+    networks: Sequence[str] = ("prediction",),
+) -> None:
+    """Writes rows of image, truth and predictions, with a legend of the classes that occur.
 
     Args:
         path: PNG file to write.
-        rows: sequence of (image, truth, prediction, …): uint8 (H, W, 3) BGR, then uint8 (H, W).
-        names: of the networks, in the order of the predictions.
+        rows: sequence of (image, truth, prediction, …): uint8 (H, W, 3) BGR, then uint8 (H, W);
+            a prediction for each network.
         classes: class names.
         palette: uint8 (256, 3), RGB.
-        title: above the grid.
+        title: text above the grid.
+        networks: headings of the predictions.
     """
-    _grid(path, rows, ("image", "truth", *names), classes, palette, title)
+    _grid(path, rows, ("image", "truth", *networks), classes, palette, title)
 
 
-def sample_grid(path, samples, classes, palette: np.ndarray, title: str = "") -> None:
-    """Writes images with their labels beside them, and a legend of the classes that occur.
+def sample_grid(
+    path: files.PathLike,
+    samples: Sequence[tuple[np.ndarray, np.ndarray]],
+    classes: Sequence[str],
+    palette: np.ndarray,
+    title: str = "",
+) -> None:
+    """Writes images with their labels next to them, and a legend of the classes that occur.
 
     Args:
         path: PNG file to write.
         samples: sequence of (image, label): uint8 (H, W, 3) BGR, uint8 (H, W).
         classes: class names.
         palette: uint8 (256, 3), RGB.
-        title: above the grid.
+        title: text above the grid.
     """
     across = 1 if len(samples) < 2 else 2 if len(samples) < 9 else 4
     rows = [
@@ -74,28 +87,82 @@ def sample_grid(path, samples, classes, palette: np.ndarray, title: str = "") ->
     _grid(path, rows, ("image", "label") * across, classes, palette, title)
 
 
-def _grid(path, rows, headings, classes, palette, title) -> None:
+def comparison(
+    path: files.PathLike,
+    image: np.ndarray,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    classes: Sequence[str],
+    palette: np.ndarray,
+    title: str = "",
+) -> None:
+    """Writes an image, its truth and prediction as overlays, and the wrong pixels in red.
+
+    Args:
+        path: PNG file to write.
+        image: uint8 (H, W, 3), BGR.
+        truth: uint8 (H, W).
+        prediction: uint8 (H, W).
+        classes: class names.
+        palette: uint8 (256, 3), RGB.
+        title: text above the pictures.
+    """
+    colours = _with_void(palette)
+    ignored = truth == IGNORE_LABEL
+    true, predicted = (
+        overlay(image, ids, colours, 0.6, background_id(classes)) for ids in (truth, prediction)
+    )
+    errors = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2RGB) // 2
+    errors[~ignored & (truth != prediction)] = _ERROR_COLOUR
+    true[ignored] = errors[ignored] = _VOID_COLOUR
+    cells = {
+        "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
+        "truth": true,
+        "prediction": predicted,
+        "wrong pixels (red)": errors,
+    }
+    height, width = truth.shape
+    across = 2 if width > 0.8 * height else 4
+    down = len(cells) // across
+    side = 5 if across == 2 else 3
+    figure = _figure(side * across, side * down * height / width + 1.2)
+    axes = figure.subplots(down, across, squeeze=False)
+    for axis, (name, cell) in zip(axes.flat, cells.items()):
+        _show(axis, cell)
+        axis.set_title(name)
+    _finish(figure, path, np.union1d(truth, prediction), classes, colours, title)
+
+
+def _grid(
+    path: files.PathLike,
+    rows: Sequence[Sequence[np.ndarray]],
+    headings: Sequence[str],
+    classes: Sequence[str],
+    palette: np.ndarray,
+    title: str,
+) -> None:
     """Writes rows of images (H, W, 3) and labels (H, W); the last row may be shorter."""
-    figure = _figure(3 * len(headings), 2.6 * len(rows) + 1.2, dpi=110)
+    figure = _figure(3 * len(headings), 2.6 * len(rows) + 1.2)
     axes = figure.subplots(len(rows), len(headings), squeeze=False)
     colours = _with_void(palette)
-    present = set()
+    present: set[int] = set()
     for axis in axes.flat:
         axis.set_axis_off()
     for axes_row, row in zip(axes, rows):
         for axis, cell in zip(axes_row, row):
             if cell.ndim == 2:
-                present.update(np.unique(cell))
-                cell = colours[cell]
+                present.update(np.unique(cell).tolist())
+                _show(axis, colours[cell])
             else:
-                cell = cv2.cvtColor(cell, cv2.COLOR_BGR2RGB)
-            axis.imshow(cell, interpolation="nearest")
+                _show(axis, cv2.cvtColor(cell, cv2.COLOR_BGR2RGB))
     for axis, heading in zip(axes[0], headings):
         axis.set_title(heading)
-    _legend_below(figure, present, classes, colours)
-    if title:
-        figure.suptitle(title)
-    figure.savefig(path)
+    _finish(figure, path, present, classes, colours, title)
+
+
+def _show(axis: "Axes", picture: np.ndarray) -> None:
+    axis.imshow(picture, interpolation="nearest")
+    axis.set_axis_off()
 
 
 def _with_void(palette: np.ndarray) -> np.ndarray:
@@ -104,7 +171,15 @@ def _with_void(palette: np.ndarray) -> np.ndarray:
     return colours
 
 
-def _legend_below(figure, present, classes, colours: np.ndarray) -> None:
+def _finish(
+    figure: "Figure",
+    path: files.PathLike,
+    present: Collection[int] | np.ndarray,
+    classes: Sequence[str],
+    colours: np.ndarray,
+    title: str,
+) -> None:
+    """Adds the legend of the labels present and the title, and writes the figure."""
     from matplotlib.patches import Patch
 
     names = [(label, name) for label, name in enumerate(classes) if label in present]
@@ -114,95 +189,24 @@ def _legend_below(figure, present, classes, colours: np.ndarray) -> None:
         Patch(facecolor=colours[label] / 255, edgecolor="gray", label=name) for label, name in names
     ]
     figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False)
-
-
-def _smoothing(count: int) -> int:
-    """Steps over which a curve of so many is averaged."""
-    return max(count // 20, 1)
-
-
-def _running_mean(values, window: int) -> np.ndarray:
-    return np.convolve(values, np.ones(window) / window, mode="valid")
-
-
-def networks_curves(path, runs) -> None:
-    """Writes loss, mean IoU and pixel accuracy of several trainings over their steps.
-
-    Args:
-        path: PNG file to write.
-        runs: name to (steps, validations), as `curves` takes them.
-    """
-    figure = _figure(13.5, 3.8, dpi=110)
-    axes = figure.subplots(1, 3)
-    for name, (steps, validations) in runs.items():
-        window = _smoothing(len(steps))
-        numbers = [step["step"] for step in steps][window - 1 :]
-        axes[0].plot(numbers, _running_mean([step["loss"] for step in steps], window), label=name)
-        points = [validation["step"] for validation in validations]
-        for axis, score in zip(axes[1:], ("mean IoU", "pixel accuracy")):
-            values = [validation[score] for validation in validations]
-            axis.plot(points, values, marker="o", label=name)
-    window = max(_smoothing(len(steps)) for steps, _ in runs.values())
-    loss = "training loss" + (f", mean of {window} steps" if window > 1 else "")
-    axes[0].set(title=loss, xlabel="step", ylabel="cross-entropy")
-    for axis, score in zip(axes[1:], ("mean IoU", "pixel accuracy")):
-        axis.set(title=f"validation: {score}", xlabel="step", ylim=(0, 1))
-    for axis in axes:
-        axis.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
-    figure.savefig(Path(path))
-
-
-def comparison(
-    path, image: np.ndarray, truth, prediction, classes, palette: np.ndarray, title: str = ""
-) -> None:
-    """Writes an image, its truth and its prediction laid over it, and where the two differ in red.
-
-    Args:
-        path: PNG file to write.
-        image: uint8 (H, W, 3), BGR.
-        truth: uint8 (H, W).
-        prediction: uint8 (H, W).
-        classes: class names.
-        palette: uint8 (256, 3), RGB.
-        title: above the pictures.
-    """
-    colours = _with_void(palette)
-    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2RGB) // 2
-    errors = gray.copy()
-    errors[truth == IGNORE_LABEL] = _VOID_COLOUR
-    errors[(truth != IGNORE_LABEL) & (truth != prediction)] = (230, 0, 0)
-    cells = {
-        "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
-        "truth": overlay(image, truth, colours, 0.6, background(classes)),
-        "prediction": overlay(image, prediction, colours, 0.6, background(classes)),
-        "wrong pixels (red)": errors,
-    }
-    cells["truth"][truth == IGNORE_LABEL] = _VOID_COLOUR
-    height, width = truth.shape
-    across = 2 if width > 0.8 * height else 4
-    down = len(cells) // across
-    side = 5 if across == 2 else 3
-    figure = _figure(side * across, side * down * height / width + 1.2, dpi=110)
-    for axis, (name, cell) in zip(figure.subplots(down, across, squeeze=False).flat, cells.items()):
-        axis.imshow(cell, interpolation="nearest")
-        axis.set_title(name)
-        axis.set_axis_off()
-    present = {*np.unique(truth).tolist(), *np.unique(prediction).tolist()}
-    _legend_below(figure, present, classes, colours)
     if title:
         figure.suptitle(title)
     figure.savefig(path)
 
 
-def confusion_plot(path, matrix: np.ndarray, classes, title: str = "") -> None:
-    """Writes a confusion matrix as a picture, each row normalised: what became of every class.
+# --- scores --------------------------------------------------------------------------------------
+
+
+def confusion_plot(
+    path: files.PathLike, matrix: np.ndarray, classes: Sequence[str], title: str = ""
+) -> None:
+    """Writes a confusion matrix as a picture; each row is normalised by the true class's pixels.
 
     Args:
         path: PNG file to write.
         matrix: integers (C, C), rows are the true classes.
         classes: class names.
-        title: above the matrix.
+        title: text above the matrix.
     """
     count = len(classes)
     pixels = matrix.sum(axis=1, keepdims=True)
@@ -226,10 +230,10 @@ def confusion_plot(path, matrix: np.ndarray, classes, title: str = "") -> None:
     absent = np.flatnonzero(pixels[:, 0] == 0)
     for row in absent:
         axis.axhspan(row - 0.5, row + 0.5, facecolor="0.93", edgecolor="none")
-    axis.set_xticks(range(count), classes, rotation=90)
-    axis.set_yticks(range(count), classes)
-    axis.set_xticks(np.arange(count + 1) - 0.5, minor=True)
-    axis.set_yticks(np.arange(count + 1) - 0.5, minor=True)
+    for set_ticks in (axis.set_xticks, axis.set_yticks):
+        set_ticks(range(count), classes)
+        set_ticks(np.arange(count + 1) - 0.5, minor=True)
+    axis.tick_params(axis="x", labelrotation=90)
     axis.grid(which="minor", color="0.85", linewidth=0.5)
     axis.tick_params(which="both", length=0)
     axis.set_xlabel("predicted as, % of the pixels of the true class")
@@ -239,7 +243,7 @@ def confusion_plot(path, matrix: np.ndarray, classes, title: str = "") -> None:
     figure.savefig(path)
 
 
-def curves(path, steps, validations=()) -> None:
+def curves(path: files.PathLike, steps: _Records, validations: _Records = ()) -> None:
     """Writes loss and learning rate over the steps, and the validation scores if there are any.
 
     Args:
@@ -248,26 +252,66 @@ def curves(path, steps, validations=()) -> None:
         validations: dicts with `step`, `mean IoU` and `pixel accuracy`.
     """
     count = 3 if validations else 2
-    figure = _figure(4.5 * count, 3.4, dpi=110)
+    figure = _figure(4.5 * count, 3.4)
     axes = figure.subplots(1, count)
-    numbers = [step["step"] for step in steps]
-    losses = [step["loss"] for step in steps]
-    axes[0].plot(numbers, losses, color="tab:blue", alpha=0.35, label="step")
-    window = _smoothing(len(losses))
+    numbers = _column(steps, "step")
+    axes[0].plot(numbers, _column(steps, "loss"), color="tab:blue", alpha=0.35, label="step")
+    window = _smoothing(len(steps))
     if window > 1:
-        smooth = _running_mean(losses, window)
-        axes[0].plot(numbers[window - 1 :], smooth, color="tab:blue", label=f"mean of {window}")
+        _plot_mean_loss(axes[0], steps, window, color="tab:blue", label=f"mean of {window}")
         axes[0].legend(frameon=False)
     axes[0].set(title="training loss", xlabel="step", ylabel="cross-entropy")
-    axes[1].plot(numbers, [step["lr"] for step in steps], color="tab:orange")
+    axes[1].plot(numbers, _column(steps, "lr"), color="tab:orange")
     axes[1].set(title="learning rate", xlabel="step")
     if validations:
-        for score in ("mean IoU", "pixel accuracy"):
-            points = [validation["step"] for validation in validations]
-            values = [validation[score] for validation in validations]
-            axes[2].plot(points, values, marker="o", label=score)
+        for score in _SCORES:
+            _plot_score(axes[2], validations, score, label=score)
         axes[2].set(title="validation", xlabel="step", ylim=(0, 1))
         axes[2].legend(frameon=False)
+    _finish_curves(figure, axes, path)
+
+
+def networks_curves(path: files.PathLike, runs: Mapping[str, tuple[_Records, _Records]]) -> None:
+    """Writes loss, mean IoU and pixel accuracy of several trainings over their steps.
+
+    Args:
+        path: PNG file to write.
+        runs: name to (steps, validations), as `curves` takes them.
+    """
+    figure = _figure(13.5, 3.8)
+    axes = figure.subplots(1, 3)
+    for name, (steps, validations) in runs.items():
+        _plot_mean_loss(axes[0], steps, _smoothing(len(steps)), label=name)
+        for axis, score in zip(axes[1:], _SCORES):
+            _plot_score(axis, validations, score, label=name)
+    window = max(_smoothing(len(steps)) for steps, _ in runs.values())
+    loss = "training loss" + (f", mean of {window} steps" if window > 1 else "")
+    axes[0].set(title=loss, xlabel="step", ylabel="cross-entropy")
+    for axis, score in zip(axes[1:], _SCORES):
+        axis.set(title=f"validation: {score}", xlabel="step", ylim=(0, 1))
+    axes[0].legend(frameon=False)
+    _finish_curves(figure, axes, path)
+
+
+def _column(records: _Records, name: str) -> list[Any]:
+    return [record[name] for record in records]
+
+
+def _smoothing(count: int) -> int:
+    """Number of steps over which a curve of `count` steps is averaged."""
+    return max(count // 20, 1)
+
+
+def _plot_mean_loss(axis: "Axes", steps: _Records, window: int, **style: Any) -> None:
+    means = np.convolve(_column(steps, "loss"), np.ones(window) / window, mode="valid")
+    axis.plot(_column(steps, "step")[window - 1 :], means, **style)
+
+
+def _plot_score(axis: "Axes", validations: _Records, score: str, label: str) -> None:
+    axis.plot(_column(validations, "step"), _column(validations, score), marker="o", label=label)
+
+
+def _finish_curves(figure: "Figure", axes: Iterable["Axes"], path: files.PathLike) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
-    figure.savefig(Path(path))
+    figure.savefig(path)

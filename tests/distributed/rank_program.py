@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fcn8s_ms import device, evaluation, train
+from fcn8s_ms.confusion import ConfusionMatrix
 from fcn8s_ms.distributed import agreement
 from fcn8s_ms.distributed.ranks import Ranks, is_scheduler, run_scheduler
 from fcn8s_ms.training import network
@@ -81,7 +82,7 @@ def score(record: str, ranks: Ranks) -> dict:
     data = evaluation.whole_images(record, 21, 1, 2, num_shards=ranks.size, shard_id=ranks.rank)
 
     def combine(counts):
-        return evaluation.Counts.from_vector(sum(ranks.gather(counts.to_vector())), 21)
+        return ConfusionMatrix.from_vector(sum(ranks.gather(counts.to_vector())), 21)
 
     classes = [str(number) for number in range(21)]
     return evaluation.evaluate_dataset(Guess(), data, classes, combine=combine)

@@ -1,12 +1,10 @@
-import cv2
 import numpy as np
 import pytest
 
-from fcn8s_ms import confusion, dataset, evaluation, voc
-from fcn8s_ms.errors import InputError
+from fcn8s_ms import confusion, evaluation, voc
 from fcn8s_ms.inference import Predictor
 
-from ..helpers import SIZES, Spread, draw_pair, record_data, write_mask
+from ..helpers import SIZES, Spread, record_data
 
 
 def brute_force(pairs, num_classes):
@@ -96,16 +94,19 @@ def test_scores_equal_scikit_learns(seed):
 def test_counts_of_shards_add_up(record, num_shards):
     predictor = Predictor(Spread())
     whole = evaluation.count(evaluation.predict_dataset(predictor, record_data(record)), 21)
-    total = evaluation.Counts.zeros(21)
+    total, packed = confusion.ConfusionMatrix(21), 0
     for shard in range(num_shards):
         data = record_data(record, num_shards=num_shards, shard_id=shard)
         part = evaluation.count(evaluation.predict_dataset(predictor, data), 21)
-        for name in ("matrix", "class_images"):
-            setattr(total, name, getattr(total, name) + getattr(part, name))
-        total.num_images += part.num_images
+        total.add(part)
+        packed += part.to_vector()
     assert total.num_images == whole.num_images == len(SIZES)
     assert (total.matrix == whole.matrix).all()
     assert (total.class_images == whole.class_images).all()
+    unpacked = confusion.ConfusionMatrix.from_vector(packed, 21)
+    assert (unpacked.matrix == whole.matrix).all() and unpacked.matrix.dtype == np.int64
+    assert (unpacked.class_images == whole.class_images).all()
+    assert unpacked.num_images == len(SIZES)
 
 
 def test_trimap_scores_count_what_is_close_to_a_boundary(record):
@@ -117,8 +118,9 @@ def test_trimap_scores_count_what_is_close_to_a_boundary(record):
         band = confusion.trimap(label, 3)
         assert 0 < band.mean() < 1
         close.append((label[band], ids[band]))
-    counts = evaluation.count(evaluation.predict_dataset(predictor, data), 21, trimap_width=3)
-    found = evaluation.scores(counts, voc.CLASSES)
+    trimap = evaluation.Trimap(3, 21)
+    counts = evaluation.count(evaluation.predict_dataset(predictor, data), 21, trimap=trimap)
+    found = evaluation.scores(counts, voc.CLASSES, trimap.counts)
     expected = brute_force(close, 21)
     assert found["trimap mean IoU"] == pytest.approx(expected["mean IoU"], abs=1e-9)
     assert found["trimap pixel accuracy"] == pytest.approx(expected["pixel accuracy"], abs=1e-9)
@@ -149,79 +151,3 @@ def test_worst_images_whatever_the_order():
         )
         found = [(prediction.name, iou) for iou, prediction in worst.sorted()]
         assert found == [("also wrong", 0), ("wrong", 0), ("half", (1 / 2 + 2 / 3) / 2)]
-
-
-# --- masks made by anything --------------------------------------------------------------------
-
-
-@pytest.fixture
-def masks(record, tmp_path):
-    """A folder of masks for the record: the truth, all classes where it is ignored."""
-    for place, (name, height, width) in enumerate(SIZES):
-        label = draw_pair(name, height, width)[1]
-        label[label == 255] = 3
-        # Gray and palette, with and without the ending of the program that predicts.
-        if place % 2:
-            cv2.imwrite(str(tmp_path / f"{name}.png"), label)
-        else:
-            write_mask(tmp_path / f"{name}_mask.png", label)
-    return tmp_path
-
-
-def score_masks(folder, record):
-    predicted = evaluation.read_predictions(folder, record_data(record))
-    return evaluation.scores(evaluation.count(predicted, 21), voc.CLASSES)
-
-
-def test_the_truth_itself_scores_1(record, masks):
-    found = score_masks(masks, record)
-    assert found["mean IoU"] == found["pixel accuracy"] == 1
-
-
-def test_masks_of_a_predictor_score_as_the_predictor(record, tmp_path):
-    predictor = Predictor(Spread())
-    data = record_data(record)
-    for name, image, _ in data.whole_samples():
-        write_mask(tmp_path / f"{name}.png", predictor(image))
-    found = score_masks(tmp_path, record)
-    expected = evaluation.evaluate_dataset(predictor, data, voc.CLASSES)
-    assert {k: v for k, v in found.items() if k != "per class"} == {
-        k: v for k, v in expected.items() if k != "per class"
-    }
-
-
-def test_masks_that_cannot_be_scored(record, masks):
-    (masks / "b.png").rename(masks / "z.png")
-    (masks / "c_mask.png").unlink()
-    with pytest.raises(InputError, match="lacks 2 of 5 masks: b.png, c.png"):
-        score_masks(masks, record)
-    label = draw_pair("c", 65, 96)[1] % 21
-    write_mask(masks / "c.png", label[:60])
-    (masks / "z.png").rename(masks / "b.png")
-    with pytest.raises(InputError, match="c.png is 96x60, the image 96x65"):
-        score_masks(masks, record)
-    label[0, 0] = 40
-    write_mask(masks / "c.png", label)
-    with pytest.raises(InputError, match="c.png has ids 40 where a class is asked for"):
-        score_masks(masks, record)
-    write_mask(masks / "c_mask.png", label)
-    with pytest.raises(InputError, match="c.png and c_mask.png are for one image"):
-        score_masks(masks, record)
-
-
-# --- the tutorial's protocol -------------------------------------------------------------------
-
-
-def test_crops_are_those_of_training(record):
-    engine = Spread()
-    data = evaluation.tutorial_crops(record, 21, 2, batch_size=2, crop_size=64, seed=5)
-    found = evaluation.count_crops(engine, data)
-    assert found.num_images == 4  # of 5: the last batch is not complete
-    training = dataset.SegDataset(
-        voc.IMAGE_MEAN, voc.IMAGE_STD, record, batch_size=2, crop_size=64, seed=5
-    )
-    expected = np.zeros((21, 21), np.int64)
-    for batch in training.get_dataset().create_dict_iterator(num_epochs=1, output_numpy=True):
-        ids = engine.class_ids(batch["data"])
-        expected += confusion.confusion_matrix(batch["label"], ids, 21)
-    assert (found.matrix == expected).all()

@@ -7,7 +7,7 @@ from PIL import Image
 
 from fcn8s_ms import checkpoint, transforms, voc
 from fcn8s_ms.errors import InputError
-from fcn8s_ms.inference import Predictor, Segmenter, read_image
+from fcn8s_ms.inference import Predictor, Segmenter, ViewOptions, read_image
 from fcn8s_ms.inference.mindspore_engine import MindSporeEngine
 from fcn8s_ms.model import FCN8s
 
@@ -270,6 +270,17 @@ def test_protocol_says_how_images_are_seen():
         "every image once, in windows of 256x256 every 128 pixels, resized to a longer side of 512 "
         "pixels (overlaps averaged), scored at its own size, scales 0.5, 1, with mirroring"
     )
+
+
+def test_another_engine_sees_images_alike():
+    options = {"resize": 64, "scales": [0.5, 1], "flip": True, "sliding": [32, 16]}
+    one = Predictor(Plain(), (1, 2, 3), (4, 5, 6), **options)
+    engine = Plain()
+    other = one.with_engine(engine)
+    assert other.engine is engine and one.engine is not engine
+    image = noise(40, 50)
+    assert np.array_equal(one.probabilities(image), other.probabilities(image))
+    assert other.view == one.view == ViewOptions(64, (0.5, 1.0), True, (32, 16))
 
 
 def test_logits_are_those_the_class_ids_come_from(network):

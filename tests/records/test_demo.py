@@ -19,7 +19,7 @@ def content(folder):
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     root = tmp_path_factory.mktemp("sample")
-    demo.write_sample(root, num_train=12, num_val=6)
+    demo.write_dataset(root, num_train=12, num_val=6)
     return root
 
 
@@ -29,8 +29,8 @@ def masks(root):
 
 
 def test_same_seed_draws_the_same_files(drawn, tmp_path):
-    demo.write_sample(tmp_path / "again", num_train=12, num_val=6)
-    demo.write_sample(tmp_path / "other", num_train=12, num_val=6, seed=9)
+    demo.write_dataset(tmp_path / "again", num_train=12, num_val=6)
+    demo.write_dataset(tmp_path / "other", num_train=12, num_val=6, seed=9)
     assert content(tmp_path / "again") == content(drawn)
     assert content(tmp_path / "other") != content(drawn)
 
@@ -77,13 +77,13 @@ def test_validation_pictures_are_others(drawn):
 @pytest.mark.parametrize("counts", [{"num_train": 0}, {"num_val": 0}])
 def test_bad_counts(tmp_path, counts):
     with pytest.raises(InputError, match="is 0; draw at least 1 picture"):
-        demo.write_sample(tmp_path, **counts)
+        demo.write_dataset(tmp_path, **counts)
 
 
 def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose another"):
-        demo.write_sample(tmp_path / "file")
+        demo.write_dataset(tmp_path / "file")
 
 
 @pytest.mark.usefixtures("tiny_network")
@@ -117,8 +117,8 @@ def test_main_job_on_the_sample(tmp_path, monkeypatch, capsys):
 
 
 def test_draws_and_builds_both_splits(tmp_path, monkeypatch):
-    draw = functools.partial(demo.write_sample, num_train=4, num_val=2)
-    monkeypatch.setattr(demo, "write_sample", draw)
+    draw = functools.partial(demo.write_dataset, num_train=4, num_val=2)
+    monkeypatch.setattr(demo, "write_dataset", draw)
     found = demo.build_records(tmp_path)
     assert found == {split: tmp_path / f"{split}.mindrecord" for split in ("train", "val")}
     for path, count in zip(found.values(), (4, 2)):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import png, transforms, voc
+from fcn8s_ms import transforms, voc
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.formats import png
 from fcn8s_ms.records import checksums, encode
-from fcn8s_ms.records.encode import Converter
+from fcn8s_ms.records.encode import Encoder, MaskReader
 from fcn8s_ms.records.sources import Pair
 
 from ..helpers import draw_pair, read_mask, shape, write_labelme, write_mask, write_mat
@@ -27,7 +28,7 @@ def converted(tmp_path, image=None, mask=None, classes=voc.CLASSES, suffix=".jpg
         write_mask(mask_path, LABEL)
     else:
         mask_path.write_bytes(mask)
-    return Converter(classes, **options)(Pair("a", image_path, mask_path))
+    return Encoder(MaskReader(classes, **options))(Pair("a", image_path, mask_path))
 
 
 def encoded(suffix, array, flags=()):
@@ -270,7 +271,7 @@ RGB_MASK = RGB_MASK.astype(np.uint8)
 def coloured(tmp_path, mask, **options):
     options = {"colours": COLOURS, **options}
     (tmp_path / "m.png").write_bytes(mask)
-    return Converter(["a", "b", "c"], **options).read_mask(tmp_path / "m.png")
+    return MaskReader(["a", "b", "c"], **options).read(tmp_path / "m.png")
 
 
 def test_colours(tmp_path):
@@ -297,7 +298,7 @@ def test_flipped_bytes_in_a_mask_of_colours_are_refused(tmp_path):
             coloured(tmp_path, bytes(damaged))
 
 
-def test_gray_masks_stay_ids_beside_colours(tmp_path):
+def test_gray_masks_hold_ids_even_if_there_are_colours(tmp_path):
     assert (coloured(tmp_path, encoded(".png", IDS)) == IDS).all()
 
 
@@ -329,7 +330,7 @@ def test_unknown_colours(tmp_path):
 
 def test_colours_need_a_class_file(tmp_path):
     with pytest.raises(InputError, match="need a class file .*: --classes"):
-        Converter(["a", "b"], mask_values="colours")
+        MaskReader(["a", "b"], mask_values="colours")
 
 
 # --- other masks -------------------------------------------------------------------------------
@@ -371,10 +372,10 @@ def test_without_scipy_the_error_names_the_extra(tmp_path, monkeypatch):
 
 def test_labelme_files(tmp_path):
     path = write_labelme(tmp_path / "a.json", [shape("b", [[0, 0], [3, 3]], "rectangle")])
-    found = Converter(["background", "b"], ignore_label=7).read_mask(path)
+    found = MaskReader(["background", "b"], ignore_label=7).read(path)
     assert set(np.unique(found)) == {0, 1}
     # Without a background, what is not covered is ignored, whatever value masks ignore.
-    found = Converter(["b"], ignore_label=7).read_mask(path)
+    found = MaskReader(["b"], ignore_label=7).read(path)
     assert set(np.unique(found)) == {0, 255}
 
 

@@ -61,7 +61,7 @@ def test_what_is_not_covered_is_background_or_ignored(tmp_path):
     assert set(np.unique(read(tmp_path, ignored))) == {0, 1, 255}
 
 
-def test_the_picture_is_beside_its_file_whatever_the_system(tmp_path):
+def test_image_paths_of_any_system(tmp_path):
     path = write_labelme(tmp_path / "a.json", [], imagePath="..\\pictures\\a.jpg")
     assert labelme.image_of(path) == tmp_path / "../pictures/a.jpg"
 
@@ -86,10 +86,10 @@ def test_shapes_that_cannot_be_used(tmp_path, shapes, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[1, 2]", "a.json is no labelme file"),
-        ('{"name": 1}', "a.json is no labelme file"),
-        ('{"shapes": []', "a.json is no JSON"),
-        ('{"shapes": []}', "a.json does not say the picture's size"),
+        ("[1, 2]", "a.json is not a labelme file"),
+        ('{"name": 1}', "a.json is not a labelme file"),
+        ('{"shapes": []', "a.json is not valid JSON"),
+        ('{"shapes": []}', "a.json does not state the image's size"),
     ],
 )
 def test_files_of_other_kinds(tmp_path, content, message):
@@ -99,5 +99,5 @@ def test_files_of_other_kinds(tmp_path, content, message):
 
 
 def test_file_without_a_picture(tmp_path):
-    with pytest.raises(InputError, match="names no picture"):
+    with pytest.raises(InputError, match="names no image"):
         labelme.image_of(write_labelme(tmp_path / "a.json", [], imagePath=""))

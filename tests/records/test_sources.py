@@ -19,7 +19,7 @@ def test_voc_folder_is_found_at_every_level(tmp_path, level):
 
 
 def test_no_voc_folder(tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path} is no VOC folder: give"):
+    with pytest.raises(InputError, match=f"{tmp_path} is not a VOC folder: give"):
         sources.find_voc_folder(tmp_path)
 
 
@@ -38,7 +38,7 @@ def test_lists_of_all_systems(voc_folder, content):
         (b"", "is empty"),
         (b"\n \n", "is empty"),
         (b"a\nb\na \n", "names a more than once"),
-        ("größe\n".encode("latin-1"), "is no UTF-8 text"),
+        ("größe\n".encode("latin-1"), "is not UTF-8 text"),
     ],
 )
 def test_bad_lists(voc_folder, content, message):
@@ -89,7 +89,7 @@ def test_images_of_sbd_may_be_vocs_own(tmp_path):
 
 def test_no_sbd_folder(tmp_path):
     write_voc(tmp_path)
-    with pytest.raises(InputError, match=f"{tmp_path} is no SBD folder: give"):
+    with pytest.raises(InputError, match=f"{tmp_path} is not an SBD folder: give"):
         sources.trainaug_pairs(tmp_path, tmp_path)
 
 
@@ -145,7 +145,7 @@ def test_label_suffix(tmp_path):
 
 def test_folders_that_do_not_fit(folders, tmp_path):
     images, labels = folders
-    with pytest.raises(InputError, match="nowhere is no folder"):
+    with pytest.raises(InputError, match="nowhere is not a folder"):
         sources.folder_pairs(tmp_path / "nowhere", labels)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty holds no images"):
@@ -186,7 +186,7 @@ def test_labelme_folder(tmp_path):
         "a", tmp_path / "a.jpg", tmp_path / "a.json"
     )
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty holds no labelme file"):
+    with pytest.raises(InputError, match="empty holds no labelme files"):
         sources.labelme_pairs(tmp_path / "empty")
 
 
@@ -233,10 +233,10 @@ def test_names_and_colours(tmp_path, text):
     [
         ("", "classes.txt names no class"),
         ("ignore 0 0 0\n", "classes.txt names no class"),
-        ("a\nb\na\n", "line 3: 'a' is there already"),
-        ("a 1 2 3\nb 1 2 3\n", r"line 2: the colour \(1, 2, 3\) is there already"),
-        ("a 1 2 300\n", r"line 1: \(1, 2, 300\) is no colour"),
-        ("a 1 2 3\nb\n", "classes.txt gives no colour for b"),
+        ("a\nb\na\n", "line 3: 'a' is repeated; remove one"),
+        ("a 1 2 3\nb 1 2 3\n", r"line 2: the colour \(1, 2, 3\) is repeated; remove one"),
+        ("a 1 2 300\n", r"line 1: \(1, 2, 300\) is not a colour; use 0…255"),
+        ("a 1 2 3\nb\n", "classes.txt has no colour for b"),
         ("\n".join(f"c{i}" for i in range(256)), "names 256 classes; at most 255"),
     ],
 )
@@ -259,10 +259,10 @@ def test_label_map(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "map.json is no JSON object"),
-        ("{", "map.json is no JSON"),
-        ({"256": 1}, "'256' is no value of a mask"),
-        ({"sky": 1}, "'sky' is no value of a mask"),
+        ([1, 2], "map.json is not a JSON object"),
+        ("{", "map.json is not valid JSON"),
+        ({"256": 1}, "'256' is not a value of a mask"),
+        ({"sky": 1}, "'sky' is not a value of a mask"),
         ({"1": 2}, "1 maps to 2; give a class id 0…1"),
         ({"1": "moon"}, "1 maps to 'moon'"),
         ({"1": True}, "1 maps to True"),

@@ -125,7 +125,7 @@ def test_paths_and_ids_of_all_languages(tmp_path):
 def test_name_that_is_no_utf8(pairs, tmp_path):
     name = os.fsdecode(b"gr\xf6\xdfe")
     pairs[0] = sources.Pair(name, pairs[0].image, pairs[0].mask)
-    with pytest.raises(InputError, match="a.jpg' has a name that is no UTF-8; rename it"):
+    with pytest.raises(InputError, match="a.jpg' has a name that is not UTF-8; rename it"):
         records.build_records(pairs, tmp_path / "r")
 
 
@@ -235,7 +235,7 @@ def test_what_does_not_read_back_is_not_kept(pairs, tmp_path, monkeypatch, fault
         monkeypatch.setattr(FileWriter, "write_raw_data", lambda self, rows: write(self, rows[1:]))
     else:
         monkeypatch.setattr(FileWriter, "commit", commit_badly)
-    expected = "of 5 images 4 were written" if fault == "dropped row" else "does not read back"
+    expected = "only 4 of 5 images were written" if fault == "dropped row" else "does not read back"
     with pytest.raises(InputError, match=f"r cannot be written: .*{expected}.*; free some space"):
         records.build_records(pairs, tmp_path / "r")
     assert files_in(tmp_path) == ["voc"]
@@ -284,7 +284,7 @@ def test_build_that_is_killed(pairs, voc_folder, tmp_path, monkeypatch):
 
 
 def test_build_that_was_cut_off_while_files_were_moved(pairs, tmp_path):
-    """A new record file beside an old index and metadata is not read."""
+    """A new record file next to an old index and metadata is not read."""
     records.build_records(pairs, tmp_path / "new" / "r")
     records.build_records(pairs[:3], tmp_path / "old" / "r")
     shutil.copy(tmp_path / "new" / "r", tmp_path / "old" / "r")

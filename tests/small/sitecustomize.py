@@ -14,7 +14,7 @@ LONGEST = {"epochs": 2, "steps": 4, "crop_size": 64, "val_every": 1}
 
 
 def _shrink_sample(sample):
-    sample.write_sample.__kwdefaults__.update(num_train=8, num_val=2)
+    sample.write_dataset.__kwdefaults__.update(num_train=8, num_val=2)
 
 
 def _shrink_trainings(arguments):

@@ -141,7 +141,7 @@ def test_plain_network_has_plain_layers_only(tiny_network):
     convolutions = [type(cell) for cell in layers if isinstance(cell, nn.Conv2d)]
     assert len(convolutions) == 13 + 2 + 3
     assert set(convolutions) == {nn.Conv2d}
-    assert not [cell for cell in layers if type(cell).__module__.startswith("fcn8s_ms.cpu")]
+    assert not [cell for cell in layers if type(cell).__module__.startswith("fcn8s_ms.network")]
 
 
 def test_plain_metrics_are_ours():

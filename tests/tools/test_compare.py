@@ -60,8 +60,8 @@ def test_sample_by_default(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tool, "_run", run)
     monkeypatch.setattr(tool, "_result", lambda folder: {})
     monkeypatch.setattr(tool, "_show", lambda *given: None)
-    draw = functools.partial(tool.demo.write_sample, num_train=4, num_val=2)
-    monkeypatch.setattr(tool.demo, "write_sample", draw)
+    draw = functools.partial(tool.demo.write_dataset, num_train=4, num_val=2)
+    monkeypatch.setattr(tool.demo, "write_dataset", draw)
     output = tmp_path / "out"
     tool.main(["--output", str(output), "--steps", "7", "--base-lr", "0.002"])
     assert [config.network.arch for config in asked] == ["fcn32s", "fcn16s", "fcn8s"]

@@ -3,6 +3,7 @@ import pytest
 
 from fcn8s_ms import checkpoint, model
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.network.cpu import CpuStage
 from fcn8s_ms.training.network import build_network
 from fcn8s_ms.training.options import NetworkOptions
 
@@ -26,8 +27,14 @@ def test_seed_and_options_make_the_network():
 
 def test_vggs_widths_without_others(monkeypatch):
     given = {}
-    monkeypatch.setitem(model.NETWORKS, "fcn8s", lambda n_class, **sizes: given.update(sizes))
-    build_network(NetworkOptions(), 3, seed=1)
+
+    def build(n_class, **sizes):
+        given.update(sizes)
+        return model.FCN8s(n_class, **TINY)
+
+    monkeypatch.setitem(model.NETWORKS, "fcn8s", build)
+    network, _ = build_network(NetworkOptions(), 3, seed=1)
+    assert isinstance(network.conv1, CpuStage)
     assert given["widths"] == (64, 128, 256, 512, 512) and given["fc_width"] == 4096
     assert given["depths"] == (2, 2, 3, 3, 3)
 

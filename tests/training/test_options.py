@@ -31,7 +31,7 @@ def test_every_field_is_a_flag_with_its_help_and_default():
     for field in fields:
         action = found[field.name]
         assert action.option_strings[0] == flag(field.name)
-        assert action.help == field.metadata["argparse"]["help"]
+        assert action.help == field.metadata["parsing"]["help"]
 
 
 def test_values_have_the_types_of_their_fields():

@@ -91,11 +91,11 @@ def test_curves(tmp_path):
     assert three.width > two.width
 
 
-def test_networks_grid_has_a_column_for_each_network(tmp_path):
+def test_grid_has_a_column_for_each_network(tmp_path):
     image = np.full((60, 80, 3), 255, np.uint8)
     labels = [np.full((60, 80), label, np.uint8) for label in (15, 7, 1, 0)]
-    visualize.networks_grid(
-        tmp_path / "grid.png", [(image, *labels)], ("A", "B", "C"), voc.CLASSES, PALETTE
+    visualize.prediction_grid(
+        tmp_path / "grid.png", [(image, *labels)], voc.CLASSES, PALETTE, networks=("A", "B", "C")
     )
     picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
     columns = [
@@ -127,8 +127,8 @@ def test_overlay_without_background_colours_the_first_class():
     palette[0] = (100, 50, 20)
     found = visualize.overlay(image, ids, palette, background=None)
     assert found[0, 0].tolist() == [50, 25, 10]
-    assert visualize.background(voc.CLASSES) == 0
-    assert visualize.background(("sky", "road")) is None
+    assert visualize.background_id(voc.CLASSES) == 0
+    assert visualize.background_id(("sky", "road")) is None
 
 
 def test_legend_names_the_first_class_where_it_is_no_background():

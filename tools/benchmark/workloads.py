@@ -94,50 +94,37 @@ def mindspore_step(network, loss_function, images, labels):
 
 
 def own_network(device_id: int | None = 0, **sizes):
-    """The network as this package's programs run it on a CPU.
+    """The network as this package trains it on a CPU.
 
     Args:
         device_id: as in `fcn8s_ms.device.configure`.
         sizes: `widths` and `fc_width`, if not the full ones.
     """
     from fcn8s_ms.model import FCN8s
+    from fcn8s_ms.network import cpu
 
     device.configure("CPU", device_id=device_id)
-    return FCN8s(voc.NUM_CLASSES, **sizes)
+    return cpu.accelerate(FCN8s(voc.NUM_CLASSES, **sizes))
+
+
+def folded_network():
+    """The network as this package runs it for inference."""
+    from fcn8s_ms.model import FCN8s
+    from fcn8s_ms.network.batch_norm import fold_batch_norm
+
+    device.configure("CPU")
+    return fold_batch_norm(FCN8s(voc.NUM_CLASSES))
 
 
 def plain_network():
-    """The network as the tutorial writes it, of MindSpore's own layers."""
+    """The network as the tutorial writes it, of MindSpore's own layers and nothing else."""
     import mindspore as ms
-    from mindspore import nn
 
     from fcn8s_ms.model import FCN8s
 
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
-    network = FCN8s(voc.NUM_CLASSES)
-    for name, stage in network.name_cells().items():
-        if isinstance(stage, nn.SequentialCell):
-            setattr(network, name, nn.SequentialCell([_plain_layer(layer) for layer in stage]))
-    return network
-
-
-def _plain_layer(layer):
-    from mindspore import nn
-
-    if isinstance(layer, nn.MaxPool2d):
-        return nn.MaxPool2d(kernel_size=2, stride=2, pad_mode="valid")
-    if isinstance(layer, nn.Conv2d):
-        return nn.Conv2d(
-            in_channels=layer.in_channels,
-            out_channels=layer.out_channels,
-            kernel_size=layer.kernel_size,
-            stride=1,
-            pad_mode="same",
-            has_bias=False,
-            weight_init="xavier_uniform",
-        )
-    return layer
+    return FCN8s(voc.NUM_CLASSES)
 
 
 def torch_network():

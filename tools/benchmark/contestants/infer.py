@@ -1,6 +1,6 @@
 """Class ids of one image."""
 
-from ..workloads import drawn_images, own_network, plain_network, torch_network
+from ..workloads import drawn_images, folded_network, plain_network, torch_network
 
 
 def ours(options):
@@ -12,9 +12,8 @@ def ours(options):
         engine = OnnxEngine(options.network, "CPU")
         return lambda: len(engine.class_ids(image))
     from fcn8s_ms.inference.mindspore_engine import MindSporeEngine
-    from fcn8s_ms.network.batch_norm import fold_batch_norm
 
-    engine = MindSporeEngine(fold_batch_norm(own_network()))
+    engine = MindSporeEngine(folded_network())
     return lambda: len(engine.class_ids(image))
 
 

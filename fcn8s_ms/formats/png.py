@@ -1,10 +1,11 @@
-"""PNG files chunk by chunk: checksums, palette indices as gray values.
+"""PNG files chunk by chunk: their checksums, and palette indices as gray values.
 
 Source: W3C, Portable Network Graphics (PNG) Specification, chapter 5.
 """
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,24 +17,30 @@ _GRAY, _PALETTE = 0, 3
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk with its length and checksum.
+
+    Args:
+        kind: type, 4 bytes.
+        content: its data.
+    """
     checksum = zlib.crc32(kind + content)
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
-def chunks(encoded: bytes):
-    """Goes through a PNG and compares its checksums.
+def chunks(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Chunks of a PNG, whose checksums are compared on the way.
 
     Args:
         encoded: bytes of the file.
 
     Yields:
-        Type (4 bytes) and content of every chunk.
+        Type (4 bytes) and content of each chunk.
 
     Raises:
-        ValueError: no PNG, cut short, or a checksum differs.
+        ValueError: the bytes are not a PNG or are cut short, or a checksum differs.
     """
     if not encoded.startswith(SIGNATURE):
-        raise ValueError("no PNG")
+        raise ValueError("not a PNG")
     position, kind = len(SIGNATURE), b""
     while kind != b"IEND":
         head = encoded[position : position + 8]
@@ -51,10 +58,10 @@ def chunks(encoded: bytes):
 
 
 def gray(encoded: bytes) -> bytes | None:
-    """A PNG of 8-bit palette indices or gray values as a gray one of the same values.
+    """Gray PNG with the values of one that holds 8-bit palette indices or gray values.
 
-    The compressed pixels stay as they are, for the header alone says how to read them. All else
-    that the file may hold (texts, colour profiles, …) is left out.
+    The compressed pixels are unchanged, because only the header says how to read them. Everything
+    else that the file may hold (texts, colour profiles, …) is left out.
 
     Args:
         encoded: bytes of the file.
@@ -63,9 +70,9 @@ def gray(encoded: bytes) -> bytes | None:
         Bytes of the gray PNG, or None for a PNG of another kind.
 
     Raises:
-        ValueError: as `chunks`.
+        ValueError: as for `chunks`, or the header is missing.
     """
-    header, pixels = b"", []
+    header, pixels = bytearray(), []
     for kind, content in chunks(encoded):
         if kind == b"IHDR":
             header = bytearray(content)  # width, height (4 bytes each), depth, colour type, …
@@ -84,12 +91,12 @@ def gray(encoded: bytes) -> bytes | None:
     return SIGNATURE + b"".join(parts)
 
 
-def indexed(ids, palette) -> bytes:
-    """A palette PNG.
+def indexed(ids: np.ndarray, palette: np.ndarray) -> bytes:
+    """Palette PNG.
 
     Args:
-        ids: uint8 (H, W), what the pixels hold.
-        palette: uint8 (256, 3), the RGB colour that each value is shown in.
+        ids: values of the pixels, uint8 (H, W).
+        palette: RGB colour in which each value is shown, uint8 (256, 3).
     """
     height, width = ids.shape
     header = struct.pack(">IIBBBBB", width, height, 8, _PALETTE, 0, 0, 0)

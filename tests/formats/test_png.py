@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from fcn8s_ms import png, transforms
+from fcn8s_ms import transforms
+from fcn8s_ms.formats import png
 from fcn8s_ms.records import checksums
 
-from .helpers import draw_pair, write_mask
+from ..helpers import draw_pair, write_mask
 
 IDS = draw_pair("a", 30, 40)[1]
 
@@ -65,7 +66,7 @@ def test_every_flipped_or_missing_byte_shows(tmp_path):
         damaged = bytearray(whole)
         damaged[position] ^= 1
         for content in (bytes(damaged), whole[:position]):
-            with pytest.raises(ValueError, match="no PNG|cut short|a checksum differs"):
+            with pytest.raises(ValueError, match="not a PNG|cut short|a checksum differs"):
                 list(png.chunks(content))
 
 
@@ -86,7 +87,7 @@ def test_a_sealed_label_tells_whether_its_image_is_the_one(tmp_path):
     for position in range(0, len(sealed), 7):
         damaged = bytearray(sealed)
         damaged[position] ^= 4
-        with pytest.raises(ValueError, match="no PNG|cut short|checksum differs"):
+        with pytest.raises(ValueError, match="not a PNG|cut short|checksum differs"):
             checksums.verify_seal(bytes(damaged), image, None)
 
 

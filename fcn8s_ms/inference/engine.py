@@ -1,0 +1,60 @@
+"""Engines: what computes a network, and which of them reads a file."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from .. import files
+from ..errors import InputError
+
+__all__ = ["ENGINES", "Engine", "engine_for"]
+
+ENGINES = ("mindspore", "onnx")
+"""Names of the engines: MindSpore computes a checkpoint, ONNX Runtime an exported file."""
+
+
+class Engine(Protocol):
+    """Anything that computes a network for `fcn8s_ms.inference.Predictor`.
+
+    Batches are normalised: float32 (N, 3, H, W), BGR, H and W multiples of 32.
+    """
+
+    @property
+    def n_class(self) -> int:
+        """Number of classes."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Name of the engine, with version and device, for the protocol of a score."""
+        ...
+
+    def class_ids(self, batch: np.ndarray) -> np.ndarray:
+        """Class ids of a batch: int32 (N, H, W)."""
+        ...
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """Logits of a batch: float32 (N, n_class, H, W)."""
+        ...
+
+
+def engine_for(path: files.PathLike, engine: str | None = None) -> str:
+    """Name of the engine that computes a file.
+
+    Args:
+        path: a checkpoint, or an exported file whose name ends in `.onnx`.
+        engine: one of `ENGINES` to insist on; None accepts the one that fits the file.
+
+    Raises:
+        InputError: the engine insisted on does not read such files.
+    """
+    found = "onnx" if Path(path).suffix.lower() == ".onnx" else "mindspore"
+    if engine is not None and engine != found:
+        remedy = (
+            f"export it first: python -m fcn8s_ms.export --checkpoint {path} --output NAME.onnx"
+            if engine == "onnx"
+            else "it is for --engine onnx"
+        )
+        raise InputError(f"{path} cannot be computed by the engine {engine}; {remedy}")
+    return found

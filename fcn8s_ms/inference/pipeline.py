@@ -1,0 +1,177 @@
+"""From image and video files to results: read ahead, predicted in batches, written behind."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import files, threads
+from ..errors import InputError
+from . import video
+from .images import read_image
+from .inputs import Picture
+from .outputs import Saver
+from .predictor import Predictor
+from .stopwatch import Stopwatch, TimedEngine
+
+__all__ = ["Pipeline", "ProgressBar"]
+
+
+class ProgressBar(Protocol):
+    """Shows how far a prediction is; a tqdm bar fits."""
+
+    def update(self, n: int) -> Any:
+        """Counts images that are done."""
+
+    def write(self, s: str) -> Any:
+        """Prints a line above the bar."""
+
+    def close(self) -> Any:
+        """Ends the bar."""
+
+
+class Pipeline:
+    """Predicts files and writes the results; a file that cannot be used does not stop the others.
+
+    Args:
+        predictor: computes the images.
+        saver: writes the results.
+        batch_size: largest number of images that go through the network at once.
+        bar: shows the progress.
+
+    Attributes:
+        faults: a line for every file that could not be predicted, with the reason.
+        stopwatch: times the images; started when the pipeline is made.
+    """
+
+    def __init__(self, predictor: Predictor, saver: Saver, batch_size: int, bar: ProgressBar):
+        engine = TimedEngine(predictor.engine)
+        self._predictor = predictor.with_engine(engine)
+        self._saver = saver
+        self._batch_size = batch_size
+        self._bar = bar
+        self.stopwatch = Stopwatch(engine)
+        self.faults: list[str] = []
+
+    def images(self, pictures: Iterable[Picture]) -> None:
+        """Predicts image files; they are read ahead and written behind in threads.
+
+        Raises:
+            InputError: the disk takes no more files.
+        """
+        ahead = 2 * self._batch_size + 2
+        # The probabilities of a large picture are hundreds of megabytes.
+        behind = 2 if self._saver.needs_probabilities else ahead
+
+        def on_error(keys: list[tuple[Picture, np.ndarray]], error: Exception) -> None:
+            for picture, _ in keys:
+                self._engine_fault(picture, error)
+
+        def save(item: tuple[tuple[Picture, np.ndarray], np.ndarray]) -> tuple[str, bool]:
+            (picture, image), result = item
+            try:
+                return self._saver.save(picture.name, image, result), True
+            except OSError as error:
+                return self._write_fault(picture, error), False
+
+        with ThreadPoolExecutor(max(threads.available_cpus(), 2)) as pool:
+            read = threads.map_ahead(pool, _read, pictures, ahead)
+            predicted = self._predicted(self._usable(read), on_error)
+            for line, is_saved in threads.map_ahead(pool, save, predicted, behind):
+                if is_saved:
+                    self._bar.update(1)
+                    self._bar.write(line)
+                else:
+                    self._fault(line)
+
+    def video(self, picture: Picture) -> None:
+        """Predicts a video file.
+
+        Raises:
+            InputError: the disk takes no more files.
+        """
+        try:
+            frames = self._video_frames(picture)
+            self._bar.write(f"{self._saver.paths(picture)[0]}: {frames} frames")
+        except InputError as error:
+            self._fault(str(error), 0)
+        except (RuntimeError, MemoryError) as error:
+            self._engine_fault(picture, error, 0)
+        except OSError as error:
+            self._fault(self._write_fault(picture, error), 0)
+
+    def _video_frames(self, picture: Picture) -> int:
+        """Predicts the frames of a video; returns how many there are."""
+        failures: list[Exception] = []
+        done = 0
+        reader = video.Reader(picture.path)
+        try:
+            with self._saver.video(picture.name, reader.fps) as add:
+                frames = ((frame, frame) for frame in reader)
+                for image, result in self._predicted(
+                    frames, lambda keys, error: failures.append(error)
+                ):
+                    add(image, result)
+                    done += 1
+                    self._bar.update(1)
+                if failures:
+                    raise failures[0]
+        finally:
+            reader.close()
+        return done
+
+    def _usable(
+        self, read: Iterable[tuple[Picture, np.ndarray | Exception]]
+    ) -> Iterator[tuple[tuple[Picture, np.ndarray], np.ndarray]]:
+        """Images that could be read, each with its key."""
+        for picture, image in read:
+            if isinstance(image, np.ndarray):
+                yield (picture, image), image
+            else:
+                self._fault(str(image) or f"{picture.path} is too large for the memory")
+
+    def _predicted(
+        self,
+        images: Iterable[tuple[Any, np.ndarray]],
+        on_error: Callable[[list[Any], Exception], None],
+    ) -> Iterator[tuple[Any, np.ndarray]]:
+        """Results with their keys, timed."""
+        for result in self._predictor.many(
+            images,
+            self._batch_size,
+            probabilities=self._saver.needs_probabilities,
+            on_error=on_error,
+        ):
+            self.stopwatch.lap(1)
+            yield result
+
+    def _fault(self, text: str, images: int = 1) -> None:
+        self.faults.append(text)
+        self._bar.update(images)
+
+    def _engine_fault(self, picture: Picture, error: Exception, images: int = 1) -> None:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        self._fault(
+            f"{picture.path} could not be segmented ({reason}); try --resize or --sliding", images
+        )
+
+    def _write_fault(self, picture: Picture, error: OSError) -> str:
+        """Describes a result that cannot be written.
+
+        Raises:
+            InputError: the disk takes no more files.
+        """
+        if error.errno in files.DISK_ERRORS:
+            raise InputError(
+                f"{self._saver.folder} takes no more files: {error.strerror}; free some space, and "
+                "predict the rest"
+            ) from error
+        return f"the result of {picture.path} cannot be written: {error}"
+
+
+def _read(picture: Picture) -> tuple[Picture, np.ndarray | Exception]:
+    try:
+        return picture, read_image(picture.path)
+    except (InputError, MemoryError) as error:
+        return picture, error
