@@ -50,7 +50,7 @@ def option(
         default: value of the field and of the flag, a list is copied; without one the flag is
             required.
         help: description of the option, as `--help` shows it; `%(default)s` stands for the default.
-        rules: what a program knows of the option besides, for the field's metadata.
+        rules: further facts about the option, for the field's metadata.
         parsing: further arguments of `add_argument`. `type` and `action` follow from the field's
             annotation unless they are given.
 

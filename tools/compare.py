@@ -2,7 +2,7 @@
 
 Each is trained by the training program, in a process of its own, on the same data in the same
 order, with the same seed; on the drawn sample unless --data says otherwise. Flags that are not
-listed here go on to the training program, such as --epochs 20 --pretrained vgg16.ckpt --backbone
+listed here are passed on to the training program, such as --epochs 20 --pretrained vgg16.ckpt --backbone
 vgg19 --freeze-bn.
 
 OUTPUT holds a folder for each run, curves.png (loss, mean IoU and pixel accuracy side by side),
@@ -106,7 +106,7 @@ def table(results: dict) -> str:
     """A line a network: last loss (mean of a tenth of the steps), scores of the best, seconds.
 
     Args:
-        results: architecture to what `_result` gives.
+        results: architecture to what `_result` returns.
     """
     lines = [f"{'':8} {'steps':>6} {'loss':>8}  " + "  ".join(_SCORES) + "  seconds"]
     for arch, result in results.items():

@@ -38,7 +38,7 @@ def _lines(path: Path) -> list[dict]:
 
 
 def _check_readable(run: Path) -> int:
-    """Reads every checkpoint of a run; gives the step of the last."""
+    """Reads every checkpoint of a run; returns the step of the last."""
     from fcn8s_ms import checkpoint
 
     for path in run.glob("*.ckpt"):

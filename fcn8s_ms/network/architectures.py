@@ -18,9 +18,9 @@ class Architecture:
     """A network of the family.
 
     Attributes:
-        class_name: of its class in `fcn8s_ms.model`; checkpoints are named after it.
-        title: what the paper calls it.
-        last_layer: the upsampling layer that gives the logits; it tells checkpoints apart.
+        class_name: name of its class in `fcn8s_ms.model`; checkpoints are named after it.
+        title: its name in the paper.
+        last_layer: name of the upsampling layer that returns the logits; it tells checkpoints apart.
     """
 
     class_name: str

@@ -134,7 +134,7 @@ def test_plain_order_and_ours_make_the_same_crops():
             assert np.array_equal(one, other)
 
 
-def test_plain_network_has_plain_layers_only(tiny_network):
+def test_plain_network_has_plain_layers_only():
     from mindspore import nn
 
     layers = [cell for _, cell in workloads.plain_network().cells_and_names()]

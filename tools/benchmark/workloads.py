@@ -22,7 +22,7 @@ def drawn_images(count: int, crop: int):
 
 
 def drawn_logits():
-    """Noise as a network gives it.
+    """Noise as a network returns it.
 
     Returns:
         float32 array (BATCH, classes, 512, 512), and a label, int32 array (BATCH, 512, 512).
