@@ -2,8 +2,8 @@
 
 Each is trained by the training program, in a process of its own, on the same data in the same
 order, with the same seed; on the drawn sample unless --data says otherwise. Flags that are not
-listed here are passed on to the training program, such as --epochs 20 --pretrained vgg16.ckpt --backbone
-vgg19 --freeze-bn.
+listed here are passed on to the training program, such as --epochs 20 --pretrained vgg16.ckpt
+--backbone vgg19 --freeze-bn.
 
 OUTPUT holds a folder for each run, curves.png (loss, mean IoU and pixel accuracy side by side),
 predictions.png (images, truth, and what each network sees), and comparison.json.

@@ -48,7 +48,7 @@ def _check_readable(run: Path) -> int:
 
 
 def _difference(run: Path, reference: Path) -> str | None:
-    """What differs between two runs; None if nothing does."""
+    """Finds a difference between two runs; None if there is none."""
     from fcn8s_ms import checkpoint
 
     names = [sorted(path.name for path in folder.iterdir()) for folder in (run, reference)]

@@ -1,1 +1,1 @@
-"""What a CPU, several devices or a deployment change in a network after it has been built."""
+"""Changes to a network after it has been built: for a CPU, several devices, inference."""

@@ -1,4 +1,4 @@
-"""The networks of the family by name; what programs and checkpoints need to know of them."""
+"""Networks of the family by name, with what programs and checkpoints need to know of them."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Architecture:
     Attributes:
         class_name: name of its class in `fcn8s_ms.model`; checkpoints are named after it.
         title: its name in the paper.
-        last_layer: name of the upsampling layer that returns the logits; it tells checkpoints apart.
+        last_layer: upsampling layer that returns the logits; it tells checkpoints apart.
     """
 
     class_name: str
