@@ -8,7 +8,19 @@ from .. import files
 from ..errors import InputError
 from ..files import PathLike
 
-__all__ = ["Metadata", "index_file", "metadata_file", "read_metadata", "record_files"]
+__all__ = [
+    "Metadata",
+    "index_file",
+    "is_index",
+    "is_metadata",
+    "is_record_file",
+    "metadata_file",
+    "read_metadata",
+    "record_files",
+]
+
+_INDEX_MAGIC = b"SQLite format 3\0"
+_HEADER_STARTS = b'{"'  # the header's JSON, after its length
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,39 @@ def index_file(path: Path) -> Path:
 def metadata_file(path: Path) -> Path:
     """JSON of a record, with its metadata."""
     return path.with_name(path.name + ".json")
+
+
+def _starts_with(path: Path, count: int) -> bytes:
+    """First bytes of a regular file; none of anything else, or if it cannot be read."""
+    try:
+        if not path.is_file():
+            return b""
+        with open(path, "rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
+def is_record_file(path: Path) -> bool:
+    """Whether a file begins as MindRecord's do: the length of its header, then a JSON object."""
+    start = _starts_with(path, 10)
+    return start[8:] == _HEADER_STARTS and 0 < int.from_bytes(start[:8], "little") < 2**28
+
+
+def is_index(path: Path) -> bool:
+    """Whether a file begins as SQLite's do, which MindRecord's indices are."""
+    return _starts_with(path, len(_INDEX_MAGIC)) == _INDEX_MAGIC
+
+
+def is_metadata(path: Path) -> bool:
+    """Whether a file is the JSON of a record, or what damage and interruptions left of one."""
+    if not path.is_file():
+        return False
+    try:
+        content = files.read_json(path)
+    except InputError:
+        return _starts_with(path, 1) in (b"", b"{")
+    return isinstance(content, dict) and {"classes", "files"} <= set(content)
 
 
 def read_metadata(path: PathLike) -> Metadata | None:
