@@ -177,6 +177,12 @@ def build_records(
         colours=colours,
         mask_values=mask_values,
     )
+    colours_of_classes = _as_tuples(voc.palette()[: len(classes)] if palette is None else palette)
+    if len(colours_of_classes) != len(classes):
+        raise InputError(
+            f"palette has {len(colours_of_classes)} colours for {len(classes)} classes; give each "
+            "class one"
+        )
     try:
         existing = _existing_output(output, num_shards)
         if existing and not overwrite:
@@ -187,7 +193,7 @@ def build_records(
             built = record_files(building / output.name, num_shards)
             metadata = Metadata(
                 classes=tuple(classes),
-                palette=_as_tuples(voc.palette()[: len(classes)] if palette is None else palette),
+                palette=colours_of_classes,
                 ignore_label=voc.IGNORE_LABEL,
                 pixel_counts=tuple(tally.pixels.tolist()),
                 num_samples=len(pairs),
@@ -204,17 +210,39 @@ def build_records(
             # The metadata last: if this is interrupted, they show that the files do not belong
             # together.
             built = [*built, *map(index_file, built), metadata_file(building / output.name)]
-            for path in built:
-                files.give_ordinary_permissions(path)
-                os.replace(path, output.parent / path.name)
-            for path in set(existing) - {output.parent / path.name for path in built}:
-                path.unlink()  # an older record had more shards
+            _move_into_place(built, output, existing, overwrite)
     except OSError as error:
         raise InputError(
             f"{output} cannot be written: {error.strerror}; free some space or choose another "
             "--output"
         ) from error
     return metadata
+
+
+def _move_into_place(
+    built: list[Path], output: Path, existing: list[Path], overwrite: bool
+) -> None:
+    """Gives the files of a record their names; of builds that may not overwrite, one wins."""
+    if not overwrite:
+        try:
+            # All builds to this name need the JSON, however many shards they write.
+            os.close(os.open(metadata_file(output), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            raise InputError(
+                f"{metadata_file(output)} was written by another build meanwhile; this one is "
+                "dropped: choose another name or pass --overwrite"
+            ) from None
+    try:
+        # The metadata last: if this is interrupted, they show that the files do not belong together.
+        for path in built:
+            files.give_ordinary_permissions(path)
+            os.replace(path, output.parent / path.name)
+    except OSError:
+        if not overwrite and not metadata_file(output).stat().st_size:
+            metadata_file(output).unlink()
+        raise
+    for path in set(existing) - {output.parent / path.name for path in built}:
+        path.unlink()  # an older record had more shards
 
 
 def _as_tuples(palette: np.ndarray | Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
