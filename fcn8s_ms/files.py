@@ -1,10 +1,17 @@
 """Reading files with an error that names them, and writing them completely or not at all."""
 
+import contextlib
 import errno
 import hashlib
 import json
+import logging
 import math
 import os
+import re
+import secrets
+import socket
+import stat
+import zlib
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
@@ -14,10 +21,12 @@ __all__ = [
     "DISK_ERRORS",
     "PathLike",
     "append_json_line",
+    "check_regular",
     "give_ordinary_permissions",
     "json_text",
     "lock_folder",
     "make_folder",
+    "parse_json",
     "read_bytes",
     "read_json",
     "read_json_lines",
@@ -35,6 +44,8 @@ try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
 
 PathLike: TypeAlias = str | os.PathLike[str]
 """A path as callers pass it."""
@@ -66,6 +77,34 @@ def lock_folder(path: PathLike) -> int | None:
     return descriptor
 
 
+def check_regular(path: PathLike, remedy: str = "check the path") -> None:
+    """Checks, without opening it, that a path stands for a file with content.
+
+    A pipe without a writer never ends, and a device may hold without end.
+
+    Args:
+        path: the file.
+        remedy: advice that ends the error message.
+
+    Raises:
+        InputError: it is missing, or a folder, pipe, socket or device.
+    """
+    path = Path(path)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise InputError(f"{path.absolute()} is missing; {remedy}") from None
+    except OSError as error:
+        raise InputError(
+            f"{path.absolute()} cannot be read ({error.strerror}); {remedy}"
+        ) from error
+    except ValueError:  # a NUL, or half of a surrogate pair
+        raise InputError(f"{str(path)!r} cannot be the path of a file; {remedy}") from None
+    if not stat.S_ISREG(mode):
+        kind = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "a pipe, socket or device"
+        raise InputError(f"{path.absolute()} cannot be read ({kind}); {remedy}")
+
+
 def read_bytes(path: PathLike, remedy: str = "check the path") -> bytes:
     """Content of a file.
 
@@ -74,16 +113,14 @@ def read_bytes(path: PathLike, remedy: str = "check the path") -> bytes:
         remedy: advice that ends the error message.
 
     Raises:
-        InputError: the file is missing or cannot be read.
+        InputError: the file is missing, cannot be read, or is a folder, pipe or device.
     """
-    path = Path(path)
+    check_regular(path, remedy)
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path.absolute()} is missing; {remedy}") from None
+        return Path(path).read_bytes()
     except OSError as error:
         raise InputError(
-            f"{path.absolute()} cannot be read ({error.strerror}); {remedy}"
+            f"{Path(path).absolute()} cannot be read ({error.strerror}); {remedy}"
         ) from error
 
 
@@ -116,6 +153,31 @@ def make_folder(path: PathLike, flag: str) -> None:
         raise InputError(
             f"{flag} {path.absolute()} cannot be created: {error.strerror}; choose another"
         ) from error
+    except ValueError:  # a NUL, or half of a surrogate pair
+        raise InputError(f"{flag} {str(path)!r} cannot be a folder; choose another") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
+
+
+def parse_json(text: str) -> Any:
+    """Value of a JSON text, without the NaN and Infinity that Python also takes for JSON.
+
+    Raises:
+        ValueError: it is not valid JSON, or has numbers too large or is nested too deeply to read.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_json(path: PathLike) -> Any:
@@ -125,8 +187,10 @@ def read_json(path: PathLike) -> Any:
         InputError: as for `read_text`, or the file is not valid JSON.
     """
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+        return parse_json(read_text(path))
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(
             f"{Path(path).absolute()} is not valid JSON ({error}); correct it"
         ) from error
@@ -161,9 +225,44 @@ def json_text(value: Any, indent: int | None = 1) -> str:
     return json.dumps(_strict(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
+_TOKEN = secrets.token_hex(2)
+_MACHINE = f"{zlib.crc32(socket.gethostname().encode()) & 0xFFFF:04x}"
+_UNFINISHED = re.compile(rf"\..*\.unfinished-{_MACHINE}-(\d+)-[0-9a-f]{{4}}(\..*)?", re.DOTALL)
+_swept: set[Path] = set()
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # of another user
+        return True
+    return True
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes, once per folder, what processes of this machine left unfinished when they ended."""
+    if folder in _swept or os.name != "posix":  # elsewhere a signal 0 ends a process
+        return
+    _swept.add(folder)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _UNFINISHED.fullmatch(entry.name)
+            if found and not _is_running(int(found[1])):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
 def unfinished(path: Path) -> Path:
-    """Path of a file while its content is incomplete: hidden, in the same folder."""
-    return path.with_name(f".{path.stem}.unfinished{path.suffix}")
+    """Path of a file while its content is incomplete: hidden, in the same folder.
+
+    Each process has its own, so that two may write one file. Asked for a file in a folder for the
+    first time, this removes the ones that killed processes left there.
+    """
+    _remove_abandoned(path.parent)
+    mark = f"{_MACHINE}-{os.getpid()}-{_TOKEN}"
+    return path.with_name(f".{path.stem}.unfinished-{mark}{path.suffix}")
 
 
 def replace(source: Path, target: Path) -> None:
@@ -233,19 +332,29 @@ def append_json_line(file: TextIO, value: Any) -> None:
 
 
 def read_json_lines(path: PathLike) -> list[dict[str, Any]]:
-    """Lines of a file that `append_json_line` wrote, without a last one that was cut short.
+    """Lines of a file that `append_json_line` wrote, without those that are damaged.
+
+    The last one is cut short if the process was killed; of others there is a warning.
 
     Returns:
         One dict per line; an empty list if there is no file.
+
+    Raises:
+        InputError: the file cannot be read.
     """
-    path = Path(path)
+    if not os.path.lexists(path):
+        return []
     lines = []
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break
+    written = read_bytes(path).decode("utf-8", errors="replace").split("\n")
+    for number, text in enumerate(written, start=1):
+        try:
+            line = parse_json(text)
+        except ValueError:
+            line = None
+        if isinstance(line, dict):
+            lines.append(line)
+        elif number < len(written):
+            logger.warning("%s: line %d is damaged and left out", Path(path).absolute(), number)
     return lines
 
 

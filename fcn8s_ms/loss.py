@@ -8,7 +8,7 @@ import numpy.typing as npt
 from mindspore import Tensor, nn, ops
 
 from . import files
-from .errors import InputError
+from .errors import InputError, listing
 from .voc import IGNORE_LABEL
 
 __all__ = ["CrossEntropyLoss", "median_frequency_weights", "read_class_weights"]
@@ -55,7 +55,7 @@ def read_class_weights(path: files.PathLike, classes: Sequence[str]) -> np.ndarr
     found = files.read_json(path)
     if isinstance(found, dict):
         if set(found) != set(classes):
-            odd = ", ".join(sorted(set(found) ^ set(classes)))
+            odd = listing(sorted(set(found) ^ set(classes)))
             raise InputError(f"{path} and the data have different classes: {odd}")
         found = [found[name] for name in classes]
     numbers = isinstance(found, list) and all(type(value) in (int, float) for value in found)
@@ -63,8 +63,10 @@ def read_class_weights(path: files.PathLike, classes: Sequence[str]) -> np.ndarr
         raise InputError(
             f"{path} needs a list of {len(classes)} numbers, or an object by class name"
         )
-    weights = np.asarray(found, np.float32)
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+    # Compared before they are converted: Python's integers have no largest value.
+    largest = float(np.finfo(np.float32).max)
+    weights = np.asarray([value if 0 <= value <= largest else -1 for value in found], np.float32)
+    if (weights < 0).any() or not weights.any():
         raise InputError(f"{path}: weights must be finite, 0 or more, and not all 0")
     return weights
 

@@ -1,8 +1,12 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fcn8s_ms import files
+from fcn8s_ms.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -54,3 +58,107 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(files.InputError, match="--output .*file/b cannot be created"):
         files.make_folder(tmp_path / "file" / "b", "--output")
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        (f"[{'9' * 5000}]", "integer string conversion"),
+        ('{"a": NaN}', "NaN is not JSON"),
+        ("[-Infinity]", "-Infinity is not JSON"),
+        ("[1e999]", "the number 1e999 is too large"),
+        ("{", "Expecting property name"),
+        ("", "Expecting value"),
+    ],
+)
+def test_what_is_not_json(tmp_path, content, reason):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=rf"a.json is not valid JSON \(.*{reason}.*correct it"):
+        files.read_json(path)
+
+
+def test_json_that_is_not_text(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(InputError, match="a.json is not UTF-8 text"):
+        files.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("read", [files.read_bytes, files.read_text, files.read_json])
+def test_paths_that_cannot_be_read(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    for path, reason in (
+        ("a\0b", "cannot be the path of a file"),
+        ("\ud800", "cannot be the path of a file"),
+        (tmp_path / ("x" * 300), r"cannot be read \(File name too long\)"),
+        (tmp_path, r"cannot be read \(Is a directory\)"),
+        (tmp_path / "pipe", r"cannot be read \(a pipe, socket or device\)"),
+        ("/dev/zero", r"cannot be read \(a pipe, socket or device\)"),
+        (tmp_path / "none", "is missing"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            read(path)
+
+
+def test_file_that_may_not_be_read(tmp_path, monkeypatch):
+    """As root sees none, the refusal is made up."""
+
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.json").write_text("{}")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for read in (files.read_bytes, files.read_text, files.read_json, files.read_json_lines):
+        with pytest.raises(InputError, match=r"a.json cannot be read \(Permission denied\)"):
+            read(tmp_path / "a.json")
+
+
+def test_a_damaged_line_does_not_hide_the_later_ones(tmp_path, caplog):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2\n[3]\n{"a": 4}\n{"a": 5, ')
+    assert files.read_json_lines(path) == [{"a": 1}, {"a": 4}]
+    assert [record.args[1] for record in caplog.records] == [2, 3]
+
+
+# --- several processes -------------------------------------------------------------------------
+
+_WRITE = """
+import sys, time
+from fcn8s_ms import files
+for number in range(200):
+    files.write_json(sys.argv[1], {"number": number})
+"""
+
+
+def test_processes_that_write_one_file(tmp_path):
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITE, tmp_path / "a.json"], stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for process in started:
+        assert process.communicate()[1] == ""
+        assert process.returncode == 0
+    assert files.read_json(tmp_path / "a.json") == {"number": 199}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path, monkeypatch):
+    alive = files.unfinished(tmp_path / "b.json")
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    mark = f"-{os.getpid()}-"
+    abandoned = alive.with_name(alive.name.replace(mark, f"-{process.pid}-"))
+    neighbour = tmp_path / ".b.unfinished.json.backup"
+    for path in (alive, abandoned, neighbour):
+        path.write_text("half")
+        assert path.match(".*.unfinished*")  # as a run's folder finds them
+    monkeypatch.setattr(files, "_swept", set())
+    files.write_text(tmp_path / "a.txt", "whole")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted([alive.name, neighbour.name, "a.txt"])

@@ -40,10 +40,30 @@ class Classes:
 
 VOC_CLASSES = Classes(voc.CLASSES, {})
 
-_COLOUR = r"(?P<red>\d{1,3})[\s,;]+(?P<green>\d{1,3})[\s,;]+(?P<blue>\d{1,3})"
-_COLOUR_LAST = re.compile(rf"(?P<name>.*?)[\s,;:]+{_COLOUR}[:,;\s]*")
-_COLOUR_FIRST = re.compile(rf"{_COLOUR}[\s,;:]+(?P<name>.*?)")
+_COLOUR = r"(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})"
+_COLOUR_FIRST = re.compile(rf"{_COLOUR}[\s,;:]+(.*)")
+# Of a reversed line: a search for the end of the name from the left takes quadratic time.
+_COLOUR_LAST = re.compile(rf"[:,;\s]*{_COLOUR}[\s,;:]+(.*)")
+_LONGEST_NAME = 1000
+_LONGEST_SHOWN = 40
 _HEAD = re.compile(r"\w+[\s,;]+r(ed)?[\s,;]+g(reen)?[\s,;]+b(lue)?", re.IGNORECASE)
+
+
+def _shown(value: object) -> str:
+    """Value of a file as messages show it."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+
+
+def _name_and_colour(line: str) -> tuple[str, tuple[int, int, int] | None]:
+    """Name on a line of a class file, and its colour if there is one."""
+    if match := _COLOUR_FIRST.fullmatch(line):
+        red, green, blue, name = match.groups()
+    elif match := _COLOUR_LAST.fullmatch(line[::-1]):
+        blue, green, red, name = (group[::-1] for group in match.groups())
+    else:
+        return line, None
+    return name, (int(red), int(green), int(blue))
 
 
 def read_classes(path: PathLike) -> Classes:
@@ -59,34 +79,39 @@ def read_classes(path: PathLike) -> Classes:
             colour and others none, or there are more than 255 classes.
     """
     path = Path(path).absolute()
-    names: list[str] = []
+    names: dict[str, int] = {}
     colours: dict[tuple[int, int, int], int] = {}
-    bare: list[str] = []  # names without a colour
+    bare: dict[str, None] = {}  # names without a colour, in order
     for number, line in enumerate(files.read_text(path).splitlines(), start=1):
         line = line.strip()
         if not line or line.startswith("#") or _HEAD.fullmatch(line):
             continue
-        match = _COLOUR_FIRST.fullmatch(line) or _COLOUR_LAST.fullmatch(line)
-        name = (match["name"] if match else line).strip("\"' \t")
+        name, colour = _name_and_colour(line)
+        name = name.strip("\"' \t")
         ignored = name in labelme.IGNORED
-        if not ignored and (match is None and name in names or name in bare):
-            raise InputError(f"{path}, line {number}: {name!r} is repeated; remove one")
-        if not ignored and name not in names:
-            names.append(name)
-        if match is None:
-            bare += [] if ignored else [name]
+        if not ignored and (colour is None and name in names or name in bare):
+            raise InputError(f"{path}, line {number}: {_shown(name)} is repeated; remove one")
+        if not ignored:
+            names.setdefault(name, len(names))
+        if colour is None:
+            if not ignored:
+                bare[name] = None
             continue
-        colour = int(match["red"]), int(match["green"]), int(match["blue"])
         if max(colour) > 255:
             raise InputError(f"{path}, line {number}: {colour} is not a colour; use 0…255")
         if colour in colours:
             raise InputError(f"{path}, line {number}: the colour {colour} is repeated; remove one")
-        colours[colour] = voc.IGNORE_LABEL if ignored else names.index(name)
+        colours[colour] = voc.IGNORE_LABEL if ignored else names[name]
     if not names:
         raise InputError(f"{path} names no class; write one per line")
     if len(names) > 255:
         raise InputError(
             f"{path} names {len(names)} classes; at most 255 fit next to the ignore label"
+        )
+    if too_long := [name for name in names if len(name) > _LONGEST_NAME]:
+        raise InputError(
+            f"{path}: {_shown(too_long[0])} has {len(too_long[0]):,} characters; shorten it to at "
+            f"most {_LONGEST_NAME:,}"
         )
     if colours and bare:
         raise InputError(
@@ -115,8 +140,9 @@ def read_label_map(path: PathLike, names: Sequence[str]) -> dict[int, int]:
         raise InputError(f'{path} is not a JSON object; write it as {{"255": 1, "0": "ignore"}}')
     mapped: dict[int, int] = {}
     for value, target in content.items():
-        if not (value.isascii() and value.isdigit() and int(value) <= 255):
-            raise InputError(f"{path}: {value!r} is not a value of a mask; use 0…255")
+        digits = value.isascii() and value.isdigit() and len(value) <= _LONGEST_SHOWN
+        if not (digits and int(value) <= 255):
+            raise InputError(f"{path}: {_shown(value)} is not a value of a mask; use 0…255")
         if isinstance(target, str) and target in names:
             label = names.index(target)
         elif target in ("ignore", voc.IGNORE_LABEL):
@@ -125,8 +151,8 @@ def read_label_map(path: PathLike, names: Sequence[str]) -> dict[int, int]:
             label = target
         else:
             raise InputError(
-                f"{path}: {value} maps to {target!r}; give a class id 0…{len(names) - 1}, a class "
-                'name or "ignore"'
+                f"{path}: {value} maps to {_shown(target)}; give a class id "
+                f'0…{len(names) - 1}, a class name or "ignore"'
             )
         mapped[int(value)] = label
     return mapped

@@ -7,7 +7,6 @@ Source: the file format of labelme 5.
 """
 
 import base64
-import binascii
 import io
 import math
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .. import files
+from .. import files, schema
 from ..errors import InputError
 from ..files import PathLike
 from ..voc import IGNORE_LABEL
@@ -30,14 +29,43 @@ IGNORED = ("__ignore__", "ignore")
 """Names of shapes whose pixels are ignored; the first is labelme's own."""
 
 
+# Sides of JPEG and PNG files that Pillow decodes; together twice its limit, as there.
+_LARGEST_SIDE = 65_535
+_FARTHEST = 10 * _LARGEST_SIDE  # points may lie outside of the image
+
+_POINTS = schema.array(schema.array(schema.number(-_FARTHEST, _FARTHEST), 2, 2))
+_SHAPE = schema.fields(
+    {},
+    {
+        "label": schema.optional(schema.text()),
+        "shape_type": schema.optional(schema.text()),
+        "mask": schema.optional(schema.text(2**28)),
+    },
+)
+_FILE = schema.fields(
+    {"shapes": schema.array(_SHAPE)}, {"imagePath": schema.optional(schema.text())}
+)
+
+
 def _read(path: PathLike) -> dict[str, Any]:
-    content = files.read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise InputError(
-            f"{Path(path).absolute()} is not a labelme file: it has no list of shapes; move it "
-            "elsewhere"
-        )
+    content: dict[str, Any] = files.read_json(path)
+    source = f"{Path(path).absolute()} is not a labelme file"
+    schema.check(content, _FILE, source, "move it elsewhere")
     return content
+
+
+def _size(content: dict[str, Any], path: Path) -> tuple[int, int]:
+    """Width and height that a file states."""
+    size = content.get("imageWidth"), content.get("imageHeight")
+    if any(side is None for side in size):
+        raise InputError(f"{path} does not state the image's size; open and save it in labelme")
+    side = schema.whole_number(1, _LARGEST_SIDE)
+    described = schema.fields({"imageWidth": side, "imageHeight": side})
+    schema.check(content, described, path, "open and save it in labelme")
+    width, height = content["imageWidth"], content["imageHeight"]
+    if width * height > 2 * (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise InputError(f"{path} states {width}×{height} pixels, too many; cut it into tiles")
+    return width, height
 
 
 def labels(path: PathLike) -> set[str]:
@@ -79,12 +107,7 @@ def read_mask(path: PathLike, class_ids: dict[str, int]) -> np.ndarray:
     """
     path = Path(path).absolute()
     content = _read(path)
-    try:
-        size = int(content["imageWidth"]), int(content["imageHeight"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} does not state the image's size; open and save it in labelme"
-        ) from error
+    size = _size(content, path)
     ids = {**class_ids, **dict.fromkeys(IGNORED, IGNORE_LABEL)}
     ground = next((class_ids[name] for name in BACKGROUND if name in class_ids), IGNORE_LABEL)
     mask = Image.new("L", size, ground)
@@ -97,7 +120,7 @@ def read_mask(path: PathLike, class_ids: dict[str, int]) -> np.ndarray:
             )
         try:
             _draw(mask, shape, ids.get(name, ground))
-        except (KeyError, TypeError, ValueError, OSError, binascii.Error) as error:
+        except (KeyError, ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise InputError(
                 f"{path}: a shape of {name!r} cannot be drawn ({error}); draw it again in labelme"
             ) from error
@@ -106,6 +129,7 @@ def read_mask(path: PathLike, class_ids: dict[str, int]) -> np.ndarray:
 
 def _draw(mask: Image.Image, shape: dict[str, Any], class_id: int) -> None:
     kind = shape.get("shape_type") or "polygon"
+    _POINTS(shape["points"], "points")
     points = [(float(x), float(y)) for x, y in shape["points"]]
     draw = ImageDraw.Draw(mask)
     if kind == "polygon":
@@ -122,7 +146,7 @@ def _draw(mask: Image.Image, shape: dict[str, Any], class_id: int) -> None:
         corners = [x - radius, y - radius, x + radius, y + radius]
         draw.ellipse(corners, fill=class_id, outline=class_id)
     elif kind == "mask":
-        picture = Image.open(io.BytesIO(base64.b64decode(shape["mask"], validate=True)))
+        picture = Image.open(io.BytesIO(base64.b64decode(shape["mask"] or "", validate=True)))
         (left, top), _ = points
         covered = Image.fromarray(np.where(np.asarray(picture) > 0, 255, 0).astype(np.uint8))
         mask.paste(class_id, (round(left), round(top)), covered)

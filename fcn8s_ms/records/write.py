@@ -20,7 +20,16 @@ from ..files import PathLike
 from ..threads import Progress, available_cpus, map_ahead
 from .checksums import index_checksum, verify_seal
 from .encode import Encoder, MaskReader, Row
-from .metadata import Metadata, index_file, metadata_file, read_metadata, record_files
+from .metadata import (
+    Metadata,
+    index_file,
+    is_index,
+    is_metadata,
+    is_record_file,
+    metadata_file,
+    read_metadata,
+    record_files,
+)
 from .read import quiet_stderr, rows
 from .sources import Pair
 
@@ -39,13 +48,34 @@ _NO_FILE_NAME = frozenset("\\/:*?\"<>|`&;'")
 def _existing_output(path: Path, num_shards: int) -> list[Path]:
     """Files that an earlier build left under this name, or that this one would overwrite."""
     names = set(record_files(path, num_shards))
+    if path.is_file():  # readers prefer it to shards
+        names.add(path)
     with contextlib.suppress(InputError):  # damaged metadata: it will be written anew
         metadata = read_metadata(path)
         if metadata is not None:
-            names.update(path.with_name(name) for name in metadata.files)
+            earlier = record_files(path, len(metadata.files))
+            # Of a record that was renamed its JSON names other files, which are not this record's.
+            if metadata.files == tuple(file.name for file in earlier):
+                names.update(earlier)
     records = sorted(names)  # first: they are what an error names
     candidates = [*records, *map(index_file, records), metadata_file(path)]
     return [candidate for candidate in candidates if os.path.lexists(candidate)]
+
+
+def _check_replaceable(existing: Iterable[Path], output: Path) -> None:
+    """Raises InputError for a file in the way that is not of a record of this name."""
+    for file in existing:
+        if file == metadata_file(output):
+            is_ours = is_metadata(file)
+        else:
+            is_ours = is_record_file(file) or (file.suffix == ".db" and is_index(file))
+            # A shard has no JSON of its own.
+            is_ours = is_ours and (file == output or not os.path.lexists(metadata_file(file)))
+        if not is_ours:
+            raise InputError(
+                f"{file} is in the way and is not a file of the record {output.name}; nothing was "
+                "replaced: move it away or choose another --output"
+            )
 
 
 def _remove_abandoned(building: Path) -> None:
@@ -114,7 +144,7 @@ def build_records(
         colours: label of each RGB colour, for masks that hold colours.
         mask_values: one of `encode.MASK_VALUES`.
         num_shards: number of files to spread the rows over.
-        overwrite: whether to replace an existing record.
+        overwrite: whether to replace an existing record; nothing else is replaced.
         source: folder that the images came from, for the metadata.
         list_name: name of their list, for the metadata.
         progress: shows the progress of the work.
@@ -147,16 +177,23 @@ def build_records(
         colours=colours,
         mask_values=mask_values,
     )
+    colours_of_classes = _as_tuples(voc.palette()[: len(classes)] if palette is None else palette)
+    if len(colours_of_classes) != len(classes):
+        raise InputError(
+            f"palette has {len(colours_of_classes)} colours for {len(classes)} classes; give each "
+            "class one"
+        )
     try:
         existing = _existing_output(output, num_shards)
         if existing and not overwrite:
             raise InputError(f"{existing[0]} exists; choose another name or pass --overwrite")
+        _check_replaceable(existing, output)
         with _building_folder(output) as building:
             tally = _write_rows(pairs, building / output.name, Encoder(masks), num_shards, progress)
             built = record_files(building / output.name, num_shards)
             metadata = Metadata(
                 classes=tuple(classes),
-                palette=_as_tuples(voc.palette()[: len(classes)] if palette is None else palette),
+                palette=colours_of_classes,
                 ignore_label=voc.IGNORE_LABEL,
                 pixel_counts=tuple(tally.pixels.tolist()),
                 num_samples=len(pairs),
@@ -173,17 +210,39 @@ def build_records(
             # The metadata last: if this is interrupted, they show that the files do not belong
             # together.
             built = [*built, *map(index_file, built), metadata_file(building / output.name)]
-            for path in built:
-                files.give_ordinary_permissions(path)
-                os.replace(path, output.parent / path.name)
-            for path in set(existing) - {output.parent / path.name for path in built}:
-                path.unlink()  # an older record had more shards
+            _move_into_place(built, output, existing, overwrite)
     except OSError as error:
         raise InputError(
             f"{output} cannot be written: {error.strerror}; free some space or choose another "
             "--output"
         ) from error
     return metadata
+
+
+def _move_into_place(
+    built: list[Path], output: Path, existing: list[Path], overwrite: bool
+) -> None:
+    """Gives the files of a record their names; of builds that may not overwrite, one wins."""
+    if not overwrite:
+        try:
+            # All builds to this name need the JSON, however many shards they write.
+            os.close(os.open(metadata_file(output), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            raise InputError(
+                f"{metadata_file(output)} was written by another build meanwhile; this one is "
+                "dropped: choose another name or pass --overwrite"
+            ) from None
+    try:
+        # The metadata last: if this is interrupted, they show that the files do not belong together.
+        for path in built:
+            files.give_ordinary_permissions(path)
+            os.replace(path, output.parent / path.name)
+    except OSError:
+        if not overwrite and not metadata_file(output).stat().st_size:
+            metadata_file(output).unlink()
+        raise
+    for path in set(existing) - {output.parent / path.name for path in built}:
+        path.unlink()  # an older record had more shards
 
 
 def _as_tuples(palette: np.ndarray | Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:

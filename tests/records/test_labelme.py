@@ -75,6 +75,12 @@ def test_image_paths_of_any_system(tmp_path):
         ([shape("car", [[0, 0]], "mask", mask="no base64!")], "a shape of 'car' cannot be drawn"),
         ([shape("car", [[0, 0, 0]])], "a shape of 'car' cannot be drawn"),
         ([{"label": "car"}], "a shape of 'car' cannot be drawn"),
+        ([shape("car", None)], r"cannot be drawn \(points is None; need a list"),
+        ([shape("car", [[0, 0], "ab", [1, 1]])], r"drawn \(points\[1\] is 'ab'; need a list"),
+        ([shape("car", [[0, 0], [1e300, 0], [1, 1]])], r"drawn \(points\[1\]\[0\] is 1e\+300"),
+        ([shape("car", [[0, 0], [True, 0], [1, 1]])], r"drawn \(points\[1\]\[0\] is True"),
+        ([shape(["car"], [[0, 0], [1, 1]], "circle")], r"shapes\[0\].label is \['car"),
+        ([shape("car", [[0, 0]], "mask", mask=None)], "a shape of 'car' cannot be drawn"),
     ],
 )
 def test_shapes_that_cannot_be_used(tmp_path, shapes, message):
@@ -88,6 +94,7 @@ def test_shapes_that_cannot_be_used(tmp_path, shapes, message):
     [
         ("[1, 2]", "a.json is not a labelme file"),
         ('{"name": 1}', "a.json is not a labelme file"),
+        ('{"shapes": ["car"]}', r"not a labelme file: shapes\[0\] is 'car'; need an object"),
         ('{"shapes": []', "a.json is not valid JSON"),
         ('{"shapes": []}', "a.json does not state the image's size"),
     ],
@@ -96,6 +103,20 @@ def test_files_of_other_kinds(tmp_path, content, message):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(InputError, match=message):
         labelme.read_mask(tmp_path / "a.json", IDS)
+
+
+@pytest.mark.parametrize("side", [0, -1, 1.5, "12", True, [3], 10**400, 70_000])
+@pytest.mark.parametrize("name", ["width", "height"])
+def test_sizes_that_no_image_has(tmp_path, side, name):
+    path = write_labelme(tmp_path / "a.json", [], **{name: side})
+    with pytest.raises(InputError, match=f"a.json: image{name.title()} is .*; need a whole number"):
+        labelme.read_mask(path, IDS)
+
+
+def test_size_that_takes_the_machine(tmp_path):
+    path = write_labelme(tmp_path / "a.json", [], width=60_000, height=60_000)
+    with pytest.raises(InputError, match="a.json states 60000×60000 pixels, too many; cut it"):
+        labelme.read_mask(path, IDS)
 
 
 def test_file_without_a_picture(tmp_path):

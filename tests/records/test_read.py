@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -155,13 +156,12 @@ def test_record_that_was_renamed(record, tmp_path):
 def test_metadata_that_are_damaged(record, tmp_path, content):
     path = copied(record, tmp_path)
     path.with_name(path.name + ".json").write_text(content)
-    with pytest.raises(InputError, match="all.mindrecord.json is not this package's metadata"):
+    kind = "valid JSON" if content == "{" else "this package's metadata"
+    with pytest.raises(InputError, match=f"all.mindrecord.json is not {kind}"):
         records.read_metadata(path)
 
 
 def test_metadata_of_an_older_build_can_be_read(record, tmp_path):
-    import json
-
     path = copied(record, tmp_path)
     content = json.loads(Path(f"{path}.json").read_text())
     for name in ("image_counts", "present_pixels", "file_sizes", "index_checksums"):
@@ -169,3 +169,41 @@ def test_metadata_of_an_older_build_can_be_read(record, tmp_path):
     Path(f"{path}.json").write_text(json.dumps(content))
     assert records.read_metadata(path).image_counts == ()
     assert records.open_record(path)[1] == 5
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("files", ["../../etc/passwd"], r"files\[0\] is '../../etc/passwd'; need a file name"),
+        ("files", ["a\0b"], r"files\[0\] is 'a\\x00b'; need a file name"),
+        ("files", [], "files has 0 items"),
+        ("files", ["all.mindrecord"] * 2, "file_sizes has 1 items; need 2, as files"),
+        ("files", "all.mindrecord", "files is 'all.mindrecord'; need a list"),
+        ("classes", ["a"], "palette has 21 items; need 1, as classes"),
+        ("classes", [3] * 21, r"classes\[0\] is 3; need a text"),
+        ("classes", {}, "classes is {}; need a list"),
+        ("palette", [[0, 0, 256]] * 21, r"palette\[0\]\[2\] is 256; need a whole number"),
+        ("palette", [[0, 0]] * 21, r"palette\[0\] has 2 items"),
+        ("palette", None, "palette is None; need a list"),
+        ("pixel_counts", [1], "pixel_counts has 1 items; need 21, as classes"),
+        ("pixel_counts", [], "pixel_counts has 0 items; need 21"),
+        ("pixel_counts", [-1] * 21, r"pixel_counts\[0\] is -1"),
+        ("present_pixels", [0] * 21, r"present_pixels\[0\] is 0, fewer than pixel_counts\[0\]"),
+        ("image_counts", [1.5] * 21, r"image_counts\[0\] is 1.5"),
+        ("image_counts", [10**400] * 21, r"image_counts\[0\] is 1000"),
+        ("num_samples", "5", "num_samples is '5'"),
+        ("num_samples", True, "num_samples is True"),
+        ("file_sizes", [1, 2], "file_sizes has 2 items; need 1, as files"),
+        ("index_checksums", [2**32], r"index_checksums\[0\] is 4294967296"),
+        ("source", "\ud800", "source is .* without lone surrogates"),
+        ("version", [], r"version is \[\]; need a text"),
+        ("more", 1, "has more, unknown here"),
+    ],
+)
+def test_metadata_with_a_wrong_field(record, tmp_path, field, value, message):
+    path = copied(record, tmp_path)
+    content = json.loads(Path(f"{path}.json").read_text())
+    Path(f"{path}.json").write_text(json.dumps({**content, field: value}))
+    expected = f"all.mindrecord.json is not this package's metadata: .*{message}.*: build the"
+    with pytest.raises(InputError, match=expected):
+        records.open_record(path)

@@ -1,4 +1,5 @@
 import json
+import time
 
 import numpy as np
 import pytest
@@ -238,11 +239,23 @@ def test_names_and_colours(tmp_path, text):
         ("a 1 2 300\n", r"line 1: \(1, 2, 300\) is not a colour; use 0…255"),
         ("a 1 2 3\nb\n", "classes.txt has no colour for b"),
         ("\n".join(f"c{i}" for i in range(256)), "names 256 classes; at most 255"),
+        ("a" * 2000, "'aaa.*… has 2,000 characters; shorten it"),
     ],
 )
 def test_bad_class_files(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         records.read_classes(write_classes(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "line", ["a" + " " * 60_000 + "b", "a" + " 1" * 30_000, "1 " * 30_000 + "a", ";" * 60_000]
+)
+def test_long_lines_take_no_longer_than_they_should(tmp_path, line):
+    path = write_classes(tmp_path, f"{line}\nb\n" * 5)
+    started = time.monotonic()
+    with pytest.raises(InputError):
+        records.read_classes(path)
+    assert time.monotonic() - started < 1
 
 
 def write_map(tmp_path, content):
@@ -266,6 +279,9 @@ def test_label_map(tmp_path):
         ({"1": 2}, "1 maps to 2; give a class id 0…1"),
         ({"1": "moon"}, "1 maps to 'moon'"),
         ({"1": True}, "1 maps to True"),
+        ({"1" * 5000: 1}, "'1111.*… is not a value of a mask"),
+        ({"1": 10**400}, "1 maps to 1000.*…; give a class id"),
+        ({"1": [1]}, r"1 maps to \[1\]"),
     ],
 )
 def test_bad_label_maps(tmp_path, content, message):

@@ -14,7 +14,7 @@ from fcn8s_ms import records, transforms, voc
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.records import checksums, sources, write
 
-from ..helpers import SIZES, draw_pair, write_mask
+from ..helpers import SIZES, draw_pair, write_mask, write_plain_record
 
 
 def files_in(folder):
@@ -102,6 +102,60 @@ def test_a_neighbour_with_a_similar_name_is_left_alone(pairs, tmp_path):
     records.build_records(pairs, tmp_path / "train")
     records.build_records(pairs, tmp_path / "train", overwrite=True)
     assert records.open_record(tmp_path / "train2")[1] == 2
+
+
+def test_overwriting_removes_files_of_the_record_only(pairs, tmp_path):
+    """The JSON's list of files is not believed."""
+    output = tmp_path / "r.mindrecord"
+    records.build_records(pairs, output)
+    content = json.loads(Path(f"{output}.json").read_text())
+    for names in (["thesis.tex"], ["r.mindrecord", "thesis.tex"], ["sub/thesis.tex"]):
+        content["files"] = names
+        Path(f"{output}.json").write_text(json.dumps(content))
+        (tmp_path / "sub").mkdir(exist_ok=True)
+        theses = tmp_path / "thesis.tex", tmp_path / "sub" / "thesis.tex"
+        for thesis in theses:
+            thesis.write_text("years of work")
+        records.build_records(pairs, output, overwrite=True)
+        assert all(thesis.read_text() == "years of work" for thesis in theses)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r", "a letter"),
+        ("r.db", "a letter"),
+        ("r1", "a letter"),
+        ("r.json", "[1, 2]"),
+        ("r.json", '{"my": "notes"}'),
+        ("r.db", None),
+        ("r1.db", None),
+    ],
+)
+def test_nothing_else_is_overwritten(pairs, tmp_path, name, content):
+    """Files and folders that bear the name of a record's file."""
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=f"{name} is in the way and is not a file of the record r"):
+        shards = 2 if "1" in name else 1
+        records.build_records(pairs, tmp_path / "r", num_shards=shards, overwrite=True)
+    assert files_in(tmp_path) == sorted([name, "voc"])
+    assert content is None or (tmp_path / name).read_text() == content
+
+
+def test_another_record_is_not_overwritten_as_a_shard(pairs, tmp_path):
+    records.build_records(pairs[:2], tmp_path / "train1")
+    with pytest.raises(InputError, match="train1 is in the way"):
+        records.build_records(pairs, tmp_path / "train", num_shards=2, overwrite=True)
+    assert records.open_record(tmp_path / "train1")[1] == 2
+
+
+def test_shards_replace_a_single_file_without_metadata(pairs, tmp_path):
+    write_plain_record(tmp_path / "r")
+    records.build_records(pairs[:2], tmp_path / "r", num_shards=2, overwrite=True)
+    assert records.open_record(tmp_path / "r")[1] == 2
 
 
 def test_paths_and_ids_of_all_languages(tmp_path):
@@ -243,14 +297,21 @@ def test_what_does_not_read_back_is_not_kept(pairs, tmp_path, monkeypatch, fault
 
 # --- builds that are killed --------------------------------------------------------------------
 
-_BUILD = """
-import sys
-from fcn8s_ms.records import sources, write
+_HALF_A_BUILD = """
+import sys, time
+from fcn8s_ms.records import encode, sources, write
+
+class Encoder(encode.Encoder):
+    def __call__(self, pair):
+        while pair.name == "e":  # the fifth image never comes
+            time.sleep(1)
+        return super().__call__(pair)
+
+write._ROWS_PER_WRITE, write.Encoder = 2, Encoder
 write.build_records(sources.voc_pairs(sys.argv[1], "trainval"), sys.argv[2], overwrite=True)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="stopping a build halfway takes a pipe")
 def test_build_that_is_killed(pairs, voc_folder, tmp_path, monkeypatch):
     """The old record stays, a build at work stays, what a killed one left goes."""
     output = tmp_path / "out" / "r"
@@ -258,10 +319,7 @@ def test_build_that_is_killed(pairs, voc_folder, tmp_path, monkeypatch):
     before = {path.name: path.read_bytes() for path in output.parent.iterdir()}
 
     monkeypatch.setattr(write, "_ROWS_PER_WRITE", 2)
-    pairs[4].image.unlink()
-    os.mkfifo(pairs[4].image)  # the build waits here for what never comes
-    halved = _BUILD.replace("write.build", "write._ROWS_PER_WRITE = 2; write.build")
-    process = subprocess.Popen([sys.executable, "-c", halved, voc_folder, output])
+    process = subprocess.Popen([sys.executable, "-c", _HALF_A_BUILD, voc_folder, output])
     try:
         while not list(output.parent.glob(".r.*.building/r")):
             assert process.poll() is None
@@ -281,6 +339,28 @@ def test_build_that_is_killed(pairs, voc_folder, tmp_path, monkeypatch):
     assert building.is_dir()
     records.build_records(pairs[:4], output, overwrite=True)
     assert files_in(output.parent) == ["r", "r.db", "r.json"]
+
+
+def test_two_builds_to_one_name(pairs, tmp_path, monkeypatch):
+    """Neither may overwrite: one wins, whichever is ready first, and the other says so."""
+    output = tmp_path / "out" / "r"
+    move = write._move_into_place
+
+    def second(*arguments):
+        monkeypatch.setattr(write, "_move_into_place", move)
+        records.build_records(pairs[:2], output, num_shards=2)
+        move(*arguments)
+
+    monkeypatch.setattr(write, "_move_into_place", second)
+    with pytest.raises(InputError, match="r.json was written by another build meanwhile"):
+        records.build_records(pairs, output)
+    assert records.open_record(output)[1] == 2
+    assert files_in(output.parent) == ["r.json", "r0", "r0.db", "r1", "r1.db"]
+
+
+def test_palette_of_other_classes(pairs, tmp_path):
+    with pytest.raises(InputError, match="palette has 2 colours for 21 classes"):
+        records.build_records(pairs, tmp_path / "r", palette=[(0, 0, 0), (1, 1, 1)])
 
 
 def test_build_that_was_cut_off_while_files_were_moved(pairs, tmp_path):
