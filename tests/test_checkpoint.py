@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
-from fcn8s_ms import checkpoint, model
+from fcn8s_ms import checkpoint, ckpt_format, model
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.model import FCN8s
 
@@ -343,10 +343,10 @@ def test_structure_of_a_foreign_file(tmp_path, damage, message):
     path = tmp_path / "foreign.ckpt"
     checkpoint.save(FCN8s(3, **TINY), path, {})
     path.with_name(path.name + ".json").unlink()
-    checkpoint.check_structure(path)
+    ckpt_format.check_structure(path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=message):
-        checkpoint.check_structure(path)
+        ckpt_format.check_structure(path)
     with pytest.raises(InputError, match="foreign.ckpt cannot be read: it is damaged"):
         checkpoint.read(path)
 

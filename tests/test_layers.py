@@ -14,7 +14,7 @@ LAYERS = [
     {"__init__", "errors", "threads", "voc"},
     {"files"},
     {"png", "protobuf", "device", "fetch", "schema", "transforms", "confusion"},
-    {"distributed"},
+    {"ckpt_format", "distributed"},
     {"loss", "visualize"},
     {"network"},
     {"model"},
