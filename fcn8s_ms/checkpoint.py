@@ -1,8 +1,9 @@
 """Checkpoints: saved completely or not at all, loaded by name and shape with a report."""
 
 import contextlib
+import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from .network.architectures import ARCHITECTURES
 
 __all__ = [
     "LoadReport",
+    "SavedWeights",
+    "copy_weights",
     "load_into",
     "load_network",
     "metadata_file",
@@ -25,7 +28,7 @@ __all__ = [
     "read_metadata",
     "restore",
     "save",
-    "set_value",
+    "weights_in",
 ]
 
 
@@ -39,6 +42,7 @@ _METADATA = schema.fields(
         "loss": schema.optional(schema.number()),
         "metric": schema.optional(schema.mapping(schema.optional(schema.number()))),
         "seconds": schema.number(0),
+        "with_weights": schema.truth(),
         "images": schema.whole_number(1),
         "classes": schema.array(schema.text(1000), 2, 255),
         "palette": schema.array(_COLOUR, 2, 255),
@@ -90,12 +94,57 @@ def _previous(path: Path) -> dict[str, Any]:
         return {}
 
 
+@dataclass(frozen=True)
+class SavedWeights:
+    """Weights of a network at the beginning of a checkpoint that also holds other parameters.
+
+    Attributes:
+        path: the checkpoint.
+        length: number of bytes that the weights take.
+        sha256: SHA-256 of these bytes, in hexadecimal digits.
+    """
+
+    path: Path
+    length: int
+    sha256: str
+
+
+def _digests(path: Path, length: int) -> tuple[str, str]:
+    """Returns the SHA-256 of the first `length` bytes of a file, and that of all of it."""
+    digest, done = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while done < length and (block := file.read(min(length - done, 1 << 20))):
+            digest.update(block)
+            done += len(block)
+        beginning = digest.hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return beginning, digest.hexdigest()
+
+
+def weights_in(path: files.PathLike, network: nn.Cell) -> SavedWeights:
+    """Finds the weights of a network in a checkpoint that `save` wrote with more parameters.
+
+    Raises:
+        InputError: the checkpoint is damaged or of another network.
+    """
+    path = Path(path).absolute()
+    try:
+        length = ckpt_format.length_of_beginning(path, network.parameters_dict())
+        return SavedWeights(path, length, _digests(path, length)[0])
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"checkpoint {path} does not begin with the weights of the network ({error}); use "
+            "another checkpoint"
+        ) from error
+
+
 def save(
     network: nn.Cell,
     path: files.PathLike,
     metadata: dict[str, Any],
     state: Iterable[Parameter] = (),
-) -> None:
+) -> SavedWeights:
     """Saves a network's weights, and next to them a JSON with their metadata.
 
     Killed at any moment, the path holds either the older pair or the new one, both whole: the JSON
@@ -107,17 +156,18 @@ def save(
         metadata: what `read_metadata` returns, without `sha256`: class names, palette, step, …
         state: more parameters for the file, such as an optimizer's moments.
 
+    Returns:
+        The weights within the file, for `copy_weights`.
+
     Raises:
         InputError: the file cannot be written, for instance because the disk is full; an older one
             of that name stays.
     """
     path = Path(path).absolute()
-    unfinished = files.unfinished(path)
     parameters = [*network.get_parameters(), *state]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # 0400 is how MindSpore leaves its files, and how a killed save leaves this one.
-        unfinished.unlink(missing_ok=True)
+    found: list[SavedWeights] = []
+
+    def write(unfinished: Path) -> str:
         try:
             ms.save_checkpoint(
                 [{"name": parameter.name, "data": parameter} for parameter in parameters],
@@ -126,7 +176,48 @@ def save(
         except RuntimeError as error:
             raise OSError(None, str(error).splitlines()[0]) from error
         files.give_ordinary_permissions(unfinished)
-        metadata = {**metadata, "sha256": files.sha256(unfinished)}
+        length = ckpt_format.length_of_beginning(unfinished, network.parameters_dict())
+        beginning, whole = _digests(unfinished, length)
+        found.append(SavedWeights(path, length, beginning))
+        return whole
+
+    _write_pair(path, metadata, write)
+    return found[0]
+
+
+def copy_weights(weights: SavedWeights, path: files.PathLike, metadata: dict[str, Any]) -> None:
+    """Writes the weights within a checkpoint as one of their own, as `save` would without `state`.
+
+    Args:
+        weights: as `save` or `weights_in` returns them; their checkpoint must be unchanged.
+        path: file to write, `*.ckpt`.
+        metadata: as for `save`.
+
+    Raises:
+        InputError: as for `save`.
+    """
+
+    def write(unfinished: Path) -> str:
+        ckpt_format.copy_beginning(weights.path, unfinished, weights.length)
+        return weights.sha256
+
+    _write_pair(Path(path).absolute(), metadata, write)
+
+
+def _write_pair(path: Path, metadata: dict[str, Any], write: Callable[[Path], str]) -> None:
+    """Writes a checkpoint and its JSON, as `save` describes.
+
+    Args:
+        path: the checkpoint.
+        metadata: content of the JSON, without `sha256`.
+        write: writes the checkpoint to the path it is given; returns the SHA-256.
+    """
+    unfinished = files.unfinished(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # 0400 is how MindSpore leaves its files, and how a killed save leaves this one.
+        unfinished.unlink(missing_ok=True)
+        metadata = {**metadata, "sha256": write(unfinished)}
         files.write_json(metadata_file(path), {**metadata, **_previous(path)})
         files.replace(unfinished, path)
         files.write_json(metadata_file(path), metadata)
@@ -286,13 +377,6 @@ def restore(parameters: Iterable[Parameter], stored: Mapping[str, Parameter]) ->
             )
     for parameter in parameters:
         parameter.set_data(ms.Tensor(stored[parameter.name].asnumpy(), parameter.dtype))
-
-
-def set_value(parameters: Iterable[Parameter], name: str, value: float) -> None:
-    """Fills the parameter of that name with a number, if there is one."""
-    for parameter in parameters:
-        if parameter.name == name:
-            parameter.set_data(ms.Tensor(np.full(parameter.shape, value), parameter.dtype))
 
 
 def load_network(path: files.PathLike) -> nn.Cell:

@@ -5,10 +5,12 @@ MindSpore's own parser trusts what it reads, and some damage ends the process.
 
 import math
 import mmap
+import os
+from collections.abc import Collection
 
 from . import files, protobuf
 
-__all__ = ["check_structure"]
+__all__ = ["check_structure", "copy_beginning", "length_of_beginning"]
 
 # What MindSpore writes for the types of numbers, and their bytes.
 _ITEM_BYTES = {
@@ -48,6 +50,71 @@ def check_structure(path: files.PathLike) -> None:
         expected = math.prod([1] if shape == [0] else shape) * _ITEM_BYTES.get(kind, 1)
         if kind != "str" and length != expected:
             raise ValueError(f"{name} has {length} bytes of numbers instead of {expected}")
+
+
+def length_of_beginning(path: files.PathLike, names: Collection[str]) -> int:
+    """Returns how many bytes the parameters of some names take, which come first in a checkpoint.
+
+    That many bytes of the file are a checkpoint of these parameters alone.
+
+    Raises:
+        ValueError: one of the parameters is missing or comes after another parameter, or the file
+            is damaged.
+    """
+    missing = set(names)
+    if not missing:
+        return 0
+    length, at_beginning = 0, True
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        memoryview(content) as buffer,
+    ):
+        for entry in protobuf.fields(buffer, 0, len(buffer)):
+            name = _tensor_entry(buffer, entry)[0]
+            if name not in names:
+                at_beginning = False
+                if not missing:
+                    break
+            elif not at_beginning:
+                raise ValueError(f"{name} is not at its beginning")
+            else:
+                missing.discard(name)
+                length = entry.end
+    if missing:
+        raise ValueError(f"{min(missing)} is missing")
+    return length
+
+
+def copy_beginning(source: files.PathLike, target: files.PathLike, length: int) -> None:
+    """Writes the first `length` bytes of a file as another file.
+
+    The system copies, and a file system that can lets both files share the space on the disk.
+
+    Raises:
+        OSError: the target cannot be written, or the source is shorter.
+    """
+    with open(source, "rb") as reading, open(target, "wb") as writing:
+        left = length
+        if hasattr(os, "copy_file_range"):
+            try:
+                while left:
+                    copied = os.copy_file_range(reading.fileno(), writing.fileno(), left)
+                    if not copied:  # some file systems answer so instead of refusing
+                        break
+                    left -= copied
+            except OSError as error:
+                if error.errno in files.DISK_ERRORS:
+                    raise
+        # Both positions are behind what the system has copied.
+        reading.seek(length - left)
+        writing.seek(length - left)
+        while left:
+            block = reading.read(min(left, 1 << 20))
+            if not block:
+                raise OSError(None, f"{source} is shorter than {length} bytes")
+            writing.write(block)
+            left -= len(block)
 
 
 def _tensor_entry(buffer: memoryview, entry: protobuf.Field) -> tuple[str, list[int], str, int]:

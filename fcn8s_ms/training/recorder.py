@@ -29,6 +29,13 @@ def _without_classes(result: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in result.items() if name != "per class"}
 
 
+def _without_seal(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Returns the metadata of a complete checkpoint as those of the weights in it."""
+    return {
+        name: value for name, value in metadata.items() if name not in ("sha256", "with_weights")
+    }
+
+
 class Recorder:
     """Writer of a run's files, on the first rank.
 
@@ -96,7 +103,20 @@ class Recorder:
             max_overflows=max_overflows,
             on_step=self._board.add_step if self._board else lambda line: None,
         )
+        # The step of the complete checkpoint, and the weights within it.
+        self._saved: tuple[int, checkpoint.SavedWeights] | None = None
+        self._complete(progress)
         validation.subscribe(self._on_validation)
+
+    def _complete(self, progress: Progress) -> None:
+        """Makes up for the second half of a save between whose halves the process was killed."""
+        metadata = progress.metadata
+        if not metadata.get("with_weights"):
+            return
+        path = self.folder.weights(metadata["epoch"], metadata["step"])
+        if not path.is_file():
+            weights = checkpoint.weights_in(self.folder.last, self.state.network)
+            checkpoint.copy_weights(weights, path, _without_seal(metadata))
 
     @property
     def last_step(self) -> int:
@@ -141,10 +161,16 @@ class Recorder:
         if self._board is not None:
             self._board.flush()
         metadata = self._metadata(epoch, step)
-        network = self.state.network
+        # The complete state comes first: killed between the two, the run resumes from it.
+        weights = checkpoint.save(
+            self.state.network,
+            self.folder.last,
+            {**metadata, "with_weights": not interrupted},
+            self.state.optimizer,
+        )
+        self._saved = step, weights
         if not interrupted:
-            checkpoint.save(network, self.folder.weights(epoch, step), metadata)
-        checkpoint.save(network, self.folder.last, metadata, self.state.optimizer)
+            checkpoint.copy_weights(weights, self.folder.weights(epoch, step), metadata)
         self.folder.prune(self._keep)
 
     def _on_validation(self, result: dict[str, Any], is_best: bool) -> None:
@@ -156,7 +182,10 @@ class Recorder:
         )
         if is_best:
             metadata = self._metadata(result["epoch"], result["step"])
-            checkpoint.save(self.state.network, self.folder.best, metadata)
+            if self._saved is not None and self._saved[0] == result["step"]:
+                checkpoint.copy_weights(self._saved[1], self.folder.best, metadata)
+            else:
+                checkpoint.save(self.state.network, self.folder.best, metadata)
         # After the checkpoint: if the process is killed in between, the validation is repeated.
         with open(self.folder.validations, "a", encoding="utf-8") as file:
             files.append_json_line(file, result)

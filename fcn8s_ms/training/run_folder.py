@@ -196,6 +196,10 @@ class RunFolder:
                 found[int(match[2])] = path
         return [found[step] for step in sorted(found)]
 
+    def other_weights(self) -> list[Path]:
+        """Returns the checkpoints without an optimizer state: the best, then those of steps."""
+        return [path for path in (self.best, *self.all_weights()) if path.is_file()]
+
     def newest(self) -> Path | None:
         """Returns the newest checkpoint, the best aside; None where there is none."""
         weights = self.all_weights()
