@@ -45,7 +45,8 @@ FOLDERS = {
     "visualize": [{"pictures"}, {"figures"}],
     "training": [
         {"accumulation", "interruption", "optimizer", "options", "schedule", "tensorboard"},
-        {"callbacks", "network", "run_folder"},
+        {"callbacks", "network", "stored"},
+        {"run_folder"},
         {"arguments", "resume"},
         {"data"},
         {"recorder"},
@@ -82,7 +83,7 @@ WITHOUT_MINDSPORE = {
     *("inference.outputs", "inference.predictor", "inference.segmenter", "inference.stopwatch"),
     *("inference.video", "evaluation.predictions", "evaluation.report", "evaluation.scoring"),
     *("visualize.figures", "visualize.pictures", "training.interruption", "training.schedule"),
-    *("training.tensorboard", "training.run_folder", "distributed.watchdog"),
+    *("training.tensorboard", "distributed.watchdog"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
 LAZY = {
@@ -96,6 +97,8 @@ LAZY = {
 LAZY |= {
     "training.arguments",
     "training.options",
+    "training.run_folder",
+    "training.stored",
     "build",
     "train",
     "eval",

@@ -6,7 +6,6 @@ import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from ..errors import InputError, flag
@@ -21,6 +20,7 @@ from .options import (
     RunOptions,
 )
 from .run_folder import RunFolder
+from .stored import in_file, value_types
 
 __all__ = ["PROGRAM", "Config", "command", "get_parser", "parse"]
 
@@ -84,16 +84,6 @@ def _groups() -> Iterator[tuple[str, type[Options]]]:
         yield one.name, typing.cast("type[Options]", one.type)
 
 
-def _value_types() -> dict[str, type]:
-    """Returns the type of each option's value: without None, and of a list that of its items."""
-    types = {}
-    for _, group in _groups():
-        for name, hint in typing.get_type_hints(group).items():
-            kind = next((one for one in typing.get_args(hint) if one is not NoneType), hint)
-            types[name] = next(iter(typing.get_args(kind)), kind)
-    return types
-
-
 def get_parser() -> argparse.ArgumentParser:
     """Returns the command line of the training program."""
     parser = argparse.ArgumentParser(
@@ -101,7 +91,7 @@ def get_parser() -> argparse.ArgumentParser:
         description="Train FCN-8s, FCN-16s or FCN-32s on MindRecord data.",
         epilog=f"Try it: {PROGRAM} --sample",
     )
-    types = _value_types()
+    types = value_types()
     headings: dict[str, Any] = {}
     for _, group in _groups():
         fields = dataclasses.fields(group)
@@ -176,12 +166,18 @@ def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:
         given.pop(name, None)
     if given.pop("output", folder).absolute() != folder.absolute():
         raise InputError(f"--resume {folder} writes to that folder; leave out --output")
-    types = _value_types()
+    types = value_types()
+    run = RunFolder(folder)
     stored = {
         name: Path(value) if types.get(name) is Path and value is not None else value
-        for name, value in RunFolder(folder).read_arguments().items()
+        for name, value in run.read_arguments().items()
     }
-    own = Config.from_flat({**vars(parser.parse_args([])), **stored}).flat()
+    # What came before the first step is history: nothing is fetched or drawn again.
+    stored.update(sample=False, download=None)
+    try:
+        own = Config.from_flat({**vars(parser.parse_args([])), **stored}).flat()
+    except InputError as error:
+        raise InputError(f"{run.arguments}: {in_file(str(error))}: correct the file") from None
     may_change = {
         one.name
         for _, group in _groups()

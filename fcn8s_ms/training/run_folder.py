@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from .. import files, schema
 from ..distributed.ranks import Ranks
 from ..errors import InputError
 from ..network.architectures import ARCHITECTURES
+from .stored import ARGUMENTS
 
 __all__ = ["RunFolder"]
 
@@ -128,16 +129,18 @@ class RunFolder:
         """Returns what `write_arguments` wrote.
 
         Raises:
-            InputError: the file is missing or damaged.
+            InputError: the file is missing or damaged, or a field has another type or value than
+                its option.
         """
         try:
             arguments: dict[str, Any] = json.loads(self.arguments.read_text(encoding="utf-8"))
-            return arguments
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"--resume {self.path.absolute()} is not the folder of a run: it has no readable "
                 f"{self.arguments.name}; pass the folder that the training wrote to"
             ) from error
+        schema.check(arguments, ARGUMENTS, self.arguments, "correct the file")
+        return arguments
 
     def write_arguments(self, arguments: dict[str, Any]) -> None:
         """Keeps the arguments of the run for `--resume`."""
