@@ -59,21 +59,20 @@ def _description(option: "dataclasses.Field[Any]", hint: Any, kind: type) -> sch
     given = option.metadata["argparse"]
     least = 1 if option.metadata["positive"] else option.metadata["at_least"]
     if "choices" in given:
-        one = schema.choice(given["choices"])
+        item = schema.choice(given["choices"])
     elif kind is bool:
-        one = schema.truth()
+        item = schema.truth()
     elif kind is int:
-        one = schema.whole_number(-(2**63) if least is None else int(least))
+        item = schema.whole_number(-(2**63) if least is None else int(least))
     elif kind is float:
-        one = schema.number()
+        item = schema.number()
     else:
-        one = _path() if kind is Path else schema.text()
-    if typing.get_origin(hint) is list or list in map(typing.get_origin, typing.get_args(hint)):
+        item = _path() if kind is Path else schema.text()
+    if any(typing.get_origin(one) is list for one in (hint, *typing.get_args(hint))):
         count = given["nargs"] if isinstance(given["nargs"], int) else None
-        one = schema.array(one, count or 0, count or _LARGEST_LIST)
-    return (
-        schema.optional(one) if NoneType in typing.get_args(hint) or option.default is None else one
-    )
+        item = schema.array(item, count or 0, count or _LARGEST_LIST)
+    may_be_null = NoneType in typing.get_args(hint) or option.default is None
+    return schema.optional(item) if may_be_null else item
 
 
 def _fields() -> Iterator[tuple[str, schema.Description]]:

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 
 import pytest
 
@@ -12,7 +11,7 @@ from fcn8s_ms.training import arguments
 from fcn8s_ms.training.run_folder import RunFolder
 
 from ..helpers import arguments as short
-from ..helpers import error_of, mutations
+from ..helpers import mutations
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def test_fields_of_random_types(tmp_path, content):
 
 
 @pytest.mark.usefixtures("tiny_network")
-def test_nothing_is_fetched_again(record, tmp_path, monkeypatch, capsys):
+def test_nothing_is_fetched_again(record, tmp_path, monkeypatch):
     run = tmp_path / "run"
     train.main(short(record, run, "--steps", "1"))
     stored = json.loads((run / "arguments.json").read_text())
@@ -116,5 +115,3 @@ def test_nothing_is_fetched_again(record, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fetch, "fetch_data", fetched)
     monkeypatch.setattr(fetch, "fetch_checkpoint", fetched)
     train.main(["--resume", str(run), "--steps", "2"])
-    shutil.copy(run / "arguments.json", tmp_path)
-    assert "wrong" not in error_of(train.main, ["--resume", str(run), "--steps", "1"], capsys)
