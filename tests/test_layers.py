@@ -44,7 +44,15 @@ FOLDERS = {
     "evaluation": [{"predictions", "report"}, {"scoring"}],
     "visualize": [{"pictures"}, {"figures"}],
     "training": [
-        {"accumulation", "interruption", "optimizer", "options", "schedule", "tensorboard"},
+        {
+            "accumulation",
+            "history",
+            "interruption",
+            "optimizer",
+            "options",
+            "schedule",
+            "tensorboard",
+        },
         {"callbacks", "network", "stored"},
         {"run_folder"},
         {"arguments", "resume"},
@@ -82,7 +90,13 @@ WITHOUT_MINDSPORE = {
     *("inference.images", "inference.inputs", "inference.onnx_engine", "inference.options"),
     *("inference.outputs", "inference.predictor", "inference.segmenter", "inference.stopwatch"),
     *("inference.video", "evaluation.predictions", "evaluation.report", "evaluation.scoring"),
-    *("visualize.figures", "visualize.pictures", "training.interruption", "training.schedule"),
+    *(
+        "visualize.figures",
+        "visualize.pictures",
+        "training.interruption",
+        "training.schedule",
+        "training.history",
+    ),
     *("training.tensorboard", "distributed.watchdog"),
 }
 # These load MindSpore when they run, not when they are imported, so that --help is quick.

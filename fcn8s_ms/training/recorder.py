@@ -97,7 +97,7 @@ class Recorder:
                 dynamic_ncols=True,
                 mininterval=0.5 if sys.stderr.isatty() else 20,
             ),
-            steps=progress.steps,
+            history=progress.history,
             memory=memory,
             circumstances=self._circumstances,
             max_overflows=max_overflows,
@@ -121,18 +121,18 @@ class Recorder:
     @property
     def last_step(self) -> int:
         """Number of the last finished step."""
-        return self.log.steps[-1]["step"] if self.log.steps else 0
+        return self.log.history.last_step
 
     def _seconds(self) -> float:
         """Returns the time of the training, including what came before an interruption."""
         return round(time.perf_counter() - self._started, 1)
 
     def _metadata(self, epoch: int, step: int) -> dict[str, Any]:
-        steps, validations = self.log.steps, self.validation.results
+        last, validations = self.log.history.last, self.validation.results
         return {
             "epoch": epoch,
             "step": step,
-            "loss": steps[-1]["loss"] if steps else None,
+            "loss": last["loss"] if last else None,
             "metric": _without_classes(validations[-1]) if validations else None,
             "seconds": self._seconds(),
             "images": self.data.train.num_samples,
@@ -154,9 +154,9 @@ class Recorder:
                 are unchanged.
         """
         bad = checkpoint.non_finite(self.state.parameters())
-        if bad:
+        if bad and self.log.history.last is not None:
             what = f"{len(bad)} parameters are no longer finite, {bad[0]} first,"
-            raise self.log.not_finite(what, self.log.steps[-1])
+            raise self.log.not_finite(what, self.log.history.last)
         self.log.sync()
         if self._board is not None:
             self._board.flush()
@@ -212,9 +212,16 @@ class Recorder:
 
     def draw_curves(self) -> None:
         """Draws log and validations so far."""
-        if self.log.steps:
+        history = self.log.history
+        if history.last is not None:
             unfinished = files.unfinished(self.folder.curves)
-            visualize.curves(unfinished, self.log.steps, self.validation.results)
+            visualize.curves(
+                unfinished,
+                history.points(),
+                self.validation.results,
+                means=history.means(),
+                span=history.span,
+            )
             files.replace(unfinished, self.folder.curves)
 
     def draw_predictions(self) -> None:
@@ -237,14 +244,14 @@ class Recorder:
         Returns:
             Content of the file.
         """
-        steps, validations = self.log.steps, self.validation.results
+        last, validations = self.log.history.last, self.validation.results
         metrics: dict[str, Any] = {
             "train": {
                 "data": self.data.train.data_file,
                 "images": self.data.train.num_samples,
                 "steps": self.last_step,
-                "final loss": steps[-1]["loss"] if steps else None,
-                "overflows": self.log.overflows,
+                "final loss": last["loss"] if last else None,
+                "overflows": self.log.history.overflows,
                 "seconds": self._seconds(),
                 "device": ms.get_context("device_target"),
                 "ranks": self.arguments["ranks"],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..distributed.ranks import Ranks
 from ..errors import InputError
+from .history import History, read_logs
 from .options import PROGRAM
 from .run_folder import RunFolder
 from .schedule import Length
@@ -45,14 +46,14 @@ class Progress:
         step: number of finished steps.
         parameters: parameters of network and optimizer by name; None without a checkpoint.
         metadata: JSON next to the checkpoint.
-        steps: lines of the log up to that step.
+        history: steps of the log up to that step.
         validations: results up to that step.
     """
 
     step: int = 0
     parameters: "dict[str, Parameter] | None" = None
     metadata: dict[str, Any] = field(default_factory=dict)
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    history: History = field(default_factory=History)
     validations: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -79,14 +80,10 @@ class Progress:
             )
         else:
             logger.warning("%s has no checkpoint yet: starting at its beginning", folder.path)
-        progress.steps = _cut_off(folder.log, progress.step)
-        progress.validations = _cut_off(folder.validations, progress.step)
+        progress.history, progress.validations = read_logs(
+            folder.log, folder.validations, progress.step
+        )
         return progress
-
-    @property
-    def overflows(self) -> int:
-        """Number of steps whose gradient overflowed."""
-        return sum(1 for line in self.steps if line.get("overflow"))
 
     def check(self, length: Length, folder: RunFolder) -> None:
         """Raises InputError if more steps have been done than the run should have."""
@@ -210,18 +207,3 @@ class TrainingState:
             checkpoint.restore(self.optimizer, progress.parameters)
             progress.parameters = None
         ranks.broadcast(self.parameters())
-
-
-def _cut_off(path: Path, step: int) -> list[dict[str, Any]]:
-    """Removes the lines of later steps, which will be written again; returns the others."""
-    lines = [line for line in files.read_json_lines(path) if line["step"] <= step]
-    if path.is_file():
-        files.write_text(path, "".join(files.json_text(line, None) + "\n" for line in lines))
-    return [_with_nan(line) for line in lines]
-
-
-def _with_nan(value: Any) -> Any:
-    """Returns the value with NaN again where JSON has null."""
-    if isinstance(value, dict):
-        return {name: _with_nan(item) for name, item in value.items()}
-    return float("nan") if value is None else value

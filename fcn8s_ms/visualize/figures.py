@@ -239,13 +239,16 @@ def confusion_plot(path, matrix: np.ndarray, classes, title: str = "") -> None:
     figure.savefig(path)
 
 
-def curves(path, steps, validations=()) -> None:
+def curves(path, steps, validations=(), means=None, span=1) -> None:
     """Writes loss and learning rate over the steps, and the validation scores if there are any.
 
     Args:
         path: PNG file to write.
         steps: dicts with `step`, `loss` and `lr`.
         validations: dicts with `step`, `mean IoU` and `pixel accuracy`.
+        means: dicts with `step` and mean `loss` of every `span` steps, where `steps` are only some
+            of all; None where they are all.
+        span: see `means`.
     """
     count = 3 if validations else 2
     figure = _figure(4.5 * count, 3.4, dpi=110)
@@ -253,10 +256,12 @@ def curves(path, steps, validations=()) -> None:
     numbers = [step["step"] for step in steps]
     losses = [step["loss"] for step in steps]
     axes[0].plot(numbers, losses, color="tab:blue", alpha=0.35, label="step")
-    window = _smoothing(len(losses))
+    means = steps if means is None else means
+    window = _smoothing(len(means))
     if window > 1:
-        smooth = _running_mean(losses, window)
-        axes[0].plot(numbers[window - 1 :], smooth, color="tab:blue", label=f"mean of {window}")
+        smooth = _running_mean([mean["loss"] for mean in means], window)
+        ends = [mean["step"] for mean in means[window - 1 :]]
+        axes[0].plot(ends, smooth, color="tab:blue", label=f"mean of {window * span}")
         axes[0].legend(frameon=False)
     axes[0].set(title="training loss", xlabel="step", ylabel="cross-entropy")
     axes[1].plot(numbers, [step["lr"] for step in steps], color="tab:orange")

@@ -41,8 +41,8 @@ def damage(path):
 def test_progress_of_a_run(folder):
     progress = Progress.read(folder)
     assert progress.step == 4 and len(progress.parameters) == 81
-    assert [line["step"] for line in progress.steps] == [1, 2, 3, 4]
-    assert np.isnan(progress.steps[1]["loss"])
+    assert [point["step"] for point in progress.history.points()] == [1, 2, 3, 4]
+    assert np.isnan(progress.history.points()[1]["loss"])
     (result,) = progress.validations
     assert np.isnan(result["mean IoU"]) and np.isnan(result["per class"]["a"]["IoU"])
     # What comes again is removed, a line that was cut short too.
@@ -75,7 +75,7 @@ def test_complete_checkpoint_without_json(folder):
 def test_weights_alone_begin_at_the_start(folder, caplog):
     folder.last.unlink()
     progress = Progress.read(folder)
-    assert (progress.step, progress.parameters, progress.steps) == (0, None, [])
+    assert (progress.step, progress.parameters, progress.history.last) == (0, None, None)
     assert f"{folder.last} is missing: starting at the beginning of the run" in caplog.text
     assert f"--pretrained {folder.weights(2, 4)} --output NEW" in caplog.text
     assert len(folder.all_weights()) == 4  # kept until their steps come again
@@ -85,7 +85,7 @@ def test_run_killed_before_its_first_checkpoint(folder, caplog):
     for path in [folder.last, *folder.all_weights()]:
         path.unlink()
     progress = Progress.read(folder)
-    assert (progress.step, progress.parameters, progress.steps) == (0, None, [])
+    assert (progress.step, progress.parameters, progress.history.last) == (0, None, None)
     assert "has no checkpoint yet: starting at its beginning" in caplog.text
 
 
