@@ -1,10 +1,9 @@
 """Checkpoints: saved completely or not at all, loaded by name and shape with a report."""
 
 import contextlib
-import math
-import mmap
+import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,13 @@ from mindspore import Parameter, nn
 
 from . import files, model
 from .errors import InputError
-from .formats import protobuf, schema
+from .formats import checkpoint_file, schema
 from .network.architectures import ARCHITECTURES
 
 __all__ = [
     "LoadReport",
-    "check_structure",
+    "SavedWeights",
+    "copy_weights",
     "load_into",
     "load_network",
     "metadata_file",
@@ -29,7 +29,7 @@ __all__ = [
     "read_metadata",
     "restore",
     "save",
-    "set_value",
+    "weights_in",
 ]
 
 
@@ -43,6 +43,7 @@ _METADATA = schema.fields(
         "loss": schema.optional(schema.number()),
         "metric": schema.optional(schema.mapping(schema.optional(schema.number()))),
         "seconds": schema.number(0),
+        "with_weights": schema.truth(),
         "images": schema.whole_number(1),
         "classes": schema.array(schema.text(1000), 2, 255),
         "palette": schema.array(_COLOUR, 2, 255),
@@ -94,12 +95,57 @@ def _previous(path: Path) -> dict[str, Any]:
         return {}
 
 
+@dataclass(frozen=True)
+class SavedWeights:
+    """Weights of a network at the beginning of a checkpoint that also holds other parameters.
+
+    Attributes:
+        path: the checkpoint.
+        length: number of bytes that the weights take.
+        sha256: SHA-256 of these bytes, in hexadecimal digits.
+    """
+
+    path: Path
+    length: int
+    sha256: str
+
+
+def _digests(path: Path, length: int) -> tuple[str, str]:
+    """Returns the SHA-256 of the first `length` bytes of a file, and that of all of it."""
+    digest, done = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while done < length and (block := file.read(min(length - done, 1 << 20))):
+            digest.update(block)
+            done += len(block)
+        beginning = digest.hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return beginning, digest.hexdigest()
+
+
+def weights_in(path: files.PathLike, network: nn.Cell) -> SavedWeights:
+    """Finds the weights of a network in a checkpoint that `save` wrote with more parameters.
+
+    Raises:
+        InputError: the checkpoint is damaged or of another network.
+    """
+    path = Path(path).absolute()
+    try:
+        length = checkpoint_file.length_of_beginning(path, network.parameters_dict())
+        return SavedWeights(path, length, _digests(path, length)[0])
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"checkpoint {path} does not begin with the weights of the network ({error}); use "
+            "another checkpoint"
+        ) from error
+
+
 def save(
     network: nn.Cell,
     path: files.PathLike,
     metadata: dict[str, Any],
     state: Iterable[Parameter] = (),
-) -> None:
+) -> SavedWeights:
     """Saves a network's weights, and next to them a JSON with their metadata.
 
     Killed at any moment, the path holds either the older pair or the new one, both whole: the JSON
@@ -111,17 +157,18 @@ def save(
         metadata: what `read_metadata` returns, without `sha256`: class names, palette, step, …
         state: more parameters for the file, such as an optimizer's moments.
 
+    Returns:
+        The weights within the file, for `copy_weights`.
+
     Raises:
         InputError: the file cannot be written, for instance because the disk is full; an older one
             of that name stays.
     """
     path = Path(path).absolute()
-    unfinished = files.unfinished(path)
     parameters = [*network.get_parameters(), *state]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # 0400 is how MindSpore leaves its files, and how a killed save leaves this one.
-        unfinished.unlink(missing_ok=True)
+    found: list[SavedWeights] = []
+
+    def write(unfinished: Path) -> str:
         try:
             ms.save_checkpoint(
                 [{"name": parameter.name, "data": parameter} for parameter in parameters],
@@ -130,7 +177,48 @@ def save(
         except RuntimeError as error:
             raise OSError(None, str(error).splitlines()[0]) from error
         files.give_ordinary_permissions(unfinished)
-        metadata = {**metadata, "sha256": files.sha256(unfinished)}
+        length = checkpoint_file.length_of_beginning(unfinished, network.parameters_dict())
+        beginning, whole = _digests(unfinished, length)
+        found.append(SavedWeights(path, length, beginning))
+        return whole
+
+    _write_pair(path, metadata, write)
+    return found[0]
+
+
+def copy_weights(weights: SavedWeights, path: files.PathLike, metadata: dict[str, Any]) -> None:
+    """Writes the weights within a checkpoint as one of their own, as `save` would without `state`.
+
+    Args:
+        weights: as `save` or `weights_in` returns them; their checkpoint must be unchanged.
+        path: file to write, `*.ckpt`.
+        metadata: as for `save`.
+
+    Raises:
+        InputError: as for `save`.
+    """
+
+    def write(unfinished: Path) -> str:
+        checkpoint_file.copy_beginning(weights.path, unfinished, weights.length)
+        return weights.sha256
+
+    _write_pair(Path(path).absolute(), metadata, write)
+
+
+def _write_pair(path: Path, metadata: dict[str, Any], write: Callable[[Path], str]) -> None:
+    """Writes a checkpoint and its JSON, as `save` describes.
+
+    Args:
+        path: the checkpoint.
+        metadata: content of the JSON, without `sha256`.
+        write: writes the checkpoint to the path it is given; returns the SHA-256.
+    """
+    unfinished = files.unfinished(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # 0400 is how MindSpore leaves its files, and how a killed save leaves this one.
+        unfinished.unlink(missing_ok=True)
+        metadata = {**metadata, "sha256": write(unfinished)}
         files.write_json(metadata_file(path), {**metadata, **_previous(path)})
         files.replace(unfinished, path)
         files.write_json(metadata_file(path), metadata)
@@ -164,71 +252,6 @@ def _make_room(size: int) -> None:
             np.ones(int(1.5 * size), np.uint8)  # taken and given back
 
 
-# What MindSpore writes for the types of numbers, and their bytes.
-_ITEM_BYTES = {
-    **dict.fromkeys(("Bool", "Int8", "UInt8"), 1),
-    **dict.fromkeys(("Float16", "BFloat16", "Int16", "UInt16"), 2),
-    **dict.fromkeys(("Float32", "Int32", "UInt32"), 4),
-    **dict.fromkeys(("Float64", "Int64", "UInt64"), 8),
-}
-
-
-def check_structure(path: files.PathLike) -> None:
-    """Goes through a checkpoint file without its numbers.
-
-    MindSpore's own parser trusts what it reads, and some damage ends the process.
-
-    Raises:
-        ValueError: it is cut short, is not a checkpoint, or a parameter has other numbers than its
-            shape says.
-    """
-    with (
-        open(path, "rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        memoryview(content) as buffer,
-    ):
-        end = len(buffer)
-        if bytes(buffer[-17:-10]) == b"crc_num":  # behind the message, if asked of MindSpore
-            end -= 17
-        # Large parameters are split into several entries of one name.
-        found: dict[str, tuple[list[int], str, int]] = {}
-        for entry in protobuf.fields(buffer, 0, end):
-            name, shape, kind, length = _tensor_entry(buffer, entry)
-            known = found.get(name, (shape, kind, 0))
-            if known[:2] != (shape, kind):
-                raise ValueError(f"two entries of {name} differ in shape or type")
-            found[name] = (shape, kind, known[2] + length)
-    if not found:
-        raise ValueError("it has no parameters")
-    for name, (shape, kind, length) in found.items():
-        expected = math.prod([1] if shape == [0] else shape) * _ITEM_BYTES.get(kind, 1)
-        if kind != "str" and length != expected:
-            raise ValueError(f"{name} has {length} bytes of numbers instead of {expected}")
-
-
-def _tensor_entry(buffer: memoryview, entry: protobuf.Field) -> tuple[str, list[int], str, int]:
-    """Name, shape, type and number of bytes of an entry."""
-    if (entry.number, entry.kind) != (1, protobuf.LENGTH):
-        raise ValueError("it is not a checkpoint")
-    name, kind, shape, length = "", "", [], -1
-    for field in protobuf.fields(buffer, entry.value, entry.end):
-        if field.kind == protobuf.LENGTH and field.number == 1:
-            name = str(buffer[field.value : field.end], "utf-8")
-        elif field.kind == protobuf.LENGTH and field.number == 2:
-            for part in protobuf.fields(buffer, field.value, field.end):
-                if part.number == 1:
-                    shape += protobuf.packed(buffer, part)
-                elif part.kind == protobuf.LENGTH and part.number == 2:
-                    kind = str(buffer[part.value : part.end], "utf-8")
-                elif part.kind == protobuf.LENGTH and part.number == 3:
-                    length = part.end - part.value
-    if not name or length < 0:
-        raise ValueError("an entry has no name or no numbers")
-    if kind not in _ITEM_BYTES and kind != "str":
-        raise ValueError(f"{name} has numbers of the unknown type {kind!r}")
-    return name, shape, kind, length
-
-
 def read(path: files.PathLike) -> dict[str, Parameter]:
     """Reads the parameters of a checkpoint file, by name.
 
@@ -242,7 +265,7 @@ def read(path: files.PathLike) -> dict[str, Parameter]:
         raise InputError(f"checkpoint {path} is missing")
     verified = "sha256" in _verified(path)
     try:
-        check_structure(path)
+        checkpoint_file.check_structure(path)
         _make_room(path.stat().st_size)
         parameters = ms.load_checkpoint(str(path))
     except (ValueError, RuntimeError, TypeError, OSError) as error:
@@ -355,13 +378,6 @@ def restore(parameters: Iterable[Parameter], stored: Mapping[str, Parameter]) ->
             )
     for parameter in parameters:
         parameter.set_data(ms.Tensor(stored[parameter.name].asnumpy(), parameter.dtype))
-
-
-def set_value(parameters: Iterable[Parameter], name: str, value: float) -> None:
-    """Fills the parameter of that name with a number, if there is one."""
-    for parameter in parameters:
-        if parameter.name == name:
-            parameter.set_data(ms.Tensor(np.full(parameter.shape, value), parameter.dtype))
 
 
 def load_network(path: files.PathLike) -> nn.Cell:

@@ -11,6 +11,7 @@ from mindspore import Parameter, Tensor, nn
 
 from fcn8s_ms import checkpoint, model
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.formats import checkpoint_file
 from fcn8s_ms.model import FCN8s
 
 from .helpers import TINY, mutations
@@ -343,12 +344,70 @@ def test_structure_of_a_foreign_file(tmp_path, damage, message):
     path = tmp_path / "foreign.ckpt"
     checkpoint.save(FCN8s(3, **TINY), path, {})
     path.with_name(path.name + ".json").unlink()
-    checkpoint.check_structure(path)
+    checkpoint_file.check_structure(path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=message):
-        checkpoint.check_structure(path)
+        checkpoint_file.check_structure(path)
     with pytest.raises(InputError, match="foreign.ckpt cannot be read: it is damaged"):
         checkpoint.read(path)
+
+
+def complete(path):
+    """A network's checkpoint with two more parameters; returns both."""
+    network = FCN8s(5, **TINY)
+    moment = Parameter(Tensor(np.arange(3, dtype=np.float32)), name="moments.x")
+    step = Parameter(Tensor(np.array([4], np.int32)), name="global_step")
+    return network, checkpoint.save(network, path, {"step": 4}, state=[moment, step])
+
+
+@pytest.mark.parametrize("by_system", [True, False])
+def test_weights_are_the_beginning_of_the_complete_checkpoint(tmp_path, monkeypatch, by_system):
+    network, weights = complete(tmp_path / "last.ckpt")
+    if not by_system:
+        monkeypatch.delattr(os, "copy_file_range", raising=False)
+    alone, copied = tmp_path / "alone.ckpt", tmp_path / "copied.ckpt"
+    checkpoint.save(network, alone, {"step": 4})
+    checkpoint.copy_weights(weights, copied, {"step": 4})
+    assert copied.read_bytes() == alone.read_bytes()
+    assert checkpoint.read_metadata(copied) == checkpoint.read_metadata(alone)
+    assert copied.stat().st_mode == alone.stat().st_mode
+    assert list(checkpoint.read(copied)) == list(network.parameters_dict())
+    assert checkpoint.weights_in(tmp_path / "last.ckpt", network) == weights
+
+
+def test_copy_goes_on_where_the_system_stops(tmp_path, monkeypatch):
+    """Some file systems copy a part, answer 0, or refuse in the middle."""
+    content = os.urandom(3_000_000)
+    (tmp_path / "source").write_bytes(content)
+    for ending in (0, OSError(95, "not supported")):
+        answers = iter([700_001, ending])
+
+        def copy(source, target, count, answers=answers):
+            answer = next(answers)
+            if isinstance(answer, OSError):
+                raise answer
+            return os.write(target, os.read(source, answer))
+
+        monkeypatch.setattr(os, "copy_file_range", copy, raising=False)
+        checkpoint_file.copy_beginning(tmp_path / "source", tmp_path / "target", 2_900_000)
+        assert (tmp_path / "target").read_bytes() == content[:2_900_000]
+
+
+def test_weights_to_copy_that_are_not_there(tmp_path):
+    network, weights = complete(tmp_path / "last.ckpt")
+    (tmp_path / "last.ckpt").write_bytes(b"short")
+    with pytest.raises(InputError, match="w.ckpt cannot be written: .* is shorter than"):
+        checkpoint.copy_weights(weights, tmp_path / "w.ckpt", {})
+    assert not list(tmp_path.glob("*w.*"))
+    with pytest.raises(InputError, match="last.ckpt does not begin with the weights"):
+        checkpoint.weights_in(tmp_path / "last.ckpt", network)
+    other = nn.Dense(2, 2)
+    checkpoint.save(other, tmp_path / "other.ckpt", {}, network.get_parameters())
+    with pytest.raises(InputError, match="is not at its beginning"):
+        checkpoint.weights_in(tmp_path / "other.ckpt", network)
+    checkpoint.save(other, tmp_path / "other.ckpt", {})
+    with pytest.raises(InputError, match="is missing"):
+        checkpoint.weights_in(tmp_path / "other.ckpt", network)
 
 
 def test_missing_file(tmp_path):

@@ -12,7 +12,8 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
     {"__init__", "errors", "threads", "voc"},
-    {"files", "formats", "options"},
+    {"files", "options"},
+    {"formats"},
     {"device", "fetch", "transforms", "confusion"},
     {"distributed"},
     {"loss", "visualize"},
@@ -27,7 +28,7 @@ LAYERS = [
     {"__main__"},
 ]
 FOLDERS = {
-    "formats": [{"png", "protobuf", "schema"}],
+    "formats": [{"png", "protobuf", "schema"}, {"checkpoint_file"}],
     "records": [
         {"metadata", "labelme", "scenes"},
         {"checksums", "classes"},
@@ -46,8 +47,17 @@ FOLDERS = {
     "evaluation": [{"crops", "predictions", "report"}, {"scoring"}],
     "visualize": [{"overlays"}, {"figures"}],
     "training": [
-        {"accumulation", "interruption", "optimizer", "options", "schedule", "tensorboard"},
-        {"callbacks", "network", "run_folder"},
+        {
+            "accumulation",
+            "history",
+            "interruption",
+            "optimizer",
+            "options",
+            "schedule",
+            "tensorboard",
+        },
+        {"callbacks", "network", "stored"},
+        {"run_folder"},
         {"arguments", "resume"},
         {"data"},
         {"recorder"},
@@ -63,14 +73,14 @@ WITHOUT_MINDSPORE = set(
     __init__ confusion errors fetch files options threads transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
-    formats.png formats.protobuf formats.schema
+    formats.checkpoint_file formats.png formats.protobuf formats.schema
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view
     network.architectures network.vgg_weights
     records.checksums records.classes records.encode records.labelme records.metadata
     records.scenes records.sources records.survey
-    training.interruption training.run_folder training.schedule training.tensorboard
+    training.history training.interruption training.schedule training.tensorboard
     visualize.figures visualize.overlays
     """.split()
 )
@@ -86,6 +96,8 @@ LAZY = {
 LAZY |= {
     "training.arguments",
     "training.options",
+    "training.run_folder",
+    "training.stored",
     "build",
     "train",
     "eval",

@@ -1,19 +1,20 @@
 """Kills a training again and again, and compares what comes out: `python tools/kill_training.py`.
 
-The real training program trains a narrow FCN-8s on a small drawn dataset: once without
-interruption, once killed (SIGKILL) at random moments and resumed each time. Checkpoints of either
-run must agree to the last bit, logs and validations too, and no checkpoint may ever be unreadable.
+The real training program trains a network on a small drawn dataset: once without interruption, once
+killed (SIGKILL) at random moments and resumed each time. Checkpoints of either run must agree to
+the last bit, logs and validations too, and no checkpoint may ever be unreadable.
 """
 
 import argparse
 import json
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 from narrow import TINY, flags
@@ -23,14 +24,86 @@ from fcn8s_ms.errors import InputError, reported_by
 _PROGRAM = "python tools/kill_training.py"
 # Fields of the log that two equal runs do not share.
 _OF_THE_MACHINE = ("images_per_second", "memory_gb")
+_POLLING_SECONDS = 0.0005
+# What the program prints when start-up is over.
+_BEGINS = "Compiling the network"
+# One kill in so many is aimed at the start-up.
+_START_UPS = 4
 
 
-def _start(arguments, errors):
-    command = [sys.executable, "-m", "fcn8s_ms.train", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=errors, stderr=subprocess.STDOUT)
+class _Run:
+    """One run of the training program in a folder, in as many processes as it takes."""
+
+    def __init__(self, folder: Path, arguments: Sequence[object], output: TextIO):
+        self.folder = folder
+        self._arguments = [str(one) for one in arguments]
+        self._output = output
+        self._process: subprocess.Popen[bytes]
+        self._printed = 0
+        self._leftovers: set[tuple[int, int]] = set()
+        self.started = 0.0
+
+    def start(self) -> None:
+        """Starts a process: the first one, or one that resumes."""
+        begun = (self.folder / "arguments.json").is_file()
+        given = ["--resume"] if begun else [*self._arguments, "--output"]
+        command = [sys.executable, "-m", "fcn8s_ms.train", *given, str(self.folder)]
+        self._leftovers = self._unfinished()
+        self._printed = Path(self._output.name).stat().st_size
+        self.started = time.monotonic()
+        self._process = subprocess.Popen(command, stdout=self._output, stderr=subprocess.STDOUT)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def finish(self) -> None:
+        """Waits for the end of the process.
+
+        Raises:
+            InputError: its status is not 0.
+        """
+        if self._process.wait():
+            raise InputError(
+                f"a training failed with status {self._process.returncode}: {self._output.name}"
+            )
+
+    def wait(self, condition: Callable[[], bool], seconds: float = float("inf")) -> bool:
+        """Waits for a condition, at most some seconds; returns False if the process has ended."""
+        until = time.monotonic() + seconds
+        while self._process.poll() is None:
+            if condition() or time.monotonic() >= until:
+                return True
+            time.sleep(_POLLING_SECONDS)
+        return False
+
+    def is_training(self) -> bool:
+        """Returns whether the start-up of the process is over."""
+        with open(self._output.name, errors="replace") as file:
+            file.seek(self._printed)
+            return _BEGINS in file.read()
+
+    def is_saving(self) -> bool:
+        """Returns whether the process has begun to write a complete checkpoint."""
+        return bool(self._unfinished() - self._leftovers)
+
+    def has_saved(self) -> bool:
+        """Returns whether there are both checkpoints of a save, and none is unfinished."""
+        return any(self.folder.glob("FCN8s-*_*.ckpt")) and not self._unfinished("*")
+
+    def _unfinished(self, name: str = "last") -> set[tuple[int, int]]:
+        found = set()
+        for path in self.folder.glob(f".FCN8s-{name}.unfinished*"):
+            try:
+                state = path.stat()
+            except OSError:  # renamed in this moment
+                continue
+            # The same file under another name, or longer, is the same file.
+            found.add((state.st_dev, state.st_ino))
+        return found
 
 
-def _lines(path: Path) -> list[dict]:
+def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
@@ -68,19 +141,57 @@ def _difference(run: Path, reference: Path) -> str | None:
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Command line of the test."""
+    """Returns the command line of the test."""
+    assert __doc__ is not None
     parser = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__.split("\n\n")[1])
     add = parser.add_argument
-    add("--kills", type=int, default=20, help="how often to kill (default: %(default)s)")
-    add("--epochs", type=int, default=40, help="of 26 steps (default: %(default)s)")
-    add("--save-every", type=int, default=3, help="steps (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
-    add("--folder", type=Path, help="where to work; kept (default: a temporary folder)")
+    add("--kills", type=int, default=20, help="number of kills (default: %(default)s)")
+    add(
+        "--full",
+        action="store_true",
+        help="train the network of full width (minutes, 6 GB on the disk) instead of a narrow one",
+    )
+    add(
+        "--at-saves",
+        action="store_true",
+        help="kill while checkpoints are written, the first included, instead of at any moment",
+    )
+    add("--steps", type=int, help="length (default: 1040; with --full: --kills + 2)")
+    add("--save-every", type=int, help="steps (default: 3; with --full: 1)")
+    add("--seed", type=int, default=0, help="seed of the moments (default: %(default)s)")
+    add("--folder", type=Path, help="folder to work in; kept (default: a temporary one)")
     return parser
 
 
-def run_test(kills: int, epochs: int, save_every: int, seed: int, folder: Path) -> list[dict]:
+def _arguments(built: dict[str, Path], full: bool, steps: int, save_every: int) -> list[object]:
+    """Returns the arguments of the training program."""
+    found: list[object] = ["--data", built["train"], "--crop-size", "64", "--workers", "1"]
+    found += ["--device", "CPU", "--steps", steps, "--save-every", save_every]
+    if full:
+        return [*found, "--batch-size", "2", "--keep", "1"]
+    return [*found, "--val-data", built["val"], "--keep", "2", "--val-every", "3", *flags(TINY)]
+
+
+def run_test(
+    kills: int,
+    steps: int,
+    save_every: int,
+    seed: int,
+    folder: Path,
+    *,
+    full: bool = False,
+    at_saves: bool = False,
+) -> list[dict[str, Any]]:
     """Does what the module says in a folder.
+
+    Args:
+        kills: number of kills.
+        steps: length of the training.
+        save_every: steps between two saves.
+        seed: seed of the moments.
+        folder: where to work.
+        full: whether to train the network of full width.
+        at_saves: whether to kill while checkpoints are written.
 
     Returns:
         One dict for each kill: `seconds` after the start of its process, number of finished `steps`
@@ -93,76 +204,87 @@ def run_test(kills: int, epochs: int, save_every: int, seed: int, folder: Path) 
     from fcn8s_ms.records.demo import build_records
 
     built = build_records(folder / "sample", overwrite=True)
-    arguments = ["--data", built["train"], "--val-data", built["val"], "--crop-size", "64"]
-    arguments += ["--epochs", epochs, "--save-every", save_every, "--keep", "2", "--val-every", "3"]
-    arguments += ["--workers", "1", "--device", "CPU", *flags(TINY)]
-    errors = open(folder / "output.txt", "w+")
-    reference, run = folder / "reference", folder / "run"
-
-    def finish(process):
-        if process.wait():
-            raise InputError(f"a training failed with status {process.returncode}: {errors.name}")
-
-    started = time.monotonic()
-    process = _start([*arguments, "--output", reference], errors)
-    while process.poll() is None and not _lines(reference / "log.jsonl"):
-        time.sleep(0.01)
-    start_up = time.monotonic() - started
-    finish(process)
-    training = time.monotonic() - started - start_up
-    steps = len(_lines(reference / "log.jsonl"))
-    print(f"uninterrupted: {steps} steps, {start_up:.1f} s + {training:.1f} s", flush=True)
-
+    arguments = _arguments(built, full, steps, save_every)
     moments, history = random.Random(seed), []
-    while len(history) < kills:
-        # Over the whole life of a process: start, compilation, steps, saves, validations. On the
-        # average a life does a little less than its share of the steps.
-        seconds = moments.uniform(0, start_up + 2.5 * training / kills)
-        begun = (run / "arguments.json").is_file()
-        process = _start(["--resume", run] if begun else [*arguments, "--output", run], errors)
-        try:
-            status = process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            rows = _lines(run / "log.jsonl")
-            done = rows[-1]["step"] if rows else 0
-            history.append({"seconds": seconds, "steps": done, "saved": _check_readable(run)})
+    with open(folder / "output.txt", "w") as output:
+        reference = _Run(folder / "reference", arguments, output)
+        reference.start()
+        reference.wait(reference.is_training)
+        start_up = time.monotonic() - reference.started
+        reference.wait(reference.is_saving)
+        saving = time.monotonic()
+        reference.wait(reference.has_saved)
+        saving = time.monotonic() - saving
+        reference.finish()
+        training = time.monotonic() - reference.started - start_up
+        print(
+            f"uninterrupted: {steps} steps, {start_up:.1f} s + {training:.1f} s; "
+            f"the first save took {saving:.2f} s",
+            flush=True,
+        )
+
+        run = _Run(folder / "run", arguments, output)
+        while len(history) < kills:
+            run.start()
+            if at_saves:
+                alive = run.wait(run.is_saving)
+                alive = alive and run.wait(lambda: False, moments.uniform(0, 1.5 * saving))
+            elif len(history) % _START_UPS == 0:
+                alive = run.wait(lambda: False, moments.uniform(0, start_up))
+            else:
+                alive = run.wait(run.is_training)
+                # Compilation, steps, saves, validations.
+                alive = alive and run.wait(lambda: False, moments.uniform(0, 2 * training / kills))
+            if not alive:
+                break
+            run.kill()
+            rows = _lines(run.folder / "log.jsonl")
+            entry = {
+                "seconds": time.monotonic() - run.started,
+                "steps": rows[-1]["step"] if rows else 0,
+                "saved": _check_readable(run.folder),
+            }
+            history.append(entry)
             print(
-                f"kill {len(history)} after {seconds:.2f} s: step {done} of {steps}, "
-                f"checkpoint of step {history[-1]['saved']}",
+                f"kill {len(history)} after {entry['seconds']:.2f} s: step {entry['steps']} of "
+                f"{steps}, checkpoint of step {entry['saved']}",
                 flush=True,
             )
         else:
-            if status:
-                raise InputError(f"a training failed with status {status}: {errors.name}")
-            break
-    else:
-        finish(_start(["--resume", run], errors))
-    errors.close()
-    difference = _difference(run, reference)
+            run.start()
+        run.finish()
+    difference = _difference(run.folder, reference.folder)
     if difference is not None:
         raise InputError(f"the interrupted run differs from the other in {difference}")
     return history
 
 
-def main(argv=None) -> None:
-    """Command line; `argv` without the program's name."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line; `argv` is without the program's name."""
     options = get_parser().parse_args(argv)
+    steps = options.steps or (options.kills + 2 if options.full else 1040)
+    save_every = options.save_every or (1 if options.full else 3)
     with reported_by(_PROGRAM), tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or Path(temporary)
+        folder = (options.folder or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         history = run_test(
-            options.kills, options.epochs, options.save_every, options.seed, folder.absolute()
+            options.kills,
+            steps,
+            save_every,
+            options.seed,
+            folder,
+            full=options.full,
+            at_saves=options.at_saves,
         )
-        lost = [entry["steps"] - entry["saved"] for entry in history]
-        print(
-            f"{len(history)} kills; at most {max(lost)} steps lost to one (saved every "
-            f"{options.save_every}, {np.mean(lost):.1f} on average); every checkpoint was readable "
-            "every time; weights, optimizer, log and validations equal bit for bit"
-        )
+        if history:
+            lost = [entry["steps"] - entry["saved"] for entry in history]
+            print(
+                f"{len(history)} kills; at most {max(lost)} steps lost to one (saved every "
+                f"{save_every}, {np.mean(lost):.1f} on average); every checkpoint was readable "
+                "every time; weights, optimizer, log and validations equal bit for bit"
+            )
         if len(history) < options.kills:
-            raise InputError(f"it came to its end after {len(history)} kills; give more --epochs")
+            raise InputError(f"it came to its end after {len(history)} kills; give more --steps")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .. import files, schema
+from .. import files
 from ..errors import InputError
 from ..files import PathLike
+from ..formats import schema
 from ..voc import IGNORE_LABEL
 
 __all__ = ["BACKGROUND", "IGNORED", "image_of", "labels", "read_mask"]

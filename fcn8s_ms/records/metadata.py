@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files, schema
+from .. import files
 from ..errors import InputError
 from ..files import PathLike
+from ..formats import schema
 
 __all__ = [
     "Metadata",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, flag
-from ..options import add_option, value_types
+from ..options import add_option
 from ..records import demo
 from .options import (
     PROGRAM,
@@ -21,6 +21,7 @@ from .options import (
     RunOptions,
 )
 from .run_folder import RunFolder
+from .stored import in_file, value_types
 
 __all__ = ["PROGRAM", "Config", "command", "get_parser", "parse"]
 
@@ -84,11 +85,6 @@ def _groups() -> Iterator[tuple[str, type[Options]]]:
         yield one.name, typing.cast("type[Options]", one.type)
 
 
-def _value_types() -> dict[str, type]:
-    """Returns the type of each option's value."""
-    return {name: kind for _, group in _groups() for name, kind in value_types(group).items()}
-
-
 def get_parser() -> argparse.ArgumentParser:
     """Returns the command line of the training program."""
     parser = argparse.ArgumentParser(
@@ -96,7 +92,7 @@ def get_parser() -> argparse.ArgumentParser:
         description="Train FCN-8s, FCN-16s or FCN-32s on MindRecord data.",
         epilog=f"Try it: {PROGRAM} --sample",
     )
-    types = _value_types()
+    types = value_types()
     headings: dict[str, Any] = {}
     for _, group in _groups():
         fields = dataclasses.fields(group)
@@ -156,12 +152,18 @@ def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:
         given.pop(name, None)
     if given.pop("output", folder).absolute() != folder.absolute():
         raise InputError(f"--resume {folder} writes to that folder; leave out --output")
-    types = _value_types()
+    types = value_types()
+    run = RunFolder(folder)
     stored = {
         name: Path(value) if types.get(name) is Path and value is not None else value
-        for name, value in RunFolder(folder).read_arguments().items()
+        for name, value in run.read_arguments().items()
     }
-    own = Config.from_flat({**vars(parser.parse_args([])), **stored}).flat()
+    # What came before the first step is history: nothing is fetched or drawn again.
+    stored.update(sample=False, download=None)
+    try:
+        own = Config.from_flat({**vars(parser.parse_args([])), **stored}).flat()
+    except InputError as error:
+        raise InputError(f"{run.arguments}: {in_file(str(error))}: correct the file") from None
     may_change = {
         one.name
         for _, group in _groups()

@@ -15,6 +15,7 @@ from mindspore.train import Callback
 
 from .. import files
 from ..errors import InputError
+from .history import History
 from .interruption import StopRequest
 
 __all__ = ["CheckpointSaver", "Periodically", "StartAt", "StopAt", "TrainingLog", "Validation"]
@@ -71,7 +72,7 @@ class TrainingLog(Callback):
         batch_size: images per step, for the speed.
         progress_bar: object with `update`, `set_postfix` and `close`, such as tqdm's; None for
             none.
-        steps: lines of the run so far.
+        history: steps of the run so far; gets the new ones.
         memory: returns the memory in use, as items for the line.
         circumstances: called with the number of a step that ends the training; returns text for
             the error message.
@@ -79,8 +80,7 @@ class TrainingLog(Callback):
         on_step: called with each line.
 
     Attributes:
-        steps: the lines as dicts, including the earlier ones.
-        overflows: number of steps whose gradient overflowed.
+        history: as above.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class TrainingLog(Callback):
         batch_size: int,
         progress_bar: Any = None,
         *,
-        steps: Iterable[dict[str, Any]] = (),
+        history: History | None = None,
         memory: Callable[[], dict[str, float]] = dict,
         circumstances: Callable[[int], str] = lambda step: "",
         max_overflows: int = 20,
@@ -101,15 +101,11 @@ class TrainingLog(Callback):
         self.learning_rates = learning_rates
         self.batch_size = batch_size
         self.progress_bar = progress_bar
-        self.steps = list(steps)
+        self.history = History() if history is None else history
         self.memory = memory
         self.circumstances = circumstances
         self.max_overflows = max_overflows
         self.on_step = on_step
-        self.overflows = sum(1 for line in self.steps if line.get("overflow"))
-        self._overflows_in_a_row = 0
-        for line in self.steps:
-            self._overflows_in_a_row = self._overflows_in_a_row + 1 if line.get("overflow") else 0
         self._file: TextIO | None = None
         self._started = 0.0
 
@@ -130,7 +126,7 @@ class TrainingLog(Callback):
             "step": number,
             "epoch": context.cur_epoch_num,
             "loss": loss,
-            "lr": self.learning_rates[number - 1 - self.overflows],
+            "lr": self.learning_rates[number - 1 - self.history.overflows],
             "images_per_second": round(self.batch_size / seconds, 3),
             **self.memory(),
         }
@@ -140,11 +136,11 @@ class TrainingLog(Callback):
             record["overflow"] = overflowed
         if not overflowed and not math.isfinite(loss):
             raise self.not_finite(f"the loss is {loss}", record)
-        self.steps.append(record)
+        self.history.add(record)
         if self._file is not None:
             files.append_json_line(self._file, record)
         self.on_step(record)
-        self._count_overflow(overflowed)
+        self._check_overflows(record)
         self._show(record)
 
     def not_finite(self, what: str, record: dict[str, Any]) -> InputError:
@@ -155,13 +151,11 @@ class TrainingLog(Callback):
             "with --clip-norm, or start from --pretrained weights"
         )
 
-    def _count_overflow(self, overflowed: bool) -> None:
-        self.overflows += overflowed
-        self._overflows_in_a_row = self._overflows_in_a_row + 1 if overflowed else 0
-        if self._overflows_in_a_row >= self.max_overflows:
-            record = self.steps[-1]
+    def _check_overflows(self, record: dict[str, Any]) -> None:
+        in_a_row = self.history.overflows_in_a_row
+        if in_a_row and in_a_row >= self.max_overflows:
             raise InputError(
-                f"the gradient overflowed in {self._overflows_in_a_row} steps in a row up to step "
+                f"the gradient overflowed in {in_a_row} steps in a row up to step "
                 f"{record['step']}, finally with a loss scale of {record['loss_scale']:g} and "
                 f"learning rate {record['lr']:.3g}.{self.circumstances(record['step'])} Lower "
                 "--base-lr, or train with --amp O0; --max-overflows sets the limit"
@@ -176,7 +170,7 @@ class TrainingLog(Callback):
             "images/s": f"{record['images_per_second']:.2f}",
         }
         if "loss_scale" in record:
-            shown["overflows"] = self.overflows
+            shown["overflows"] = self.history.overflows
         self.progress_bar.set_postfix(shown, refresh=False)
         self.progress_bar.update(1)
 

@@ -29,6 +29,13 @@ def _without_classes(result: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in result.items() if name != "per class"}
 
 
+def _without_seal(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Returns the metadata of a complete checkpoint as those of the weights in it."""
+    return {
+        name: value for name, value in metadata.items() if name not in ("sha256", "with_weights")
+    }
+
+
 class Recorder:
     """Writer of a run's files, on the first rank.
 
@@ -90,29 +97,42 @@ class Recorder:
                 dynamic_ncols=True,
                 mininterval=0.5 if sys.stderr.isatty() else 20,
             ),
-            steps=progress.steps,
+            history=progress.history,
             memory=memory,
             circumstances=self._circumstances,
             max_overflows=max_overflows,
             on_step=self._board.add_step if self._board else lambda line: None,
         )
+        # The step of the complete checkpoint, and the weights within it.
+        self._saved: tuple[int, checkpoint.SavedWeights] | None = None
+        self._complete(progress)
         validation.subscribe(self._on_validation)
+
+    def _complete(self, progress: Progress) -> None:
+        """Makes up for the second half of a save between whose halves the process was killed."""
+        metadata = progress.metadata
+        if not metadata.get("with_weights"):
+            return
+        path = self.folder.weights(metadata["epoch"], metadata["step"])
+        if not path.is_file():
+            weights = checkpoint.weights_in(self.folder.last, self.state.network)
+            checkpoint.copy_weights(weights, path, _without_seal(metadata))
 
     @property
     def last_step(self) -> int:
         """Number of the last finished step."""
-        return self.log.steps[-1]["step"] if self.log.steps else 0
+        return self.log.history.last_step
 
     def _seconds(self) -> float:
         """Returns the time of the training, including what came before an interruption."""
         return round(time.perf_counter() - self._started, 1)
 
     def _metadata(self, epoch: int, step: int) -> dict[str, Any]:
-        steps, validations = self.log.steps, self.validation.results
+        last, validations = self.log.history.last, self.validation.results
         return {
             "epoch": epoch,
             "step": step,
-            "loss": steps[-1]["loss"] if steps else None,
+            "loss": last["loss"] if last else None,
             "metric": _without_classes(validations[-1]) if validations else None,
             "seconds": self._seconds(),
             "images": self.data.train.num_samples,
@@ -134,17 +154,23 @@ class Recorder:
                 are unchanged.
         """
         bad = checkpoint.non_finite(self.state.parameters())
-        if bad:
+        if bad and self.log.history.last is not None:
             what = f"{len(bad)} parameters are no longer finite, {bad[0]} first,"
-            raise self.log.not_finite(what, self.log.steps[-1])
+            raise self.log.not_finite(what, self.log.history.last)
         self.log.sync()
         if self._board is not None:
             self._board.flush()
         metadata = self._metadata(epoch, step)
-        network = self.state.network
+        # The complete state comes first: killed between the two, the run resumes from it.
+        weights = checkpoint.save(
+            self.state.network,
+            self.folder.last,
+            {**metadata, "with_weights": not interrupted},
+            self.state.optimizer,
+        )
+        self._saved = step, weights
         if not interrupted:
-            checkpoint.save(network, self.folder.weights(epoch, step), metadata)
-        checkpoint.save(network, self.folder.last, metadata, self.state.optimizer)
+            checkpoint.copy_weights(weights, self.folder.weights(epoch, step), metadata)
         self.folder.prune(self._keep)
 
     def _on_validation(self, result: dict[str, Any], is_best: bool) -> None:
@@ -156,7 +182,10 @@ class Recorder:
         )
         if is_best:
             metadata = self._metadata(result["epoch"], result["step"])
-            checkpoint.save(self.state.network, self.folder.best, metadata)
+            if self._saved is not None and self._saved[0] == result["step"]:
+                checkpoint.copy_weights(self._saved[1], self.folder.best, metadata)
+            else:
+                checkpoint.save(self.state.network, self.folder.best, metadata)
         # After the checkpoint: if the process is killed in between, the validation is repeated.
         with open(self.folder.validations, "a", encoding="utf-8") as file:
             files.append_json_line(file, result)
@@ -183,9 +212,16 @@ class Recorder:
 
     def draw_curves(self) -> None:
         """Draws log and validations so far."""
-        if self.log.steps:
+        history = self.log.history
+        if history.last is not None:
             unfinished = files.unfinished(self.folder.curves)
-            visualize.curves(unfinished, self.log.steps, self.validation.results)
+            visualize.curves(
+                unfinished,
+                history.points(),
+                self.validation.results,
+                means=history.means(),
+                span=history.span,
+            )
             files.replace(unfinished, self.folder.curves)
 
     def draw_predictions(self) -> None:
@@ -208,14 +244,14 @@ class Recorder:
         Returns:
             Content of the file.
         """
-        steps, validations = self.log.steps, self.validation.results
+        last, validations = self.log.history.last, self.validation.results
         metrics: dict[str, Any] = {
             "train": {
                 "data": self.data.train.data_file,
                 "images": self.data.train.num_samples,
                 "steps": self.last_step,
-                "final loss": steps[-1]["loss"] if steps else None,
-                "overflows": self.log.overflows,
+                "final loss": last["loss"] if last else None,
+                "overflows": self.log.history.overflows,
                 "seconds": self._seconds(),
                 "device": ms.get_context("device_target"),
                 "ranks": self.arguments["ranks"],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..distributed.ranks import Ranks
 from ..errors import InputError
+from .history import History, read_logs
 from .options import PROGRAM
 from .run_folder import RunFolder
 from .schedule import Length
@@ -44,55 +45,45 @@ class Progress:
     Attributes:
         step: number of finished steps.
         parameters: parameters of network and optimizer by name; None without a checkpoint.
-        is_complete: whether those of the optimizer are among them.
         metadata: JSON next to the checkpoint.
-        steps: lines of the log up to that step.
+        history: steps of the log up to that step.
         validations: results up to that step.
     """
 
     step: int = 0
     parameters: "dict[str, Parameter] | None" = None
-    is_complete: bool = True
     metadata: dict[str, Any] = field(default_factory=dict)
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    history: History = field(default_factory=History)
     validations: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: RunFolder) -> "Progress":
-        """Takes the newest intact checkpoint of a folder, and cuts the logs off after its step.
+        """Reads the complete checkpoint of a folder, and cuts the logs off after its step.
 
-        Damaged checkpoints are skipped with a warning.
+        Without one the run begins again from its start: the same seed and pretrained weights make
+        the same steps. Checkpoints of weights alone do not serve: with another state of the
+        optimizer the run would end differently.
 
         Raises:
-            InputError: there are checkpoints, but none is intact.
+            InputError: the checkpoint is damaged.
         """
         progress = cls()
-        candidates = [folder.last, *reversed(folder.all_weights())]
-        candidates = [path for path in candidates if path.is_file()]
-        for path in candidates:
-            if progress._take(path):
-                progress.is_complete = path == folder.last
-                break
-        if candidates and progress.parameters is None:
-            raise InputError(
-                f"none of the checkpoints in {folder.path.absolute()} can be used; start again "
-                "with another --output"
-            )
-        if not candidates:
-            logger.warning("%s has no checkpoint yet: starting at its beginning", folder.path)
-        elif not progress.is_complete:
+        if folder.last.is_file():
+            progress._take(folder)
+        elif others := folder.other_weights():
             logger.warning(
-                "resuming from %s, which lacks the optimizer state: the optimizer starts afresh",
-                path,
+                "%s is missing: starting at the beginning of the run; its checkpoints of weights "
+                "are replaced as their steps come again (to train on from one of them: "
+                "--pretrained %s --output NEW)",
+                folder.last,
+                others[-1],
             )
-        progress.steps = _cut_off(folder.log, progress.step)
-        progress.validations = _cut_off(folder.validations, progress.step)
+        else:
+            logger.warning("%s has no checkpoint yet: starting at its beginning", folder.path)
+        progress.history, progress.validations = read_logs(
+            folder.log, folder.validations, progress.step
+        )
         return progress
-
-    @property
-    def overflows(self) -> int:
-        """Number of steps whose gradient overflowed."""
-        return sum(1 for line in self.steps if line.get("overflow"))
 
     def check(self, length: Length, folder: RunFolder) -> None:
         """Raises InputError if more steps have been done than the run should have."""
@@ -102,19 +93,22 @@ class Progress:
                 "larger --epochs or --steps"
             )
 
-    def _take(self, path: Path) -> bool:
+    def _take(self, folder: RunFolder) -> None:
         from .. import checkpoint
 
         try:
-            parameters, metadata = checkpoint.read(path), checkpoint.read_metadata(path)
+            parameters = checkpoint.read(folder.last)
+            metadata = checkpoint.read_metadata(folder.last)
+            if "step" not in metadata:
+                raise InputError(f"{folder.last} has no JSON that states its step")
         except InputError as error:
-            logger.warning("%s; looking for another one", error)
-            return False
-        if "step" not in metadata:
-            logger.warning("%s has no JSON that states its step; looking for another one", path)
-            return False
+            others = folder.other_weights()
+            advice = f"; from its weights: --pretrained {others[-1]} --output NEW" if others else ""
+            raise InputError(
+                f"{error}. Without it the run in {folder.path} cannot be resumed exactly. Train "
+                f"again from its start: remove {folder.last.name} and repeat this command{advice}"
+            ) from error
         self.step, self.parameters, self.metadata = metadata["step"], parameters, metadata
-        return True
 
 
 def open_run(
@@ -211,26 +205,6 @@ class TrainingState:
 
         if progress.parameters is not None:
             checkpoint.restore(self.network.get_parameters(), progress.parameters)
-            if progress.is_complete:
-                checkpoint.restore(self.optimizer, progress.parameters)
-            else:
-                # The optimizer starts afresh, but at its place in the schedule.
-                done = progress.step - progress.overflows
-                checkpoint.set_value(self.optimizer, "global_step", done)
+            checkpoint.restore(self.optimizer, progress.parameters)
             progress.parameters = None
         ranks.broadcast(self.parameters())
-
-
-def _cut_off(path: Path, step: int) -> list[dict[str, Any]]:
-    """Removes the lines of later steps, which will be written again; returns the others."""
-    lines = [line for line in files.read_json_lines(path) if line["step"] <= step]
-    if path.is_file():
-        files.write_text(path, "".join(files.json_text(line, None) + "\n" for line in lines))
-    return [_with_nan(line) for line in lines]
-
-
-def _with_nan(value: Any) -> Any:
-    """Returns the value with NaN again where JSON has null."""
-    if isinstance(value, dict):
-        return {name: _with_nan(item) for name, item in value.items()}
-    return float("nan") if value is None else value

@@ -12,7 +12,9 @@ from typing import Any
 from .. import files
 from ..distributed.ranks import Ranks
 from ..errors import InputError
+from ..formats import schema
 from ..network.architectures import ARCHITECTURES
+from .stored import ARGUMENTS
 
 __all__ = ["RunFolder"]
 
@@ -128,16 +130,18 @@ class RunFolder:
         """Returns what `write_arguments` wrote.
 
         Raises:
-            InputError: the file is missing or damaged.
+            InputError: the file is missing or damaged, or a field has another type or value than
+                its option.
         """
         try:
             arguments: dict[str, Any] = json.loads(self.arguments.read_text(encoding="utf-8"))
-            return arguments
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"--resume {self.path.absolute()} is not the folder of a run: it has no readable "
                 f"{self.arguments.name}; pass the folder that the training wrote to"
             ) from error
+        schema.check(arguments, ARGUMENTS, self.arguments, "correct the file")
+        return arguments
 
     def write_arguments(self, arguments: dict[str, Any]) -> None:
         """Keeps the arguments of the run for `--resume`."""
@@ -195,6 +199,10 @@ class RunFolder:
             if match := re.fullmatch(rf"{self._name}-(\d+)_(\d+)\.ckpt", path.name):
                 found[int(match[2])] = path
         return [found[step] for step in sorted(found)]
+
+    def other_weights(self) -> list[Path]:
+        """Returns the checkpoints without an optimizer state: the best, then those of steps."""
+        return [path for path in (self.best, *self.all_weights()) if path.is_file()]
 
     def newest(self) -> Path | None:
         """Returns the newest checkpoint, the best aside; None where there is none."""

@@ -243,22 +243,33 @@ def confusion_plot(
     figure.savefig(path)
 
 
-def curves(path: files.PathLike, steps: _Records, validations: _Records = ()) -> None:
+def curves(
+    path: files.PathLike,
+    steps: _Records,
+    validations: _Records = (),
+    means: _Records | None = None,
+    span: int = 1,
+) -> None:
     """Writes loss and learning rate over the steps, and the validation scores if there are any.
 
     Args:
         path: PNG file to write.
         steps: dicts with `step`, `loss` and `lr`.
         validations: dicts with `step`, `mean IoU` and `pixel accuracy`.
+        means: dicts with `step` and mean `loss` of every `span` steps, where `steps` are only some
+            of all; None where they are all.
+        span: see `means`.
     """
     count = 3 if validations else 2
     figure = _figure(4.5 * count, 3.4)
     axes = figure.subplots(1, count)
     numbers = _column(steps, "step")
     axes[0].plot(numbers, _column(steps, "loss"), color="tab:blue", alpha=0.35, label="step")
-    window = _smoothing(len(steps))
+    means = steps if means is None else means
+    window = _smoothing(len(means))
     if window > 1:
-        _plot_mean_loss(axes[0], steps, window, color="tab:blue", label=f"mean of {window}")
+        label = f"mean of {window * span}"
+        _plot_mean_loss(axes[0], means, window, color="tab:blue", label=label)
         axes[0].legend(frameon=False)
     axes[0].set(title="training loss", xlabel="step", ylabel="cross-entropy")
     axes[1].plot(numbers, _column(steps, "lr"), color="tab:orange")

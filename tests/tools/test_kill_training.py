@@ -1,12 +1,26 @@
 """A short version of what `python tools/kill_training.py` does at length."""
 
+import pytest
+
 from ..helpers import load_tool
 
 
-def test_killed_training_ends_as_one_that_was_not(tmp_path):
+@pytest.mark.parametrize("at_saves", [False, True])
+def test_killed_training_ends_as_one_that_was_not(tmp_path, at_saves):
     tool = load_tool("kill_training")
-    history = tool.run_test(kills=2, epochs=3, save_every=2, seed=3, folder=tmp_path)
+    history = tool.run_test(
+        kills=2, steps=78, save_every=2, seed=3, folder=tmp_path, at_saves=at_saves
+    )
     assert history
+    if at_saves:  # the first save was the first aim
+        assert history[0]["steps"] == 2
+
+
+def test_networks_of_the_test():
+    tool = load_tool("kill_training")
+    built = {"train": "train", "val": "val"}
+    assert "--widths" in tool._arguments(built, False, 9, 3)
+    assert "--widths" not in tool._arguments(built, True, 9, 1)
 
 
 def test_differences_are_found(tmp_path):

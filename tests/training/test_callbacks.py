@@ -204,11 +204,11 @@ def test_overflows_are_counted_and_use_no_learning_rate(tmp_path):
     assert [line["loss"] for line in lines] == [1, None, 1, 1]
     assert [line["loss_scale"] for line in lines] == [8, 8, 4, 4]
     assert [line["lr"] for line in lines] == [0.1, 0.2, 0.2, 0.3]
-    assert log.overflows == 2
+    assert log.history.overflows == 2
 
     # One more, after an interruption, is the second in a row.
     again = callbacks.TrainingLog(
-        tmp_path / "log.jsonl", [0.1, 0.2, 0.3], 4, max_overflows=2, steps=log.steps
+        tmp_path / "log.jsonl", [0.1, 0.2, 0.3], 4, max_overflows=2, history=log.history
     )
     run = Run()
     run.context.cur_step_num = 4

@@ -137,19 +137,48 @@ def test_run_can_become_longer(record, tmp_path):
         assert all(np.array_equal(found[key], expected[key]) for key in expected)
 
 
-def test_damaged_last_checkpoint(record, tmp_path, stop_at, caplog):
+def test_damaged_last_checkpoint(record, reference, tmp_path, stop_at, capsys, caplog):
     run = tmp_path / "run"
+    given = arguments(record, run, "--val-data", str(record), *LENGTH)
     stop_at(3)
-    interrupted(arguments(record, run, *LENGTH))
+    interrupted(given)
     last = run / "FCN8s-last.ckpt"
     last.write_bytes(last.read_bytes()[:-7])
+    capsys.readouterr()
+    error = error_of(train.main, ["--resume", str(run)], capsys)
+    assert "FCN8s-last.ckpt is damaged: its checksum" in error
+    assert f"--pretrained {run / 'FCN8s-1_2.ckpt'} --output NEW" in error
+    last.unlink()  # as the message says
     train.main(["--resume", str(run)])
-    assert "FCN8s-last.ckpt is damaged: its checksum" in caplog.text
-    assert "resuming from" in caplog.text and "FCN8s-1_2.ckpt, which lacks" in caplog.text
-    rows = lines(run / "log.jsonl")
-    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert checkpoint.read_metadata(last)["step"] == 6
-    assert state(run)["global_step"] == 6  # its place in the schedule was kept
+    assert "FCN8s-last.ckpt is missing: starting at the beginning of the run" in caplog.text
+    assert_same(run, reference)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+# A save names six files: JSON, checkpoint and JSON again, of the complete state and of the weights.
+@pytest.mark.parametrize("moment", range(1, 7))
+@pytest.mark.parametrize("save", [1, 2])
+def test_killed_in_a_save(record, reference, tmp_path, monkeypatch, save, moment):
+    run = tmp_path / "run"
+    replace, writes = os.replace, []
+
+    def counted_replace(source, target):
+        if ".ckpt" in str(target) and "best" not in str(target):
+            writes.append(target)
+            if len(writes) == 6 * (save - 1) + moment:
+                raise Killed
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", counted_replace)
+    given = arguments(record, run, "--val-data", str(record), *LENGTH)
+    with pytest.raises(Killed):
+        train.main(given)
+    monkeypatch.setattr(os, "replace", replace)
+    train.main(["--resume", str(run)])
+    assert_same(run, reference)
 
 
 def test_full_disk_stops_the_run_and_loses_nothing(

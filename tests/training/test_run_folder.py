@@ -40,39 +40,52 @@ def damage(path):
 
 def test_progress_of_a_run(folder):
     progress = Progress.read(folder)
-    assert progress.step == 4 and progress.is_complete and len(progress.parameters) == 81
-    assert [line["step"] for line in progress.steps] == [1, 2, 3, 4]
-    assert np.isnan(progress.steps[1]["loss"])
+    assert progress.step == 4 and len(progress.parameters) == 81
+    assert [point["step"] for point in progress.history.points()] == [1, 2, 3, 4]
+    assert np.isnan(progress.history.points()[1]["loss"])
     (result,) = progress.validations
     assert np.isnan(result["mean IoU"]) and np.isnan(result["per class"]["a"]["IoU"])
     # What comes again is removed, a line that was cut short too.
     assert steps(folder.log) == [1, 2, 3, 4]
 
 
-def test_damaged_checkpoints_are_passed_over(folder, caplog):
-    for path in (folder.last, folder.weights(2, 4)):
-        damage(path)
-    progress = Progress.read(folder)
-    assert progress.step == 3 and not progress.is_complete
-    assert steps(folder.log) == [1, 2, 3]
-    assert f"{folder.last} is damaged" in caplog.text
-    assert f"{folder.weights(2, 4)} is damaged" in caplog.text
-    assert "FCN8s-2_3.ckpt, which lacks the optimizer state" in caplog.text
-
-
-def test_no_intact_checkpoint(folder):
-    for path in [folder.last, *folder.all_weights()]:
-        damage(path)
-    with pytest.raises(InputError, match="none of the checkpoints in .* can be used"):
+def test_damaged_checkpoint(folder):
+    """Weights alone would not resume the run exactly; the message says what can be done."""
+    log = folder.log.read_text()
+    damage(folder.last)
+    with pytest.raises(InputError) as caught:
         Progress.read(folder)
-    assert len(folder.log.read_text().splitlines()) == 6  # nothing is lost over it
+    message = str(caught.value)
+    assert f"{folder.last} is damaged" in message and "cannot be resumed exactly" in message
+    assert "remove FCN8s-last.ckpt and repeat this command" in message
+    assert message.endswith(f"from its weights: --pretrained {folder.weights(2, 4)} --output NEW")
+    assert folder.log.read_text() == log  # nothing is lost over it
+    for path in folder.all_weights():
+        path.unlink()
+    with pytest.raises(InputError, match="remove FCN8s-last.ckpt and repeat this command$"):
+        Progress.read(folder)
+
+
+def test_complete_checkpoint_without_json(folder):
+    checkpoint.metadata_file(folder.last).unlink()
+    with pytest.raises(InputError, match="has no JSON that states its step. Without it"):
+        Progress.read(folder)
+
+
+def test_weights_alone_begin_at_the_start(folder, caplog):
+    folder.last.unlink()
+    progress = Progress.read(folder)
+    assert (progress.step, progress.parameters, progress.history.last) == (0, None, None)
+    assert f"{folder.last} is missing: starting at the beginning of the run" in caplog.text
+    assert f"--pretrained {folder.weights(2, 4)} --output NEW" in caplog.text
+    assert len(folder.all_weights()) == 4  # kept until their steps come again
 
 
 def test_run_killed_before_its_first_checkpoint(folder, caplog):
     for path in [folder.last, *folder.all_weights()]:
         path.unlink()
     progress = Progress.read(folder)
-    assert (progress.step, progress.parameters, progress.steps) == (0, None, [])
+    assert (progress.step, progress.parameters, progress.history.last) == (0, None, None)
     assert "has no checkpoint yet: starting at its beginning" in caplog.text
 
 
