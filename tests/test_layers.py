@@ -13,7 +13,9 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 LAYERS = [
     {"__init__", "errors", "threads", "voc"},
     {"files", "options"},
-    {"png", "protobuf", "device", "fetch", "schema", "transforms", "confusion"},
+    {"png", "protobuf", "device", "fetch", "schema", "confusion"},
+    {"images"},
+    {"transforms"},
     {"distributed"},
     {"loss", "visualize"},
     {"network"},
@@ -35,6 +37,7 @@ FOLDERS = {
         {"order", "survey", "write"},
         {"demo"},
     ],
+    "images": [{"header"}, {"reader"}],
     "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
     "inference": [
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
@@ -80,6 +83,7 @@ WITHOUT_MINDSPORE = {
         "network.vgg_weights",
         "network.architectures",
     ),
+    *("images.header", "images.reader"),
     *("inference.images", "inference.inputs", "inference.onnx_engine", "inference.view"),
     *(
         "inference.engine",
