@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import records, threads, voc
+from . import records, threads, transforms, voc
 from .errors import InputError, flag, program, reported_by
+from .images import reader
 from .records import encode, sources
 
 __all__ = ["get_parser", "main"]
@@ -34,6 +35,8 @@ _EXAMPLES = f"""examples:
     {_PROGRAM} --inspect dataset/camvid_train.mindrecord --preview 8
 """
 _PICTURES = 6  # of a record that is inspected
+
+_WITHOUT_CHECKSUM = transforms.IMAGE_SUFFIXES - {".png"}
 
 # Source flags, of which exactly one is given, and the flags that need one of them.
 _SOURCES = ("voc_root", "images", "labelme", "inspect")
@@ -71,7 +74,8 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
     add("--labelme", type=Path, metavar="DIR", help="folder of images and labelme's JSON files")
     add("--inspect", type=Path, metavar="FILE", help="inspect a record instead of building one")
 
-    add = parser.add_argument_group("which images").add_argument
+    group = parser.add_argument_group("which images")
+    add = group.add_argument
     add(
         "--split",
         help="list in VOC's ImageSets/Segmentation, or trainaug with --sbd-root (default: train)",
@@ -89,6 +93,7 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="ending that a mask's name has in addition to its image's, for instance _L",
     )
+    reader.add_arguments(group)
 
 
 def _add_class_flags(parser: argparse.ArgumentParser) -> None:
@@ -165,6 +170,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--sbd-root makes the list trainaug, not {arguments.split}")
     if not 0 <= arguments.ignore_label <= 255:
         raise InputError(f"--ignore-label is {arguments.ignore_label}; masks hold 0…255")
+    reader.check_max_pixels(arguments.max_pixels)
     if arguments.preview is not None and arguments.preview < 1:
         raise InputError(f"--preview is {arguments.preview}; it must be positive")
 
@@ -224,6 +230,12 @@ def _build(arguments: argparse.Namespace) -> None:
         label_map = records.read_label_map(arguments.label_map, classes.names)
     num_classes = len(classes.names)
     print(f"{source.list_name}: {len(source.pairs):,} images, {num_classes} classes", flush=True)
+    unchecked = sum(Path(pair.mask).suffix.lower() in _WITHOUT_CHECKSUM for pair in source.pairs)
+    if unchecked:
+        print(
+            f"{unchecked:,} masks are in a format without checksums, in which damage to labels "
+            "cannot be noticed: save them as PNG"
+        )
     metadata = records.build_records(
         source.pairs,
         arguments.output,
@@ -233,6 +245,7 @@ def _build(arguments: argparse.Namespace) -> None:
         label_map=label_map,
         colours=classes.colours,
         mask_values=arguments.mask_values,
+        max_pixels=arguments.max_pixels,
         num_shards=arguments.num_shards,
         overwrite=arguments.overwrite,
         source=source.origin,
@@ -346,8 +359,6 @@ def _sizes(sizes: Counter[tuple[int, int]]) -> str:
 
 def _draw_images(record: Path, metadata: records.Metadata | None, num_classes: int) -> None:
     """Draws the first images with their labels."""
-    from . import transforms
-
     shown = [
         (transforms.decode_image(image), transforms.decode_label(label))
         for _, image, label in records.read_samples(record, _PICTURES)

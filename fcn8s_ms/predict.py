@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import device, files, inference
 from .errors import InputError, program, reported_by
+from .images import reader
 from .inference import inputs, video
 from .inference.outputs import ResultOptions, Saver
 from .inference.pipeline import Pipeline, ProgressBar
@@ -36,8 +37,10 @@ class Config:
     device: str = "auto"
     device_id: int = 0
     mode: str = "graph"
+    max_pixels: int = reader.MAX_PIXELS
 
     def __post_init__(self) -> None:
+        reader.check_max_pixels(self.max_pixels)
         if self.batch_size < 1:
             raise InputError(f"--batch-size is {self.batch_size}; it must be positive")
 
@@ -59,6 +62,7 @@ def get_parser() -> argparse.ArgumentParser:
         "'shots/**/*.jpg'; - for a list on standard input, one path per line",
     )
     add_options(parser, Config)
+    reader.add_arguments(parser)
     inference.add_arguments(parser.add_argument_group("how the network sees a picture"))
     device.add_arguments(parser.add_argument_group("device"))
     add_options(parser.add_argument_group("results"), ResultOptions)
@@ -101,7 +105,7 @@ def predict(config: Config) -> list[str]:
 
     total = len(images) + sum(video.frame_count(picture.path) for picture in videos)
     bar = _progress_bar(total)
-    pipeline = Pipeline(segmenter.predictor, saver, config.batch_size, bar)
+    pipeline = Pipeline(segmenter.predictor, saver, config.batch_size, bar, config.max_pixels)
     try:
         pipeline.images(images)
         for picture in videos:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import InputError
+from .images import reader
 
 __all__ = [
     "Crop",
@@ -57,14 +58,13 @@ RandomSource: TypeAlias = np.random.RandomState | ModuleType
 
 
 def _decode(encoded: Encoded, flag: int, what: str) -> np.ndarray:
-    buffer = np.frombuffer(encoded, np.uint8)
-    pixels = cv2.imdecode(buffer, flag) if buffer.size else None
-    if pixels is None:
+    try:
+        return reader.decode(encoded, flag)
+    except ValueError as error:
         raise InputError(
-            f"{what} cannot be decoded ({buffer.size} bytes); replace the file it came from and "
+            f"{what} cannot be decoded ({len(encoded)} bytes); replace the file it came from and "
             "build the records again"
-        )
-    return pixels
+        ) from error
 
 
 def decode_image(encoded: Encoded, name: str = "image") -> np.ndarray:
@@ -75,7 +75,7 @@ def decode_image(encoded: Encoded, name: str = "image") -> np.ndarray:
         name: name of the image in error messages.
 
     Returns:
-        uint8 array (H, W, 3), BGR.
+        uint8 array (H, W, 3), BGR, turned upright as Exif says.
 
     Raises:
         InputError: the bytes are not an image.

@@ -214,3 +214,21 @@ def test_preview_next_to_a_new_record(voc_folder, tmp_path, capsys):
 def test_help_shows_examples():
     done = subprocess.run([sys.executable, TOOL, "--help"], capture_output=True, text=True)
     assert "python -m fcn8s_ms.build --images camvid/images --labels" in done.stdout
+
+
+def test_masks_without_checksums_are_counted(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "classes.txt").write_text("background\ncar\n")
+    for number, suffix in enumerate((".png", ".bmp", ".tif")):
+        pixels = np.zeros((20, 30), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(pixels).save(tmp_path / "labels" / f"{number}{suffix}")
+    given = ["--images", tmp_path / "images", "--labels", tmp_path / "labels"]
+    given += ["--classes", tmp_path / "classes.txt", "--output", tmp_path / "r.mindrecord"]
+    build.main([*map(str, given)])
+    printed = capsys.readouterr().out
+    assert printed.count("2 masks are in a format without checksums") == 1
+    assert "save them as PNG" in printed
+    limited = [*given, "--overwrite", "--max-pixels", "500"]
+    assert "0.png has 30x20 pixels; up to 500 are read" in error_of(build.main, limited, capsys)

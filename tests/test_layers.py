@@ -14,7 +14,8 @@ LAYERS = [
     {"__init__", "errors", "threads", "voc"},
     {"files", "options"},
     {"formats"},
-    {"device", "fetch", "transforms", "confusion"},
+    {"device", "fetch", "confusion", "images"},
+    {"transforms"},
     {"distributed"},
     {"loss", "visualize"},
     {"network"},
@@ -37,6 +38,7 @@ FOLDERS = {
         {"order", "survey", "write"},
         {"demo"},
     ],
+    "images": [{"header"}, {"reader"}],
     "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
     "inference": [
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
@@ -74,6 +76,7 @@ WITHOUT_MINDSPORE = set(
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
     formats.checkpoint_file formats.png formats.protobuf formats.schema
+    images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view

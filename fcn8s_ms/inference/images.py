@@ -1,15 +1,14 @@
 """Reads images and converts them to uint8 BGR: files, PIL images and arrays."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import cv2
 import numpy as np
 
 from .. import files
 from ..errors import InputError
-from ..formats import png
+from ..images.header import exif_orientation
+from ..images.reader import MAX_PIXELS, open_file, upright
 
 if TYPE_CHECKING:  # for those who have such images: prediction of files does without Pillow
     from PIL import Image
@@ -48,49 +47,26 @@ def _pil_pixels(image: Any) -> np.ndarray:
         f"{type(image).__name__} is not an image; give a path, an array or a PIL image"
     )
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ImportError:
         raise refusal from None
     if not isinstance(image, Image.Image):
         raise refusal
-    image = ImageOps.exif_transpose(image)
+    image.load()  # turns a TIFF
+    orientation = exif_orientation(image.info.get("exif") or b"")
     if image.mode.startswith("I;16"):  # convert would clip it
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return np.asarray(image.convert("RGB"))
+    return upright(np.asarray(image.convert("RGB")), orientation)
 
 
-def read_image(path: files.PathLike) -> np.ndarray:
+def read_image(path: files.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads an image file, turned upright as its Exif says: uint8 array (H, W, 3), BGR.
 
+    Args:
+        path: the file.
+        max_pixels: largest number of pixels; 0 for any.
+
     Raises:
-        InputError: the file is missing, not an image, or cut short.
+        InputError: the file is missing, not an image, cut short, or too large.
     """
-    path = Path(path).absolute()
-    encoded = files.read_bytes(path)
-    _check_whole(encoded, path)
-    try:
-        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise InputError(f"image {path} cannot be decoded: {error.err}") from error
-    if pixels is None:
-        raise InputError(
-            f"image {path} cannot be decoded ({len(encoded):,} bytes): it is damaged or of a "
-            "format that OpenCV does not read; save it again, as JPEG or PNG"
-        )
-    return pixels
-
-
-def _check_whole(encoded: bytes, path: Path) -> None:
-    """Refuses a file that ends early: OpenCV would fill the missing part with gray."""
-    remedy = "fetch or copy it again"
-    if not encoded:
-        raise InputError(f"image {path} is empty; {remedy}")
-    # The pixels of a JPEG contain no end mark, and follow the last start-of-scan mark.
-    if encoded.startswith(b"\xff\xd8") and encoded.rfind(b"\xff\xd9") < encoded.rfind(b"\xff\xda"):
-        raise InputError(f"image {path} is cut short ({len(encoded):,} bytes); {remedy}")
-    if encoded.startswith(png.SIGNATURE):
-        try:
-            for _ in png.chunks(encoded):
-                pass
-        except ValueError as error:
-            raise InputError(f"image {path} is damaged ({error}); {remedy}") from error
+    return open_file(path, max_pixels).pixels()

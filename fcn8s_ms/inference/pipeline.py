@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import files, threads
 from ..errors import InputError
+from ..images.reader import MAX_PIXELS
 from . import video
 from .images import read_image
 from .inputs import Picture
@@ -39,18 +40,27 @@ class Pipeline:
         saver: writes the results.
         batch_size: largest number of images that go through the network at once.
         bar: shows the progress.
+        max_pixels: largest number of pixels of an image; 0 for any.
 
     Attributes:
         faults: a line for every file that could not be predicted, with the reason.
         stopwatch: times the images; started when the pipeline is made.
     """
 
-    def __init__(self, predictor: Predictor, saver: Saver, batch_size: int, bar: ProgressBar):
+    def __init__(
+        self,
+        predictor: Predictor,
+        saver: Saver,
+        batch_size: int,
+        bar: ProgressBar,
+        max_pixels: int = MAX_PIXELS,
+    ):
         engine = TimedEngine(predictor.engine)
         self._predictor = predictor.with_engine(engine)
         self._saver = saver
         self._batch_size = batch_size
         self._bar = bar
+        self._max_pixels = max_pixels
         self.stopwatch = Stopwatch(engine)
         self.faults: list[str] = []
 
@@ -76,7 +86,7 @@ class Pipeline:
                 return self._write_fault(picture, error), False
 
         with ThreadPoolExecutor(max(threads.available_cpus(), 2)) as pool:
-            read = threads.map_ahead(pool, _read, pictures, ahead)
+            read = threads.map_ahead(pool, self._read, pictures, ahead)
             predicted = self._predicted(self._usable(read), on_error)
             for line, is_saved in threads.map_ahead(pool, save, predicted, behind):
                 if is_saved:
@@ -120,6 +130,12 @@ class Pipeline:
         finally:
             reader.close()
         return done
+
+    def _read(self, picture: Picture) -> tuple[Picture, np.ndarray | Exception]:
+        try:
+            return picture, read_image(picture.path, self._max_pixels)
+        except (InputError, MemoryError) as error:
+            return picture, error
 
     def _usable(
         self, read: Iterable[tuple[Picture, np.ndarray | Exception]]
@@ -168,10 +184,3 @@ class Pipeline:
                 "predict the rest"
             ) from error
         return f"the result of {picture.path} cannot be written: {error}"
-
-
-def _read(picture: Picture) -> tuple[Picture, np.ndarray | Exception]:
-    try:
-        return picture, read_image(picture.path)
-    except (InputError, MemoryError) as error:
-        return picture, error

@@ -2,8 +2,8 @@
 
 Images: a JPEG or PNG file is stored unchanged. Other formats are stored as a PNG of the pixels that
 OpenCV decodes for training and prediction: three channels of 8 bits, BGR. OpenCV treats the stored
-files alike when they are read: it keeps the upper 8 of 16 bits, drops transparency, and turns JPEGs
-and PNGs upright as their Exif says.
+files alike when they are read: it keeps the upper 8 of 16 bits and drops transparency. The package
+`images` turns them upright as their Exif says.
 
 Masks: a gray PNG of class ids, with `IGNORE_LABEL` for pixels that are ignored.
 """
@@ -11,7 +11,7 @@ Masks: a gray PNG of class ids, with `IGNORE_LABEL` for pixels that are ignored.
 import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,8 @@ from .. import files, transforms, voc
 from ..errors import InputError, listing
 from ..files import PathLike
 from ..formats import png
+from ..images import reader
+from ..images.reader import ImageFile
 from . import checksums, labelme
 from .sources import Pair
 
@@ -33,7 +35,6 @@ MASK_VALUES = ("auto", "ids", "colours")
 _LIMIT = 2**25 - 2**12
 """Maximum bytes of an image and its label: MindRecord's page, less what it adds."""
 
-_ORIENTATION = 0x0112  # Exif
 _FLOAT32_EXACT = 2**24  # OpenCV's histograms are float32
 _NO_LABEL = -1
 
@@ -61,58 +62,35 @@ class Row:
 # --- images ------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _decoding(encoded: bytes, path: Path) -> Iterator[None]:
-    """Turns the errors of Pillow and of the PNG checks into one that names the file."""
-    try:
-        yield
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path} is too large ({error}); cut it into tiles") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be decoded ({len(encoded)} bytes): fetch the file again"
-        ) from error
-
-
-def _jpeg_size(encoded: bytes) -> tuple[int, int]:
-    """Height and width of a JPEG as OpenCV decodes it for training, upright.
-
-    Decodes with Pillow, which unlike OpenCV rejects a file that is cut short; at an eighth of the
-    size and in gray, which reads every byte at half the cost.
-    """
-    image = Image.open(io.BytesIO(encoded))
-    width, height = image.size
-    turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    image.draft("L", (max(width // 8, 1), max(height // 8, 1)))
-    image.load()
-    return (width, height) if turned else (height, width)
-
-
-def _read_image(path: Path) -> tuple[bytes, tuple[int, int]]:
+def _read_image(file: ImageFile) -> tuple[bytes, tuple[int, int]]:
     """Bytes that the record stores of an image file, and the image's height and width."""
-    encoded = files.read_bytes(path, "put it there or take it off the list")
-    if encoded.startswith(b"\xff\xd8"):
-        with _decoding(encoded, path):
-            return encoded, _jpeg_size(encoded)
-    unchanged = False
-    with _decoding(encoded, path):
-        if encoded.startswith(png.SIGNATURE):
-            # Versions of OpenCV differ in whether they turn a PNG upright.
-            unchanged = b"eXIf" not in [kind for kind, _ in png.chunks(encoded)]
-        else:
-            with contextlib.suppress(UnidentifiedImageError):  # OpenCV has the last word
-                Image.open(io.BytesIO(encoded)).load()
-        pixels = transforms.decode_image(encoded, str(path))
+    kind = None if file.header is None else file.header.kind
+    if file.header is not None and kind == "JPEG":
+        # An eighth of the size takes every byte through the decoder at half the cost.
+        file.pixels(cv2.IMREAD_REDUCED_COLOR_8)
+        return file.encoded, file.header.size
+    pixels = file.pixels()
     height, width = pixels.shape[:2]
-    if unchanged:
-        return encoded, (height, width)
-    depth = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED).dtype
-    if depth not in (np.uint8, np.uint16):
-        raise InputError(f"{path} holds {depth} numbers; save it with 8 or 16 bits per channel")
+    # Other versions of this program leave it to OpenCV whether a PNG is turned upright.
+    if kind == "PNG" and b"eXIf" not in [name for name, _ in png.chunks(file.encoded)]:
+        return file.encoded, (height, width)
     return cv2.imencode(".png", pixels)[1].tobytes(), (height, width)
 
 
 # --- masks -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _decoding(file: ImageFile) -> Iterator[None]:
+    """Turns the errors of Pillow and of the PNG checks into one that names the file."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{file.path} is too large ({error}); cut it into tiles") from error
+    except InputError:
+        raise
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise file.damaged() from error
 
 
 def _count_values(mask: np.ndarray) -> np.ndarray:
@@ -158,11 +136,14 @@ class _Mask:
         values: uint8 (H, W).
         label_of_value: label of each value, int16 (256,); `_NO_LABEL` for foreign values.
         png: gray PNG of the values, if the file is easily turned into one.
+        orientation: Exif orientation of the file, by which the values have been turned upright;
+            None for shapes, which are drawn on the upright image.
     """
 
     values: np.ndarray
     label_of_value: np.ndarray
     png: bytes | None = None
+    orientation: int | None = 1
 
 
 class MaskReader:
@@ -175,6 +156,7 @@ class MaskReader:
             those that are ignored.
         colours: label of each RGB colour, for masks that hold colours.
         mask_values: one of the values in `MASK_VALUES`.
+        max_pixels: largest number of pixels of an image or mask; 0 for any.
 
     Raises:
         InputError: masks hold colours, but there are none.
@@ -188,7 +170,9 @@ class MaskReader:
         label_map: Mapping[int, int] | None = None,
         colours: Mapping[tuple[int, int, int], int] | None = None,
         mask_values: str = "auto",
+        max_pixels: int = reader.MAX_PIXELS,
     ):
+        self.max_pixels = max_pixels
         self._ids = {name: number for number, name in enumerate(names)}
         self._ignore_label = ignore_label
         self._mask_values = mask_values
@@ -253,22 +237,36 @@ class MaskReader:
         """Content of a mask file, whose values may be foreign; raises as `read`."""
         suffix = path.suffix.lower()
         if suffix == ".json":
-            return _Mask(labelme.read_mask(path, self._ids), self._label_of_label)
+            shapes = labelme.read_mask(path, self._ids)
+            return _Mask(shapes, self._label_of_label, orientation=None)
         if suffix == ".mat":
             return _Mask(_read_sbd(path), self._label_of_value)
-        encoded = files.read_bytes(path, "put it there or take its image off the list")
-        with _decoding(encoded, path):
+        file = reader.open_file(
+            path, self.max_pixels, "put it there or take its image off the list"
+        )
+        mask = self._of_file(file)
+        if file.orientation == 1:
+            return mask
+        return replace(
+            mask,
+            values=reader.upright(mask.values, file.orientation),
+            png=None,
+            orientation=file.orientation,
+        )
+
+    def _of_file(self, file: ImageFile) -> _Mask:
+        """Content of an image file, as it is stored: not turned upright."""
+        encoded = file.unturned()
+        with _decoding(file):
             if self._mask_values == "ids" or self._label_of_colour is None:
                 gray = png.gray(encoded) if encoded.startswith(png.SIGNATURE) else None
                 if gray is not None:
-                    values = transforms.decode_label(gray, str(path))
+                    values = transforms.decode_label(gray, str(file.path))
                     return _Mask(values, self._label_of_value, gray)
-            elif encoded.startswith(png.SIGNATURE):
-                for _ in png.chunks(encoded):  # compares their checksums
-                    pass
             image = Image.open(io.BytesIO(encoded))
+            reader.check_pixels(file.path, *image.size, self.max_pixels)
             image.load()
-        return self._of_image(image, encoded, path)
+        return self._of_image(image, encoded, file.path)
 
     def _of_image(self, image: Image.Image, encoded: bytes, path: Path) -> _Mask:
         """Content of a mask that Pillow has decoded: ids or colours."""
@@ -362,12 +360,20 @@ class Encoder:
         """Checks and encodes a pair.
 
         Raises:
-            InputError: a file is missing or cannot be decoded, the two differ in size, or the mask
-                holds something that is not a class.
+            InputError: a file is missing or cannot be decoded, the two differ in size or Exif
+                orientation, or the mask holds something that is not a class.
         """
         image_path, mask_path = Path(pair.image).absolute(), Path(pair.mask).absolute()
-        image, size = _read_image(image_path)
+        file = reader.open_file(
+            image_path, self._masks.max_pixels, "put it there or take it off the list"
+        )
+        image, size = _read_image(file)
         mask = self._masks.read_values(mask_path)
+        if mask.orientation not in (None, file.orientation):
+            raise InputError(
+                f"{image_path} has the Exif orientation {file.orientation}, its mask {mask_path} "
+                f"{mask.orientation}; save both upright without it, or both with the same"
+            )
         values, encoded = mask.values, mask.png
         if size != values.shape:
             raise InputError(

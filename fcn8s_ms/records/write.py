@@ -17,6 +17,7 @@ import numpy as np
 from .. import __version__, files, voc
 from ..errors import InputError
 from ..files import PathLike
+from ..images.reader import MAX_PIXELS
 from ..threads import Progress, available_cpus, map_ahead
 from .checksums import index_checksum, verify_seal
 from .encode import Encoder, MaskReader, Row
@@ -123,6 +124,7 @@ def build_records(
     label_map: dict[int, int] | None = None,
     colours: dict[tuple[int, int, int], int] | None = None,
     mask_values: str = "auto",
+    max_pixels: int = MAX_PIXELS,
     num_shards: int = 1,
     overwrite: bool = False,
     source: PathLike = "",
@@ -143,6 +145,7 @@ def build_records(
         label_map: labels for some values of masks, in place of the values themselves.
         colours: label of each RGB colour, for masks that hold colours.
         mask_values: one of `encode.MASK_VALUES`.
+        max_pixels: largest number of pixels of an image or mask; 0 for any.
         num_shards: number of files to spread the rows over.
         overwrite: whether to replace an existing record; nothing else is replaced.
         source: folder that the images came from, for the metadata.
@@ -176,6 +179,7 @@ def build_records(
         label_map=label_map,
         colours=colours,
         mask_values=mask_values,
+        max_pixels=max_pixels,
     )
     colours_of_classes = _as_tuples(voc.palette()[: len(classes)] if palette is None else palette)
     if len(colours_of_classes) != len(classes):

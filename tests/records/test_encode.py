@@ -100,7 +100,9 @@ def test_images_are_upright_as_in_training(tmp_path, kind, orientation):
     exif[0x0112] = orientation
     lying = np.rot90(RGB) if orientation == 6 else RGB
     content = pillow(np.ascontiguousarray(lying), kind, exif=exif)
-    stored = converted(tmp_path, content).image
+    label = np.rot90(LABEL) if orientation == 6 else LABEL
+    mask = pillow(np.ascontiguousarray(label), exif=exif)
+    stored = converted(tmp_path, content, mask).image
     assert transforms.decode_image(stored).shape[:2] == LABEL.shape
     if kind != "jpeg":  # does not depend on whether the version of OpenCV looks at Exif
         assert Image.open(io.BytesIO(stored)).size == LABEL.shape[::-1]
@@ -153,10 +155,68 @@ def test_image_that_is_too_large_for_a_record(tmp_path, monkeypatch):
         converted(tmp_path)
 
 
-def test_image_with_more_pixels_than_pillow_trusts(tmp_path, monkeypatch):
+def test_mask_with_more_pixels_than_pillow_trusts(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
-    with pytest.raises(InputError, match="a.jpg is too large .*; cut it into tiles"):
-        converted(tmp_path)
+    with pytest.raises(InputError, match="a.png is too large .*; cut it into tiles"):
+        converted(tmp_path, mask=pillow(LABEL, "bmp"))
+
+
+@pytest.mark.parametrize("kind", ["image", "mask"])
+def test_more_pixels_than_allowed(tmp_path, kind):
+    given = {kind: encoded(".png", np.zeros((40, 40), np.uint8))}
+    name = {"image": "a.jpg", "mask": "a.png"}[kind]
+    with pytest.raises(InputError, match=f"{name} has 40x40 pixels; .* raise --max-pixels"):
+        converted(tmp_path, **given, max_pixels=1500)
+    assert converted(tmp_path, max_pixels=0).counts.sum() == LABEL.size
+
+
+# --- orientation -------------------------------------------------------------------------------
+
+
+def tagged(array, kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return pillow(array, kind, exif=exif, **({"lossless": True} if kind == "webp" else {}))
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("image_kind", ["jpeg", "png", "tiff", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_masks_are_turned_as_their_images(tmp_path, image_kind, kind, orientation):
+    """A label stays on its image's pixels, whatever the formats of the two."""
+    marks = np.zeros((30, 40), np.uint8)
+    marks[2:8, 3:20] = 15
+    image = np.dstack([marks * 17] * 3)
+    row = converted(
+        tmp_path, tagged(image, image_kind, orientation), tagged(marks, kind, orientation)
+    )
+    label = transforms.decode_label(row.label)
+    found = transforms.decode_image(row.image)[..., 0]
+    assert label.shape == ((30, 40) if orientation < 5 else (40, 30))
+    assert ((found > 128) == (label == 15)).mean() > (0.98 if image_kind == "jpeg" else 0.9999)
+    if orientation != 1:
+        assert not np.array_equal(label, marks)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp"])
+def test_image_and_mask_of_different_orientations(tmp_path, kind):
+    square = np.ascontiguousarray(RGB[:30, :30])
+    mask = pillow(np.ascontiguousarray(LABEL[:30, :30]))
+    with pytest.raises(InputError, match="a.jpg has the Exif orientation 6, its mask .*a.png 1; "):
+        converted(tmp_path, tagged(square, kind, 6), mask)
+    turned = tagged(np.ascontiguousarray(LABEL[:30, :30]), "png", 3)
+    with pytest.raises(InputError, match="orientation 1, its mask .* 3; save both upright"):
+        converted(tmp_path, pillow(square, kind), turned)
+
+
+def test_shapes_are_drawn_on_the_upright_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a.jpg").write_bytes(pillow(RGB, "jpeg", exif=exif))
+    drawn = shape("car", [[1, 1], [20, 1], [20, 20]])
+    path = write_labelme(tmp_path / "a.json", [drawn], width=30, height=40)
+    row = Encoder(MaskReader(["background", "car"]))(Pair("a", tmp_path / "a.jpg", path))
+    assert transforms.decode_label(row.label).shape == (40, 30)
 
 
 # --- masks of ids ------------------------------------------------------------------------------

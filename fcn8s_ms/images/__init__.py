@@ -1,0 +1,1 @@
+"""Image files: what their headers say, and their pixels."""
