@@ -6,12 +6,14 @@ moment it ends, however it ends, so every process keeps a connection to the firs
 """
 
 import contextlib
+import hmac
 import json
 import os
 import selectors
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +27,12 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 _SECONDS_TO_CONNECT = 60
 _SECONDS_BETWEEN_TICKS = 1.0
 _MAX_MESSAGE = 4000
+# Ranks introduce themselves at once; whoever has not done so by then is a stranger.
+_SECONDS_TO_HELLO = 10
+_MAX_HELLO = 1000
+_MAX_STRANGERS = 200
+# A message of 4000 characters, each escaped twice for JSON in ASCII.
+_MAX_LINE = 100_000
 
 
 def address_towards(host: str) -> str:
@@ -95,23 +103,23 @@ class Watchdog:
         Raises:
             InputError: not all have connected in time.
         """
-        self._server.settimeout(_SECONDS_TO_CONNECT)
-        with self._server:
+        with self._server, contextlib.ExitStack() as unknown:
+            door = _Door(self._server, unknown)
+            until = time.monotonic() + _SECONDS_TO_CONNECT
             while len(self._peers) < size - 1:
-                try:
-                    connection, _ = self._server.accept()
-                    connection.settimeout(_SECONDS_TO_CONNECT)
-                    hello = _read_hello(connection)
-                except TimeoutError as error:
+                left = until - time.monotonic()
+                if left <= 0:
                     missing = sorted(set(range(1, size)) - set(self._peers.values()))
                     raise InputError(
                         f"ranks {missing} have not connected to port {self.port} of rank 0 within "
                         f"{_SECONDS_TO_CONNECT} s; open the ports between the machines"
-                    ) from error
-                if hello.get("token") != token:  # not one of ours
-                    connection.close()
-                    continue
-                self._add(connection, hello["rank"])
+                    )
+                for connection, hello, rest in door.arrivals(left):
+                    rank = _rank_of(hello, size, token)
+                    if rank is None or rank in self._peers.values():  # not one of ours
+                        connection.close()
+                    else:
+                        self._add(connection, rank, rest)
         self._start()
 
     def connect(self, host: str, port: int, token: str) -> None:
@@ -122,22 +130,23 @@ class Watchdog:
         """
         try:
             connection = socket.create_connection((host, port), timeout=_SECONDS_TO_CONNECT)
+            self._send(connection, {"token": token, "rank": self.rank})
         except OSError as error:
             raise InputError(
                 f"rank {self.rank} cannot reach rank 0 at {host}, port {port} ({error}); open the "
                 "ports between the machines"
             ) from error
-        self._send(connection, {"token": token, "rank": self.rank})
         self._add(connection, 0)
         self._start()
 
-    def _add(self, connection: socket.socket, rank: int) -> None:
+    def _add(self, connection: socket.socket, rank: int, received: bytes = b"") -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE.items():
             if hasattr(socket, name):
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         connection.settimeout(5)
         self._peers[connection] = rank
+        self._partial_lines[connection] = received
         self._selector.register(connection, selectors.EVENT_READ)
 
     def _start(self) -> None:
@@ -161,7 +170,13 @@ class Watchdog:
         rank = self._peers[connection]
         content = self._partial_lines.pop(connection, b"") + received
         *lines, self._partial_lines[connection] = content.split(b"\n")
-        for message in map(json.loads, lines):
+        messages = [_message(line) for line in lines]
+        if None in messages or len(self._partial_lines[connection]) > _MAX_LINE:
+            self._selector.unregister(connection)
+            if rank not in self._left:
+                self._lose(rank, "it has sent something other than a message, and counts as ended")
+            return
+        for message in filter(None, messages):
             if "failed" in message:
                 self._lose(message["rank"], message["failed"])
             else:
@@ -215,15 +230,96 @@ class Watchdog:
         self._selector.close()
 
 
-def _read_hello(connection: socket.socket) -> dict[str, Any]:
-    line = b""
-    while not line.endswith(b"\n") and len(line) < 1000:
-        got = connection.recv(1000)
-        if not got:
-            break
-        line += got
+class _Door:
+    """Server whose callers introduce themselves side by side, so that none keeps others waiting.
+
+    Args:
+        server: listening socket.
+        closing: closes the connections of those who have not introduced themselves.
+    """
+
+    def __init__(self, server: socket.socket, closing: contextlib.ExitStack):
+        self._server = server
+        self._callers: dict[socket.socket, tuple[bytes, float]] = {}  # received, until when
+        self._selector = closing.enter_context(selectors.DefaultSelector())
+        closing.callback(self._close)
+        server.setblocking(False)
+        self._selector.register(server, selectors.EVENT_READ)
+
+    def _close(self) -> None:
+        for caller in self._callers:
+            caller.close()
+
+    def arrivals(self, seconds: float) -> list[tuple[socket.socket, bytes, bytes]]:
+        """Waits for at most some seconds, and less if something arrives.
+
+        Returns:
+            Connections, what was said in the first line, and what came after it.
+        """
+        found = []
+        for key, _ in self._selector.select(min(seconds, _SECONDS_BETWEEN_TICKS)):
+            caller = key.fileobj
+            assert isinstance(caller, socket.socket)
+            if caller is self._server:
+                self._admit()
+                continue
+            received, until = self._callers[caller]
+            try:
+                new = caller.recv(_MAX_HELLO)
+            except OSError:
+                new = b""
+            line, end, rest = (received + new).partition(b"\n")
+            if end:
+                self._forget(caller)
+                found.append((caller, line, rest))
+            elif not new or len(line) > _MAX_HELLO:
+                self._forget(caller).close()
+            else:
+                self._callers[caller] = line, until
+        now = time.monotonic()
+        for caller, (_, until) in list(self._callers.items()):
+            if now > until:
+                self._forget(caller).close()
+        return found
+
+    def _admit(self) -> None:
+        try:
+            caller, _ = self._server.accept()
+        except OSError:  # gone already
+            return
+        if len(self._callers) >= _MAX_STRANGERS:
+            self._forget(next(iter(self._callers))).close()
+        caller.setblocking(False)
+        self._callers[caller] = b"", time.monotonic() + _SECONDS_TO_HELLO
+        self._selector.register(caller, selectors.EVENT_READ)
+
+    def _forget(self, caller: socket.socket) -> socket.socket:
+        del self._callers[caller]
+        self._selector.unregister(caller)
+        return caller
+
+
+def _decoded(line: bytes) -> dict[str, Any] | None:
     try:
-        hello = json.loads(line)
-        return hello if isinstance(hello, dict) else {}
-    except ValueError:
-        return {}
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _rank_of(hello: bytes, size: int, token: str) -> int | None:
+    """Returns the rank of somebody who introduces himself; None if he is not one of the others."""
+    said = _decoded(hello) or {}
+    rank, presented = said.get("rank"), said.get("token")
+    if type(rank) is not int or not 1 <= rank < size or not isinstance(presented, str):
+        return None
+    same = hmac.compare_digest(presented.encode("utf-8", "surrogatepass"), token.encode("utf-8"))
+    return rank if same else None
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """Returns a message: `rank`, perhaps `failed` with a reason or null; None if it is not one."""
+    message = _decoded(line)
+    if message is None or type(message.get("rank")) is not int:
+        return None
+    return message if isinstance(message.get("failed", ""), str | None) else None

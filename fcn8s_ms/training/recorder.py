@@ -101,12 +101,18 @@ class Recorder:
             memory=memory,
             circumstances=self._circumstances,
             max_overflows=max_overflows,
-            on_step=self._board.add_step if self._board else lambda line: None,
+            on_step=self._on_step,
         )
         # The step of the complete checkpoint, and the weights within it.
         self._saved: tuple[int, checkpoint.SavedWeights] | None = None
         self._complete(progress)
         validation.subscribe(self._on_validation)
+
+    def _on_step(self, line: dict[str, Any]) -> None:
+        # Otherwise the next save would make a deleted or renamed folder anew.
+        self.folder.check_in_place()
+        if self._board is not None:
+            self._board.add_step(line)
 
     def _complete(self, progress: Progress) -> None:
         """Makes up for the second half of a save between whose halves the process was killed."""
@@ -150,9 +156,10 @@ class Recorder:
             interrupted: whether to save the checkpoint to resume from only.
 
         Raises:
-            InputError: a parameter is no longer finite, or the disk is full; the older checkpoints
-                are unchanged.
+            InputError: a parameter is no longer finite, the disk is full, or the folder is no
+                longer in its place; the older checkpoints are unchanged.
         """
+        self.folder.check_in_place()
         bad = checkpoint.non_finite(self.state.parameters())
         if bad and self.log.history.last is not None:
             what = f"{len(bad)} parameters are no longer finite, {bad[0]} first,"
@@ -175,6 +182,7 @@ class Recorder:
 
     def _on_validation(self, result: dict[str, Any], is_best: bool) -> None:
         """Keeps a result, and the weights if they are the best."""
+        self.folder.check_in_place()
         tqdm.write(
             f"epoch {result['epoch']}, step {result['step']}: "
             f"validation mean IoU {result['mean IoU']:.4f}, "

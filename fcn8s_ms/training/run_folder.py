@@ -59,6 +59,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.json"
         self.tensorboard = self.path / "tensorboard"
         self._lock: int | None = None
+        self._identity: tuple[int, int] | None = None
 
     @classmethod
     def create(cls, path: files.PathLike, arch: str = "fcn8s") -> "RunFolder":
@@ -73,7 +74,10 @@ class RunFolder:
         """
         folder = cls(path, arch)
         path = folder.path
+        if path.is_dir():
+            folder._hold()
         if path.exists() and (not path.is_dir() or folder._files()):
+            folder.release()
             hint = (
                 f"resume that run with --resume {path}, or choose another name"
                 if folder.arguments.is_file()
@@ -86,7 +90,8 @@ class RunFolder:
             raise InputError(
                 f"--output {path.absolute()} cannot be made: {error.strerror}; choose another"
             ) from error
-        folder._hold()
+        if folder._identity is None:
+            folder._hold()
         return folder
 
     @classmethod
@@ -155,12 +160,53 @@ class RunFolder:
                 f"{self.path.absolute()} is in use by another training; wait for its end, or "
                 "stop it"
             ) from error
+        found = self.path.stat()
+        self._identity = found.st_dev, found.st_ino
 
     def release(self) -> None:
         """Unlocks the folder; so does the end of the process."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        self._identity = None
+
+    def check_in_place(self) -> None:
+        """Checks that the path still stands for the folder that was opened.
+
+        Raises:
+            InputError: the folder has been deleted, renamed or replaced; the message says where
+                the last state is, as far as the system tells.
+        """
+        try:
+            found = self.path.stat()
+            if self._identity in (None, (found.st_dev, found.st_ino)):
+                return
+        except OSError:
+            pass
+        now = self._present_path()
+        if now is None:
+            raise InputError(
+                f"{self.path.absolute()}, the folder of the run, was deleted or moved away during "
+                "the training, which stops. If it was moved, pass its new path to --resume; if it "
+                "was deleted, start again"
+            )
+        last = now / self.last.name
+        advice = f"resume with --resume {now}" if last.is_file() else "start again"
+        raise InputError(
+            f"{self.path.absolute()}, the folder of the run, was renamed to {now} during the "
+            f"training, which stops. The last checkpoint is {last if last.is_file() else 'missing'}"
+            f"; {advice}"
+        )
+
+    def _present_path(self) -> Path | None:
+        """Returns where the opened folder is now, as far as the system tells."""
+        if self._lock is None:
+            return None
+        with contextlib.suppress(OSError):
+            now = Path(os.readlink(f"/proc/self/fd/{self._lock}"))
+            if now.is_dir() and (now.stat().st_dev, now.stat().st_ino) == self._identity:
+                return now
+        return None
 
     def __enter__(self) -> "RunFolder":
         return self

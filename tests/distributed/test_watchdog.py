@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -121,6 +122,122 @@ def test_strangers_do_not_count():
     assert list(hub._peers.values()) == [1]
     member.close()
     hub.close()
+
+
+def reset(connection):
+    """Ends a connection with RST instead of FIN."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def connect_later(member, hub, seconds):
+    timer = threading.Timer(seconds, member.connect, ("127.0.0.1", hub.port, "t"))
+    timer.start()
+    return timer
+
+
+STRANGERS = {
+    "nested": b"[" * 900 + b"\n",
+    "nested without end": b"[" * 100_000,
+    "not UTF-8": b"\xff\xfe\x00\n",
+    "a surrogate": b'{"token": "\\ud800", "rank": 1}\n',
+    "no rank": b'{"token": "t"}\n',
+    "a rank of text": b'{"token": "t", "rank": "1"}\n',
+    "the rank true": b'{"token": "t", "rank": true}\n',
+    "a rank of a list": b'{"token": "t", "rank": [1]}\n',
+    "rank 0": b'{"token": "t", "rank": 0}\n',
+    "a rank too high": b'{"token": "t", "rank": 3}\n',
+    "a token of a number": b'{"token": 5, "rank": 1}\n',
+    "silence": b"",
+    "half a line": b'{"token": "t", "ra',
+}
+
+
+@pytest.mark.parametrize("ending", ["open", "closed", "reset"])
+@pytest.mark.parametrize("hello", STRANGERS.values(), ids=STRANGERS)
+def test_a_stranger_neither_stops_nor_stalls_nor_joins(hello, ending):
+    hub = Watchdog(0)
+    hub.listen("127.0.0.1")
+    stranger = socket.create_connection(("127.0.0.1", hub.port))
+    stranger.sendall(hello)
+    if ending == "closed":
+        stranger.close()
+    elif ending == "reset":
+        reset(stranger)
+    members = [Watchdog(rank) for rank in (1, 2)]
+    connecting = [connect_later(member, hub, 0.1) for member in members]
+    started = time.monotonic()
+    hub.accept(3, "t")
+    assert time.monotonic() - started < 5
+    assert sorted(hub._peers.values()) == [1, 2]
+    stranger.close()
+    for timer in connecting:
+        timer.join()
+    for member in (*members, hub):
+        member.close()
+
+
+def test_a_rank_is_taken_once():
+    hub = Watchdog(0)
+    hub.listen("127.0.0.1")
+    hello = b'{"token": "t", "rank": 1}\n'
+    with socket.create_connection(("127.0.0.1", hub.port)) as first:
+        first.sendall(hello)
+        time.sleep(0.05)
+        with socket.create_connection(("127.0.0.1", hub.port)) as second:
+            second.sendall(hello)
+            member = Watchdog(2)
+            connecting = connect_later(member, hub, 0.2)
+            hub.accept(3, "t")
+            assert sorted(hub._peers.values()) == [1, 2]
+            second.settimeout(5)
+            assert second.recv(1) == b""  # sent away
+        connecting.join()
+        hub.close()
+        member.close()
+
+
+def test_many_silent_strangers(monkeypatch):
+    """More than are remembered, and longer than they are given."""
+    monkeypatch.setattr(watchdog, "_MAX_STRANGERS", 5)
+    monkeypatch.setattr(watchdog, "_SECONDS_TO_HELLO", 0.2)
+    hub = Watchdog(0)
+    hub.listen("127.0.0.1")
+    strangers = [socket.create_connection(("127.0.0.1", hub.port)) for _ in range(20)]
+    member = Watchdog(1)
+    connecting = connect_later(member, hub, 1.5)
+    hub.accept(2, "t")
+    connecting.join()
+    for stranger in strangers:
+        stranger.settimeout(5)
+        assert stranger.recv(1) == b""
+        stranger.close()
+    member.close()
+    hub.close()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"[" * 900 + b"\n", b"\xff\n", b"x" * 200_000, b"{}\n", b'{"rank": "1"}\n', b"5\n"]
+    + [b'{"rank": 1, "failed": {}}\n'],
+)
+def test_garbage_counts_as_the_end_of_its_sender(garbage):
+    with Group() as group:
+        (connection,) = group.members[1]._peers
+        connection.sendall(garbage)
+        for rank in (0, 2):
+            assert group.told[rank].wait(10)
+            assert group.messages[rank] == [
+                "rank 1 has failed: it has sent something other than a message, and counts as "
+                f"ended\nRank {rank} stops with it."
+            ]
+
+
+def test_long_reason_in_any_script():
+    with Group() as group:
+        group.members[1].close(failure="\U0001f600" * 10_000)
+        assert group.told[0].wait(10)
+        assert group.messages[0][0].startswith("rank 1 has failed: \U0001f600")
 
 
 def test_missing_ranks_are_named(monkeypatch):

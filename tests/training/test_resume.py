@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -215,6 +216,38 @@ def test_full_disk_stops_the_run_and_loses_nothing(
         assert_same(run, reference)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("fate", ["renamed", "deleted"])
+@pytest.mark.parametrize("step", [1, 3])  # before the first save, and after it
+def test_folder_that_goes_during_the_training(
+    record, reference, tmp_path, monkeypatch, capsys, fate, step
+):
+    run, moved, calls = tmp_path / "run", tmp_path / "moved", iter(range(1, 9))
+
+    def memory(target):
+        if next(calls) == step:
+            run.rename(moved) if fate == "renamed" else shutil.rmtree(run)
+        return {}
+
+    monkeypatch.setattr(device, "memory", memory)
+    given = arguments(record, run, "--val-data", str(record), *LENGTH)
+    error = error_of(train.main, given, capsys).splitlines()[-1]
+    assert str(run) in error and not run.exists()
+    if fate == "deleted":
+        assert "was deleted or moved away during the training" in error
+        return
+    assert f"was renamed to {moved}" in error
+    assert (f"resume with --resume {moved}" in error) == (step == 3)
+    train.main(["--resume", str(moved)])
+    assert_same(moved, reference)
+
+
+def test_run_in_use(record, reference, capsys):
+    holder = RunFolder.open(reference)
+    for given in (["--resume", str(reference)], arguments(record, reference)):
+        assert "is in use by another training" in error_of(train.main, given, capsys)
+    holder.release()
 
 
 def test_loss_that_is_not_finite(record, tmp_path, capsys):

@@ -153,6 +153,39 @@ def test_one_training_at_a_time(folder):
     assert other_process() == "opened"
 
 
+def test_new_run_in_a_folder_in_use(tmp_path):
+    """Even while it is still empty."""
+    holder = RunFolder.create(tmp_path / "run")
+    with pytest.raises(InputError, match="is in use by another training"):
+        RunFolder.create(tmp_path / "run")
+    holder.write_arguments({})
+    with pytest.raises(InputError, match="is in use by another training"):
+        RunFolder.create(tmp_path / "run")
+    holder.release()
+    with pytest.raises(InputError, match="is not empty; resume that run with --resume"):
+        RunFolder.create(tmp_path / "run")
+    RunFolder.open(tmp_path / "run").release()  # the refusal has not kept the lock
+
+
+def test_folder_that_is_no_longer_in_its_place(folder):
+    opened, path = RunFolder.open(folder.path), folder.path
+    opened.check_in_place()
+    moved = path.with_name("moved")
+    path.rename(moved)
+    resume = f"The last checkpoint is {moved / 'FCN8s-last.ckpt'}; resume with --resume {moved}"
+    for again in (False, True):
+        if again:
+            path.mkdir()  # somebody else's
+        with pytest.raises(InputError, match=f"was renamed to {moved} during.*{resume}"):
+            opened.check_in_place()
+    for leftover in moved.iterdir():
+        leftover.unlink()
+    moved.rmdir()
+    with pytest.raises(InputError, match="was deleted or moved away .* start again"):
+        opened.check_in_place()
+    opened.release()
+
+
 def test_folders_that_are_none(tmp_path):
     with pytest.raises(
         InputError, match="is not the folder of a run: it has no readable arguments.js"
