@@ -13,8 +13,8 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 LAYERS = [
     {"__init__", "errors", "threads", "voc"},
     {"files"},
-    {"png", "protobuf", "device", "fetch", "schema", "transforms", "confusion"},
-    {"distributed"},
+    {"png", "protobuf", "device", "schema", "transforms", "confusion"},
+    {"distributed", "fetch"},
     {"loss", "visualize"},
     {"network"},
     {"model"},
