@@ -1,14 +1,21 @@
 """Download of the tutorial's published files: records, VGG-16 weights, trained FCN-8s."""
 
+import contextlib
 import logging
+import lzma
+import mmap
 import shutil
+import socket
 import tarfile
 import tempfile
 import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from .errors import InputError
-from .files import PathLike
+from .files import PathLike, make_folder
+from .formats import protobuf
 
 __all__ = ["BASE_URL", "DATA_FILE", "TRAINED_FILE", "VGG16_FILE", "fetch_checkpoint", "fetch_data"]
 
@@ -22,55 +29,198 @@ TRAINED_FILE = Path("FCN8s.ckpt")
 
 _ARCHIVE = "dataset_fcn8s.tar"
 _TRIES = 3
+_SILENCE = 30.0
+"""Seconds without a byte after which a connection is given up."""
+
+_BLOCK = 512  # of a tar file
+_MOST_MEMBERS = 100_000
+_LARGEST_CONTENT = 2**36
+_LARGEST_PADDING = 2**20  # GNU tar fills up to 10 kB
+_SPARE_BYTES = 2**24  # left free on the disk
+
+_TAR_FAULTS = (
+    tarfile.TarError,
+    EOFError,
+    OSError,  # gzip's and bzip2's
+    zlib.error,
+    lzma.LZMAError,
+    ValueError,  # a number of the header that is none
+    OverflowError,
+    RecursionError,  # long names of long names
+    MemoryError,
+)
 
 logger = logging.getLogger(__name__)
 
 
-def _download(url: str, path: Path, wait: float) -> None:
-    """Fetches a file; the `download` package resumes what an earlier attempt left."""
+@contextlib.contextmanager
+def _no_silence() -> Iterator[None]:
+    """Ends reading from connections that fall silent, which `download` would wait for."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _download(url: str, path: Path, wait: float, check: Callable[[Path], None]) -> None:
+    """Fetches a file; the `download` package resumes what an earlier attempt left.
+
+    Args:
+        url: its address.
+        path: where it is put.
+        wait: as for `fetch_data`.
+        check: raises InputError if the content is not whole: servers may state another length than
+            that of the file, or none.
+    """
     from download import download
 
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"{url} is not an address that begins with http:// or https://")
+    part = path.with_name(path.name + ".part")  # of the `download` package
     for attempt in range(1, _TRIES + 1):
         try:
-            download(url, str(path), kind="file", replace=True, progressbar=True, verbose=False)
-            return
-        except (RuntimeError, OSError) as error:
-            reason = str(error).splitlines()[-1]
-            logger.warning("%s: attempt %d of %d failed: %s", url, attempt, _TRIES, reason)
-            if attempt < _TRIES:
-                time.sleep(wait * attempt)
-    raise InputError(
-        f"{url} could not be downloaded ({reason}). Fetch it by hand, with a browser or "
-        f"'curl -LO {url}' on a machine with a network connection, and put it at {path.absolute()}"
-    )
+            with _no_silence():
+                download(url, str(path), kind="file", replace=True, progressbar=True, verbose=False)
+            break
+        except (RuntimeError, OSError, ValueError, LookupError) as error:
+            reason = (str(error).splitlines() or [repr(error)])[-1]
+        logger.warning("%s: attempt %d of %d failed: %s", url, attempt, _TRIES, reason)
+        if attempt < _TRIES:
+            time.sleep(wait * attempt)
+        if attempt == _TRIES - 1:
+            part.unlink(missing_ok=True)  # it may be of another file
+    else:
+        raise InputError(
+            f"{url} could not be downloaded ({reason}). Fetch it by hand, with a browser or "
+            f"'curl -LO {url}' on a machine with a network connection, and put it at "
+            f"{path.absolute()}"
+        )
+    try:
+        check(path)
+    except InputError:
+        path.unlink()
+        raise
 
 
-def _extract(archive: Path, folder: Path) -> None:
-    """Unpacks a tar file unless it has members outside the folder, links or devices."""
+# --- archives ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    """A tar file; errors while it is read become one that names it."""
     try:
         with tarfile.open(archive) as tar:
-            members = tar.getmembers()
-            for member in members:
-                name = PurePosixPath(member.name)
-                inside = not name.is_absolute() and ".." not in name.parts
-                if not inside or not (member.isfile() or member.isdir()):
-                    raise InputError(
-                        f"{archive.name} holds {member.name!r}, which would land outside "
-                        f"{folder.absolute()} or is a link; nothing was unpacked"
-                    )
-            for member in members:
-                target = folder / member.name
-                if member.isdir():
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                source = tar.extractfile(member)
-                assert source is not None  # which it is for folders only
-                with source, open(target, "wb") as file:
-                    shutil.copyfileobj(source, file)
-    except (tarfile.TarError, EOFError) as error:
+            yield tar
+    except InputError:
+        raise
+    except _TAR_FAULTS as error:
         raise InputError(
             f"{archive.name} is not a readable tar file ({error}); fetch it again"
+        ) from error
+
+
+def _members(tar: tarfile.TarFile, archive: Path) -> list[tarfile.TarInfo]:
+    """Files of a whole tar file, none of which would leave the folder it is unpacked in."""
+    found = []
+    total, end = 0, 0
+    for number, member in enumerate(tar, start=1):
+        name = PurePosixPath(member.name)
+        inside = not name.is_absolute() and ".." not in name.parts
+        if not inside or not (member.isfile() or member.isdir()) or member.issparse():
+            raise InputError(
+                f"{archive.name} holds {member.name[:100]!r}, which would land outside its folder "
+                "or is a link; nothing was unpacked"
+            )
+        total += max(member.size, 0)
+        if total > _LARGEST_CONTENT or number > _MOST_MEMBERS:
+            raise InputError(
+                f"{archive.name} holds more than {_LARGEST_CONTENT / 1e9:,.0f} GB or "
+                f"{_MOST_MEMBERS:,} files; nothing was unpacked: is the address right?"
+            )
+        if member.isfile():
+            found.append(member)
+        end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
+    _check_end(tar, end)
+    return found
+
+
+def _check_end(tar: tarfile.TarFile, end: int) -> None:
+    """Reads to the end of a tar file, whose checksum gzip compares there.
+
+    Python takes a tar file that is cut between or inside of headers for a whole one.
+    """
+    assert tar.fileobj is not None
+    tar.fileobj.seek(end)
+    rest = tar.fileobj.read(_LARGEST_PADDING + 1)
+    if len(rest) < _BLOCK or len(rest) > _LARGEST_PADDING or any(rest[:_BLOCK]):
+        raise tarfile.ReadError("it is cut short, or goes on after its end")
+
+
+def _check_archive(archive: Path) -> None:
+    with _opened(archive) as tar:
+        _members(tar, archive)
+
+
+def _unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
+    """Unpacks files that lie in one folder of a tar file; nothing else of it is written.
+
+    Raises:
+        InputError: the archive lacks them, is damaged, or is larger than the disk.
+    """
+    with _opened(archive) as tar:
+        by_folder: dict[PurePosixPath, dict[str, tarfile.TarInfo]] = {}
+        for member in _members(tar, archive):
+            path = PurePosixPath(member.name)
+            by_folder.setdefault(path.parent, {})[path.name] = member
+        chosen = next((found for found in by_folder.values() if set(names) <= set(found)), None)
+        if chosen is None:
+            raise InputError(
+                f"{archive.name} holds no {names[0]} with its .db; is the address right?"
+            )
+        _check_room(folder, sum(chosen[name].size for name in names), archive)
+        for name in names:
+            source = tar.extractfile(chosen[name])
+            assert source is not None  # which it is for folders only
+            with source, open(folder / name, "wb") as file:
+                while content := source.read(2**20):
+                    _check_room(folder, len(content), archive)
+                    file.write(content)
+
+
+def _check_room(folder: Path, size: int, archive: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size + _SPARE_BYTES:
+        raise InputError(
+            f"{archive.name} needs {size / 1e9:,.1f} GB, but {folder.parent.absolute()} has "
+            f"{free / 1e9:,.1f} GB free; nothing is left of it: free some space"
+        )
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def _make_folder(path: Path) -> None:
+    make_folder(path, "the folder of downloads")
+
+
+def _check_checkpoint(path: Path) -> None:
+    """Raises InputError if a checkpoint's entries do not end where the file ends."""
+    try:
+        with (
+            open(path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            memoryview(content) as buffer,
+        ):
+            # What MindSpore writes behind the entries, if asked to.
+            end = len(buffer) - (17 if bytes(buffer[-17:-10]) == b"crc_num" else 0)
+            for _ in protobuf.fields(buffer, 0, end):
+                pass
+    except ValueError as error:
+        raise InputError(
+            f"{path.name} is not a whole checkpoint ({error}); fetch it again, from another "
+            "address if the server states a wrong length"
         ) from error
 
 
@@ -94,20 +244,17 @@ def fetch_data(root: PathLike = ".", base_url: str = BASE_URL, *, wait: float = 
         return record
     # The archive holds the folder dataset_fcn8s or only its files; both go to that of DATA_FILE.
     folder = record.parent.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(record.parent)
     archive = folder / _ARCHIVE
-    _download(base_url.rstrip("/") + "/" + _ARCHIVE, archive, wait)
+    _download(base_url.rstrip("/") + "/" + _ARCHIVE, archive, wait, _check_archive)
     try:
         with tempfile.TemporaryDirectory(prefix=".unpack.", dir=folder) as unpacked:
-            _extract(archive, Path(unpacked))
-            found = next(Path(unpacked).rglob(record.name), None)
-            if found is None or not found.with_name(found.name + ".db").is_file():
-                raise InputError(
-                    f"{archive.name} holds no {record.name} with its .db; is the address right?"
-                )
-            record.parent.mkdir(exist_ok=True)
-            for path in (found.with_name(found.name + ".db"), found):
-                path.replace(record.parent / path.name)
+            names = record.name, record.name + ".db"
+            _unpack(archive, names, Path(unpacked))
+            for name in reversed(names):
+                (Path(unpacked) / name).replace(record.parent / name)
+    except OSError as error:
+        raise InputError(f"{record} cannot be written: {error.strerror}") from error
     finally:
         archive.unlink()
     return record
@@ -134,6 +281,6 @@ def fetch_checkpoint(
     if path.is_file() and path.stat().st_size:
         logger.info("%s is there already", path)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _download(base_url.rstrip("/") + "/" + file.name, path, wait)
+    _make_folder(path.parent)
+    _download(base_url.rstrip("/") + "/" + file.name, path, wait, _check_checkpoint)
     return path

@@ -1,6 +1,15 @@
 """Downloads, from a server that each test starts on loopback."""
 
+import contextlib
+import gzip
+import io
+import re
+import shutil
+import socket
+import socketserver
 import tarfile
+import threading
+import time
 
 import pytest
 
@@ -17,6 +26,15 @@ GOOD = archive(
 )
 
 
+def checkpoint(content):
+    """A file of one entry, as Protocol Buffers write it."""
+    length, digits = len(content), bytearray(b"\x0a")
+    while length > 127:
+        digits.append(length & 127 | 128)
+        length >>= 7
+    return bytes(digits) + bytes([length]) + content
+
+
 @pytest.fixture
 def server():
     server = Server()
@@ -27,6 +45,68 @@ def server():
 
 def files_below(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+class Odd(socketserver.ThreadingTCPServer):
+    """A server that answers any request with some bytes, and then falls silent or ends."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, answer, silent=False):
+        self.requests = 0
+        outer, self.ended = self, threading.Event()
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                outer.requests += 1
+                while self.rfile.readline().strip():
+                    pass
+                with contextlib.suppress(OSError):
+                    self.wfile.write(b"HTTP/1.0 200 OK\r\n" + answer)
+                    self.wfile.flush()
+                    if silent:
+                        outer.ended.wait(20)
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *error):
+        self.ended.set()
+        self.shutdown()
+        super().__exit__(*error)
+
+
+def test_a_server_that_falls_silent(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "_SILENCE", 0.2)
+    with Odd(b"Content-Length: 1000\r\n\r\nhalf", silent=True) as server:
+        started = time.monotonic()
+        with pytest.raises(InputError, match="could not be downloaded .*timed out.*curl -LO"):
+            fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
+        assert time.monotonic() - started < 10
+    assert socket.getdefaulttimeout() is None
+    assert not (tmp_path / "FCN8s.ckpt").exists()
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 20\r\n", b"Content-Length: 2000\r\n"])
+@pytest.mark.parametrize("name", ["record", "checkpoint"])
+def test_a_server_with_a_wrong_length(tmp_path, length, name):
+    """Too small or missing: the content is short, and looks whole to the client."""
+    content = GOOD[:1000] if name == "record" else checkpoint(bytes(1200))[:1000]
+    with Odd(length + b"\r\n" + content) as server, pytest.raises(InputError) as caught:
+        if name == "record":
+            fetch.fetch_data(tmp_path, server.url, wait=0.01)
+        else:
+            fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
+    expected = "could not be downloaded" if b"2000" in length else "is not a (readable tar|whole)"
+    assert re.search(expected, str(caught.value))
+    assert [path for path in files_below(tmp_path) if not path.endswith(".part")] == []
+
+
+@pytest.mark.parametrize("url", ["file:///etc/", "ftp://127.0.0.1/", "/tmp", "drive.google.com"])
+def test_addresses_of_other_kinds(tmp_path, url):
+    with pytest.raises(InputError, match="is not an address that begins with http://"):
+        fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, url)
 
 
 def test_records_land_where_the_tutorial_has_them(server, tmp_path):
@@ -49,7 +129,7 @@ def test_archive_without_a_folder_works_too(server, tmp_path):
 
 def test_what_is_there_is_not_fetched_again(server, tmp_path):
     server.files["dataset_fcn8s.tar"] = GOOD
-    server.files["FCN8s.ckpt"] = b"weights"
+    server.files["FCN8s.ckpt"] = checkpoint(b"weights")
     record = fetch.fetch_data(tmp_path, server.url)
     weights = fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url)
     record.write_bytes(b"mine")
@@ -62,7 +142,7 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path):
 
 
 def test_a_download_cut_short_is_tried_again(server, tmp_path, caplog):
-    server.files["FCN8s.ckpt"] = bytes(range(256)) * 4000
+    server.files["FCN8s.ckpt"] = checkpoint(bytes(range(256)) * 4000)
     server.faults = 1
     path = fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
     assert path.read_bytes() == server.files["FCN8s.ckpt"]
@@ -102,3 +182,91 @@ def test_archive_of_another_kind(server, tmp_path, content, message):
     with pytest.raises(InputError, match=message):
         fetch.fetch_data(tmp_path, server.url)
     assert files_below(tmp_path) == []
+
+
+def tar(*members):
+    """A tar file of (name, content), where None stands for a folder."""
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+            info.size = len(content or b"")
+            archive.addfile(info, io.BytesIO(content or b""))
+    return written.getvalue()
+
+
+PAIR = (("d/mindname.mindrecord", b"record"), ("d/mindname.mindrecord.db", b"index"))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [(".", None)],
+        [(".", b"a file")],
+        [("", b"a file")],
+        [("a", b"1"), ("a/b", b"2")],
+        [("a/b", b"1"), ("a", b"2")],
+        [("x" * 300, b"1")],
+        [("x/" * 3000 + "x", b"1")],
+        [("mindname.mindrecord", None), ("mindname.mindrecord/mindname.mindrecord.db", b"")],
+    ],
+)
+def test_members_that_are_not_needed_are_not_unpacked(server, tmp_path, others):
+    server.files["dataset_fcn8s.tar"] = tar(*others, *PAIR)
+    assert fetch.fetch_data(tmp_path, server.url).read_bytes() == b"record"
+    assert len(files_below(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("mindname.mindrecord", None), ("mindname.mindrecord.db", b"index")],
+        [("a/mindname.mindrecord", b"record"), ("b/mindname.mindrecord.db", b"index")],
+    ],
+)
+def test_archive_without_the_record(server, tmp_path, members):
+    server.files["dataset_fcn8s.tar"] = tar(*members)
+    with pytest.raises(InputError, match="holds no mindname.mindrecord with its .db"):
+        fetch.fetch_data(tmp_path, server.url)
+    assert files_below(tmp_path) == []
+
+
+def test_compressed_archive(server, tmp_path):
+    server.files["dataset_fcn8s.tar"] = gzip.compress(GOOD)
+    assert fetch.fetch_data(tmp_path, server.url).read_bytes() == b"record"
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["tar", "gzip"])
+def test_archive_that_is_cut_short_anywhere(tmp_path, compress):
+    content = compress(GOOD)
+    path = tmp_path / "a.tar"
+    # Of the padding of a tar file any part may be missing.
+    whole = len(content) if compress is gzip.compress else 5 * 512
+    for length in [*range(0, whole, 7), whole - 1]:
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError, match="a.tar is not a readable tar file"):
+            fetch._check_archive(path)
+
+
+def test_archive_that_unpacks_to_more_than_the_disk_holds(server, tmp_path, monkeypatch):
+    content = tar(("mindname.mindrecord", bytes(10**7)), ("mindname.mindrecord.db", b""))
+    server.files["dataset_fcn8s.tar"] = gzip.compress(content)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        fetch.shutil, "disk_usage", lambda path: usage._replace(free=fetch._SPARE_BYTES + 10**6)
+    )
+    with pytest.raises(InputError, match="dataset_fcn8s.tar needs 0.0 GB, but .*free some space"):
+        fetch.fetch_data(tmp_path, server.url)
+    assert files_below(tmp_path) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(fetch, "_LARGEST_CONTENT", 10**6)
+    with pytest.raises(InputError, match="holds more than .* nothing was unpacked"):
+        fetch.fetch_data(tmp_path, server.url)
+    assert files_below(tmp_path) == []
+
+
+def test_folder_that_cannot_be_made(server, tmp_path):
+    (tmp_path / "dataset").write_text("a file")
+    with pytest.raises(InputError, match="dataset/dataset_fcn8s cannot be created"):
+        fetch.fetch_data(tmp_path, server.url)

@@ -237,7 +237,7 @@ def _move_into_place(
                 "dropped: choose another name or pass --overwrite"
             ) from None
     try:
-        # The metadata last: after an interruption they show that files do not belong together.
+        # The metadata last: if this is interrupted, they show that files do not belong together.
         for path in built:
             files.give_ordinary_permissions(path)
             os.replace(path, output.parent / path.name)
