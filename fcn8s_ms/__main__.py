@@ -50,9 +50,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = program()
     first, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if first in ("-h", "--help"):
-        print(_help(command))
+        with reported_by(command):
+            print(_help(command))
     elif first == "--version":
-        print(f"fcn8s-ms {__version__}")
+        with reported_by(command):
+            print(f"fcn8s-ms {__version__}")
     elif first in SUBCOMMANDS:
         # Imported here: each program loads only what it needs itself.
         importlib.import_module(f".{first}", __package__).main(rest)

@@ -419,9 +419,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: arguments without the program's name; those of this process by default.
     """
-    arguments = get_parser().parse_args(argv)
     warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which become errors
     with reported_by(_PROGRAM):
+        arguments = get_parser().parse_args(argv)
         _check(arguments)
         if arguments.inspect is not None:
             _inspect(arguments.inspect, arguments.preview, arguments.crop_size)

@@ -1,6 +1,9 @@
 """The one exception for errors the user can fix, and how programs report it."""
 
 import contextlib
+import io
+import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 __all__ = ["InputError", "flag", "listing", "program", "reported_by"]
 
 _MAX_LISTED = 20
+_SIGPIPE = 13  # Windows has no such signal
 
 
 class InputError(ValueError):
@@ -46,11 +50,60 @@ def listing(items: Iterable[object], limit: int = _MAX_LISTED) -> str:
     return ", ".join(shown[:limit]) + more
 
 
+def _prepare_streams() -> None:
+    """Makes standard output and error accept any text, also where they are closed or ASCII only."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")  # as Python's own
+
+
+def _give_up_output() -> None:
+    """Drops what is left for standard output; otherwise Python complains about it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 @contextlib.contextmanager
-def reported_by(program: str) -> Iterator[None]:
-    """Turns an `InputError` into a message on standard error and exit status 2."""
+def _reported_errors(program: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(f"{program}: stopped by SIGINT", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+@contextlib.contextmanager
+def reported_by(program: str) -> Iterator[None]:
+    """Ends a program in one line on standard error for whatever the user can put right.
+
+    An `InputError`, and an error of the system such as a full disk, ends with status 2; Ctrl-C with
+    130; a reader of standard output that has gone (`| head`) silently with 141. Text that the
+    terminal cannot show is replaced.
+    """
+    _prepare_streams()
+    try:
+        try:
+            with _reported_errors(program):
+                yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_output()
+        raise SystemExit(128 + _SIGPIPE) from None
+    except OSError as error:
+        if error.errno is None:  # not the system's: a fault of the program
+            raise
+        _give_up_output()
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{program}: error: {where}{error.strerror}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -53,11 +53,17 @@ class Config:
     pictures: Path | None
 
     def __post_init__(self) -> None:
-        least = {"batch_size": 1, "workers": 1, "trimap": 0, "worst": 0, "crop_size": 1}
+        least = {"batch_size": 1, "workers": 1, "trimap": 0, "worst": 0, "crop_size": 1, "seed": 0}
         for name, limit in least.items():
             if getattr(self, name) < limit:
                 raise InputError(
                     f"{flag(name)} is {getattr(self, name)}; it must be at least {limit}"
+                )
+        most = {"trimap": 100, "crop_size": 10_000, "seed": 2**32 - 1}
+        for name, limit in most.items():
+            if getattr(self, name) > limit:
+                raise InputError(
+                    f"{flag(name)} is {getattr(self, name)}; it must be at most {limit:,}"
                 )
         for path in self.output:
             report.check_format(path)

@@ -1,7 +1,7 @@
 """Segments pictures with a checkpoint: `python -m fcn8s_ms.predict --help`."""
 
 import argparse
-import signal
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,8 +90,10 @@ def predict(config: Config) -> list[str]:
             names no picture, or the disk is full.
     """
     output = config.results.output
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # names are bytes, not always UTF-8
     pictures = inputs.find_pictures(
-        config.images, sys.stdin if "-" in config.images else (), output=output
+        config.images, (sys.stdin or ()) if "-" in config.images else (), output=output
     )
     if not pictures:
         raise InputError("standard input names no picture; give one path per line")
@@ -149,16 +151,12 @@ def _progress_bar(total: int) -> ProgressBar:
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line; `argv` without the program's name."""
     with reported_by(_PROGRAM):
-        try:
-            faults = predict(_parse(argv))
-        except KeyboardInterrupt:
-            print(f"{_PROGRAM}: stopped by SIGINT", file=sys.stderr)
-            raise SystemExit(128 + signal.SIGINT) from None
-    for fault in faults:
-        print(f"{_PROGRAM}: {fault}", file=sys.stderr)
-    if faults:
-        print(f"{_PROGRAM}: {len(faults)} could not be done", file=sys.stderr)
-        raise SystemExit(1)
+        faults = predict(_parse(argv))
+        for fault in faults:
+            print(f"{_PROGRAM}: {fault}", file=sys.stderr)
+        if faults:
+            print(f"{_PROGRAM}: {len(faults)} could not be done", file=sys.stderr)
+            raise SystemExit(1)
 
 
 if __name__ == "__main__":

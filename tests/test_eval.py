@@ -120,6 +120,11 @@ def test_the_tutorials_protocol_says_so(weights, record, tmp_path, capsys):
         (("--output", "scores.txt"), "ends in none of .json, .csv, .md"),
         (("--trimap", "-1"), "--trimap is -1; it must be at least 0"),
         (("--batch-size", "0"), "--batch-size is 0; it must be at least 1"),
+        (("--trimap", "100000"), "--trimap is 100000; it must be at most 100"),
+        (("--seed", str(2**70)), f"--seed is {2**70}; it must be at most 4,294,967,295"),
+        (("--seed", "-1"), "--seed is -1; it must be at least 0"),
+        (("--crop-size", "320000"), "--crop-size is 320000; it must be at most 10,000"),
+        (("--resize", "1000000"), "more than 10,000 pixels on a side take too much memory"),
         (("--scales", "0"), "give one or more between 0 and 8"),
     ],
 )

@@ -1,6 +1,8 @@
 """The program that predicts; but for one test, with an engine that needs no time."""
 
 import io
+import os
+import shutil
 import sys
 
 import cv2
@@ -309,6 +311,9 @@ def test_video(weights, tmp_path, capsys):
         (("--opacity", "1.5"), "choose 0…1"),
         (("--batch-size", "0"), "must be positive"),
         (("--sliding", "50", "20"), "take a multiple of 32"),
+        (("--resize", "300000"), "more than 10,000 pixels on a side take too much memory"),
+        (("--resize", "5000", "--scales", "1,4"), "resize is 5000, scaled by up to 4; more than"),
+        (("--max-pixels", "-1"), "take 0 for no limit, or a positive number"),
     ],
 )
 def test_arguments_out_of_range(weights, tmp_path, street, capsys, arguments, message):
@@ -340,3 +345,32 @@ def test_reading_a_picture(tmp_path):
 def test_palette_of_voc_without_names():
     assert visualize.background_id(voc.CLASSES) == 0
     assert visualize.background_id(["sky", "road"]) is None
+
+
+def test_names_that_are_not_utf_8(weights, tmp_path, street, monkeypatch, capsys):
+    image = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    os.rename(tmp_path / "street.png", image)
+    listed = image + b"\n" + os.fsencode(tmp_path) + b"/clip\xe9.mp4\n"
+    shutil.copy(image, os.fsencode(tmp_path) + b"/clip\xe9.mp4")
+    for errors in ("strict", "surrogateescape"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed), "utf-8", errors))
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+        assert run(weights, tmp_path, "-") == 1  # the video
+        assert (tmp_path / "out" / os.fsdecode(b"caf\xe9_mask.png")).is_file()
+        assert b"caf?_mask.png" in sys.stdout.buffer.getvalue()
+        assert "has a name that is not UTF-8" in capsys.readouterr().err
+
+
+def test_pictures_larger_than_allowed(weights, tmp_path, street, capsys):
+    cv2.imwrite(str(tmp_path / "small.png"), street[:20])
+    pictures = (tmp_path / "street.png", tmp_path / "small.png")
+    assert run(weights, tmp_path, *pictures, "--max-pixels", "2000") == 1
+    assert "street.png has 75x50 pixels; up to 2,000 are read" in capsys.readouterr().err
+    assert written(tmp_path) == ["small_mask.png", "small_overlay.png"]
+
+
+def test_pipe_inside_a_folder(weights, tmp_path, street, capsys):
+    os.mkfifo(tmp_path / "a.png")
+    assert run(weights, tmp_path, tmp_path) == 1
+    assert "a.png is not a file but a device or pipe" in capsys.readouterr().err
+    assert written(tmp_path) == ["street_mask.png", "street_overlay.png"]

@@ -58,8 +58,8 @@ def find_pictures(
         wildcard on. Files that would share a name keep their ending, or their folders.
 
     Raises:
-        InputError: a folder or pattern has no image, two files still share a name, or the output
-            folder is one of the folders.
+        InputError: a folder or pattern has no image, two files still share a name, the output
+            folder is one of the folders, or a line holds a NUL character.
     """
     skipped = None if output is None else os.path.realpath(output)
     found: list[tuple[Path, Path]] = []  # path, and the part of it that the name comes from
@@ -67,6 +67,11 @@ def find_pictures(
         if argument == "-":
             for line in lines:
                 line = line.strip("\r\n")
+                if "\0" in line:
+                    raise InputError(
+                        "standard input holds a NUL character; give one path per line, as "
+                        "find -print does, not find -print0"
+                    )
                 if line:
                     found += _of_path(Path(line), skipped)
         elif os.path.exists(argument) or not glob.has_magic(argument):
@@ -112,6 +117,8 @@ def _of_pattern(pattern: str) -> list[tuple[Path, Path]]:
     parts = Path(pattern).parts
     fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
     start = Path(*parts[:fixed])
+    if ".." in parts[fixed:]:  # results stay below the output folder
+        return [(path, Path(path.name)) for path in paths]
     return [(path, path.relative_to(start)) for path in paths]
 
 

@@ -33,6 +33,13 @@ class Reader:
         self.path = Path(path).absolute()
         if not self.path.is_file():
             raise InputError(f"{self.path} is missing; check the path")
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:  # OpenCV would end the process
+            raise InputError(
+                f"video {self.path} has a name that is not UTF-8, which OpenCV does not open; "
+                "rename it"
+            ) from None
         self._capture = cv2.VideoCapture(str(self.path))
         if not self._capture.isOpened():
             raise InputError(

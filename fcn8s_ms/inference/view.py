@@ -11,6 +11,9 @@ from .engine import ENGINES
 __all__ = ["ViewOptions", "add_arguments", "options_of"]
 
 
+_LONGEST_SIDE = 10_000  # of a resized image: already gigabytes for each layer
+
+
 def _size(text: str) -> int | None:
     return None if text == "none" else int(text)
 
@@ -61,6 +64,11 @@ class ViewOptions:
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
         if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
             raise InputError(f"scales are {self.scales}; give one or more between 0 and 8")
+        if self.resize is not None and self.resize * max(self.scales) > _LONGEST_SIDE:
+            raise InputError(
+                f"resize is {self.resize}, scaled by up to {max(self.scales):g}; more than "
+                f"{_LONGEST_SIDE:,} pixels on a side take too much memory: choose less"
+            )
         if self.sliding is not None:
             crop, stride = self.sliding
             object.__setattr__(self, "sliding", (crop, stride))

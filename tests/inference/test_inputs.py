@@ -96,3 +96,15 @@ def test_nothing_to_predict(folder):
 def test_videos_are_known_by_their_ending(folder):
     found = inputs.find_pictures(["in/clip.mp4", "in/b.JPG"])
     assert [picture.is_video for picture in found] == [True, False]
+
+
+def test_results_of_a_pattern_stay_below_the_output(folder):
+    found = inputs.find_pictures(["in/s*/../a.jpg", "in/*/../../in/b.JPG"])
+    assert sorted(picture.name for picture in found) == ["a", "b"]
+    both = inputs.find_pictures(["in/s*/../*.jpg", "in/s*/*.jpg"])
+    assert sorted(picture.name for picture in both) == ["a", "sub/a"]
+
+
+def test_list_with_a_nul_character(folder):
+    with pytest.raises(InputError, match="NUL character; give one path per line"):
+        inputs.find_pictures(["-"], ["in/a.jpg\0in/a.png\0"])
