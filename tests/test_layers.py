@@ -46,6 +46,7 @@ FOLDERS = {
     "training": [
         {
             "accumulation",
+            "ending",
             "history",
             "interruption",
             "optimizer",
@@ -96,6 +97,7 @@ WITHOUT_MINDSPORE = {
         "training.interruption",
         "training.schedule",
         "training.history",
+        "training.ending",
     ),
     *("training.tensorboard", "distributed.watchdog"),
 }
