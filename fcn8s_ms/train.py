@@ -5,6 +5,14 @@ step. `_train` reads in the tutorial's order: dataset, network, loss, learning r
 `Model`, callbacks, `Model.train`.
 """
 
+# ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
+
+from .errors import InputError, program, reported_by
+from .training.ending import end_at_signals, ended_by_signals
+
+if __name__ == "__main__":
+    end_at_signals(program("train"))
+
 import logging
 import shlex
 import signal
@@ -16,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from . import device
 from .distributed.ranks import ALONE, Ranks, check_launch, is_scheduler, run_scheduler
-from .errors import InputError, program, reported_by
 from .records import demo
 from .training import schedule
 from .training.arguments import PROGRAM, Config, command, get_parser, parse
@@ -246,12 +253,8 @@ def _report(metrics: dict[str, Any], folder: RunFolder, shown: "SegDataset") -> 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line; `argv` is without the program's name."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    with reported_by(PROGRAM):
-        try:
-            train(parse(argv))
-        except KeyboardInterrupt:  # before the first step or after the last
-            print(f"{PROGRAM}: stopped by SIGINT", file=sys.stderr)
-            raise SystemExit(128 + signal.SIGINT) from None
+    with ended_by_signals(PROGRAM), reported_by(PROGRAM):
+        train(parse(argv))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ FOLDERS = {
     "training": [
         {
             "accumulation",
+            "ending",
             "history",
             "interruption",
             "optimizer",
@@ -83,7 +84,8 @@ WITHOUT_MINDSPORE = set(
     network.architectures network.vgg_weights
     records.checksums records.classes records.encode records.labelme records.metadata
     records.scenes records.sources records.survey
-    training.history training.interruption training.schedule training.tensorboard
+    training.ending training.history training.interruption training.schedule
+    training.tensorboard
     visualize.figures visualize.overlays
     """.split()
 )
