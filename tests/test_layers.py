@@ -55,7 +55,7 @@ FOLDERS = {
         {"recorder"},
         {"loop"},
     ],
-    "deployment": [{"deployed", "onnx_graph"}],
+    "deployment": [{"onnx_digest"}, {"deployed", "onnx_graph"}],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -83,7 +83,7 @@ WITHOUT_MINDSPORE = {
         "network.vgg_weights",
         "network.architectures",
     ),
-    *("images.header", "images.reader"),
+    *("images.header", "images.reader", "deployment.onnx_digest", "protobuf"),
     *("inference.images", "inference.inputs", "inference.onnx_engine", "inference.view"),
     *(
         "inference.engine",
