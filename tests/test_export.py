@@ -18,7 +18,7 @@ from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.inference.onnx_engine import OnnxEngine
 
-from .helpers import TINY, clean_environment, draw_pair, fill
+from .helpers import TINY, clean_environment, draw_pair, fill, mutations
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -346,3 +346,30 @@ def test_segmenter_of_an_exported_file(of_voc):
     assert (one(picture) != other(picture)).mean() <= 1e-3
     difference = np.abs(one.probabilities(picture) - other.probabilities(picture)).max()
     assert difference < 1e-4
+
+
+def test_damaged_exports_are_refused(small, tmp_path, capsys):
+    path = run(small, tmp_path / "network.onnx")
+    whole = path.read_bytes()
+    assert OnnxEngine(path, "CPU").metadata["sha256"]
+    assert "no checksum" not in capsys.readouterr().err
+    for content in mutations(whole, 3, 100):
+        if content != whole:
+            path.write_bytes(content)
+            with pytest.raises(InputError, match="network.onnx cannot be loaded: it is damaged"):
+                OnnxEngine(path, "CPU")
+
+
+def test_file_without_a_digest_and_logits_that_are_not_finite(small, tmp_path, capsys):
+    path = run(small, tmp_path / "network.onnx")
+    network = onnx.load(path)
+    kept = [entry for entry in network.metadata_props if entry.key != "sha256"]
+    del network.metadata_props[:]
+    network.metadata_props.extend(kept)
+    weight = next(one for one in network.graph.initializer if one.name == "score_fr.weight")
+    weight.raw_data = np.full(len(weight.raw_data) // 4, np.nan, np.float32).tobytes()
+    path.write_bytes(network.SerializeToString())
+    engine = OnnxEngine(path, "CPU")
+    assert "network.onnx has no checksum" in capsys.readouterr().err
+    with pytest.raises(InputError, match="network.onnx computes logits that are not finite"):
+        engine.class_ids(np.zeros((1, 3, 32, 32), np.float32))

@@ -66,7 +66,7 @@ FOLDERS = {
         {"recorder"},
         {"loop"},
     ],
-    "deployment": [{"deployed", "onnx_graph"}],
+    "deployment": [{"onnx_digest"}, {"deployed", "onnx_graph"}],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -74,7 +74,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 WITHOUT_MINDSPORE = set(
     """
     __init__ confusion errors fetch files options threads transforms voc
-    distributed.watchdog
+    deployment.onnx_digest distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
     formats.checkpoint_file formats.png formats.protobuf formats.schema
     images.header images.reader

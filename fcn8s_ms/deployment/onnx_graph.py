@@ -14,6 +14,7 @@ from mindspore import nn
 from .. import files
 from ..errors import InputError
 from ..transforms import STRIDE
+from . import onnx_digest
 
 __all__ = ["build", "import_onnx", "run", "to_float16", "write"]
 
@@ -140,7 +141,7 @@ def to_float16(model: Any) -> Any:
 
 
 def write(model: Any, path: files.PathLike) -> None:
-    """Checks a model and writes it.
+    """Checks a model and writes it, with a digest of its content.
 
     Args:
         model: `onnx.ModelProto`.
@@ -150,7 +151,7 @@ def write(model: Any, path: files.PathLike) -> None:
         OSError: the file cannot be written.
     """
     import_onnx().checker.check_model(model, full_check=True)
-    files.write_bytes(path, model.SerializeToString())
+    files.write_bytes(path, onnx_digest.sealed(model.SerializeToString()))
 
 
 def run(path: files.PathLike, image: np.ndarray) -> np.ndarray:

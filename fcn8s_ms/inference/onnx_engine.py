@@ -1,12 +1,14 @@
 """The engine that computes an exported network with ONNX Runtime; it needs no MindSpore."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import files
+from ..deployment import onnx_digest
 from ..errors import InputError
 
 if TYPE_CHECKING:  # not every machine has it
@@ -48,6 +50,7 @@ class OnnxEngine:
         path = Path(path).absolute()
         if not path.is_file():
             raise InputError(f"network {path} is missing; check the path")
+        _check_digest(path)
         available = onnxruntime.get_available_providers()
         wanted = _PROVIDERS if device == "auto" else [device]
         names = [_PROVIDERS[name] for name in wanted if _PROVIDERS.get(name) in available]
@@ -82,7 +85,13 @@ class OnnxEngine:
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
         batch = np.ascontiguousarray(batch, np.float32)
-        return self._session.run([self._output], {self._source: batch})[0]
+        result: np.ndarray = self._session.run([self._output], {self._source: batch})[0]
+        if result.dtype.kind == "f" and not np.isfinite(result).all():
+            raise InputError(
+                f"network {self._path} computes logits that are not finite; export it again from a "
+                "checkpoint that is whole"
+            )
+        return result
 
     def class_ids(self, batch: np.ndarray) -> np.ndarray:
         """Computes the class ids of a normalised batch.
@@ -108,6 +117,22 @@ class OnnxEngine:
                 "windows and probabilities need; export it without --argmax"
             )
         return self._run(batch)
+
+
+def _check_digest(path: Path) -> None:
+    """Raises InputError for a damaged file; names one without a digest on standard error."""
+    try:
+        found, stored = onnx_digest.digest(files.read_bytes(path))
+    except ValueError as error:
+        raise InputError(
+            f"network {path} cannot be loaded: it is damaged ({error}); export it again"
+        ) from error
+    if stored is None:
+        print(f"network {path} has no checksum: damage cannot be noticed", file=sys.stderr)
+    elif stored != found:
+        raise InputError(
+            f"network {path} cannot be loaded: it is damaged, its checksum differs; export it again"
+        )
 
 
 def _metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, Any]:
