@@ -29,7 +29,7 @@ LAYERS = [
 FOLDERS = {
     "records": [
         {"metadata", "labelme", "scenes"},
-        {"checksums", "classes"},
+        {"checksums", "classes", "structure"},
         {"read", "sources"},
         {"encode"},
         {"survey", "write"},
@@ -74,6 +74,7 @@ WITHOUT_MINDSPORE = {
         "records.metadata",
         "records.scenes",
         "records.sources",
+        "records.structure",
         "records.survey",
         "network.vgg_weights",
         "network.architectures",
