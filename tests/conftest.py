@@ -8,6 +8,16 @@ from fcn8s_ms.records import sources
 from .helpers import use_tiny_networks, write_voc
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=8,
+        metavar="N",
+        help="damaged files of each kind that tests/test_fuzzing.py tries (default: 8)",
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _configured():
     device.configure("CPU")

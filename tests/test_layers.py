@@ -32,7 +32,7 @@ FOLDERS = {
     "formats": [{"png", "protobuf", "schema"}, {"checkpoint_file"}],
     "records": [
         {"metadata", "labelme", "scenes"},
-        {"checksums", "classes"},
+        {"checksums", "classes", "structure"},
         {"read", "sources"},
         {"encode"},
         {"order", "survey", "write"},
@@ -83,7 +83,7 @@ WITHOUT_MINDSPORE = set(
     inference.video inference.view
     network.architectures network.vgg_weights
     records.checksums records.classes records.encode records.labelme records.metadata
-    records.scenes records.sources records.survey
+    records.scenes records.sources records.structure records.survey
     training.ending training.history training.interruption training.schedule
     training.tensorboard
     visualize.figures visualize.overlays

@@ -196,12 +196,13 @@ def _describe(content: Any, path: str) -> None:
 
 def _parse_metadata(file: Path) -> Metadata:
     content = files.read_json(file)
-    schema.check(
-        content,
-        _describe,
-        f"{file} is not this package's metadata",
-        "build the record again or move the file away",
-    )
+    try:
+        _describe(content, "")
+    except schema.Mismatch as error:
+        raise InputError(
+            f"{file} is not this package's metadata ({error}); build the record again or move the "
+            "file away"
+        ) from None
     found: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
     }

@@ -17,6 +17,7 @@ from ..errors import InputError, program
 from ..files import PathLike
 from .checksums import check_sample, index_checksum
 from .metadata import Metadata, index_file, read_metadata
+from .structure import COLUMNS, check_foreign
 
 __all__ = [
     "COLUMNS",
@@ -27,9 +28,6 @@ __all__ = [
     "rows",
     "unchecked_samples",
 ]
-
-COLUMNS = ("data", "label", "file_name")
-"""Columns of a record."""
 
 
 def _count_rows(path: Path) -> int:
@@ -77,13 +75,14 @@ def columns(path: PathLike) -> dict[str, str]:
 def _first_file(path: PathLike) -> Path:
     """File to open for the name of a record: itself, or its first shard."""
     path = Path(path).absolute()
-    if path.is_file():
+    if os.path.isfile(path):  # of paths too long or with a NUL it is false, too
         return path
     for zeros in ("0", "00", "000"):
         shard = path.with_name(path.name + zeros)
-        if shard.is_file():
+        if os.path.isfile(shard):
             return shard
-    raise InputError(f"record {path} is missing; build it with {program('build')}")
+    shown = str(path).replace("\0", "\\0")
+    raise InputError(f"record {shown} is missing; build it with {program('build')}")
 
 
 @contextlib.contextmanager
@@ -104,7 +103,7 @@ def _check_files(path: Path, metadata: Metadata | None) -> None:
     names = [path.name] if metadata is None else metadata.files
     for name in names:
         for file in (path.with_name(name), index_file(path.with_name(name))):
-            if not file.is_file():
+            if not os.path.isfile(file):
                 raise InputError(
                     f"{file} is missing: MindRecord needs it next to {names[0]}; copy all files of "
                     "the record, or build it again"
@@ -121,7 +120,14 @@ def _check_files(path: Path, metadata: Metadata | None) -> None:
             )
     for name, checksum in zip(names, metadata.index_checksums):
         file = path.with_name(name)
-        if index_checksum(file) != checksum:
+        try:
+            found = index_checksum(file)
+        except OSError as error:
+            raise InputError(
+                f"{error.filename or file} cannot be read ({error.strerror}); make the files of "
+                "the record readable"
+            ) from error
+        if found != checksum:
             raise InputError(
                 f"{file} or {index_file(file).name} is damaged or of another build than the .json; "
                 "copy all files of the record, or build it again"
@@ -144,19 +150,13 @@ def open_record(path: PathLike) -> tuple[Path, int]:
     file = _first_file(path)
     metadata = read_metadata(path)
     _check_files(file, metadata)
+    if metadata is None or not metadata.index_checksums:
+        check_foreign(file)
     try:
         with quiet_stderr():
             num_rows = _count_rows(file)
             next(iter(rows(file, 1)), None)  # counting alone does not look at the columns
     except RuntimeError as error:
-        found = None
-        with contextlib.suppress(RuntimeError), quiet_stderr():
-            found = columns(file)
-        if found is not None and not set(COLUMNS) <= set(found):
-            raise InputError(
-                f"{file} has the columns {', '.join(found)}; needed are {', '.join(COLUMNS)}: "
-                f"build it with {program('build')}"
-            ) from error
         raise InputError(
             f"{file} cannot be read as a MindRecord with the columns {', '.join(COLUMNS)}: it is "
             "damaged, renamed or of another kind; build or download it again"

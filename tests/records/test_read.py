@@ -204,6 +204,28 @@ def test_metadata_with_a_wrong_field(record, tmp_path, field, value, message):
     path = copied(record, tmp_path)
     content = json.loads(Path(f"{path}.json").read_text())
     Path(f"{path}.json").write_text(json.dumps({**content, field: value}))
-    expected = f"all.mindrecord.json is not this package's metadata: .*{message}.*: build the"
+    expected = f"all.mindrecord.json is not this package's metadata .*{message}.*; build the"
     with pytest.raises(InputError, match=expected):
         records.open_record(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "\ud800"])
+def test_names_that_no_file_has(tmp_path, name):
+    with pytest.raises(InputError, match="record .* is missing; build it with"):
+        records.open_record(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".db"])
+def test_file_that_may_not_be_read(record, monkeypatch, suffix):
+    """As root sees none, the refusal is made up."""
+    read = Path.read_bytes
+
+    def refuse(self):
+        if self.suffix == suffix:
+            raise PermissionError(13, "Permission denied", str(self))
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    expected = rf"all.mindrecord{suffix} cannot be read \(Permission denied\)"
+    with pytest.raises(InputError, match=expected):
+        records.open_record(record)
