@@ -13,10 +13,6 @@ NEEDS = {
 }
 
 
-# Readers that do not hold yet against everything.
-PENDING = {"arguments.json"}
-
-
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
     reader = fuzzing.Reader(tmp_path_factory.mktemp("fuzzing"))
@@ -24,13 +20,7 @@ def reader(tmp_path_factory):
     reader.close()
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(kind, marks=pytest.mark.xfail(strict=False)) if kind in PENDING else kind
-        for kind in fuzzing.KINDS
-    ],
-)
+@pytest.mark.parametrize("kind", fuzzing.KINDS)
 def test_damaged_files_are_refused_or_read(reader, pytestconfig, kind):
     for module in NEEDS.get(kind, ()):
         if importlib.util.find_spec(module) is None:
