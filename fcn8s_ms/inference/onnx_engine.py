@@ -131,7 +131,9 @@ def _check_digest(path: Path) -> None:
         print(f"network {path} has no checksum: damage cannot be noticed", file=sys.stderr)
     elif stored != found:
         raise InputError(
-            f"network {path} cannot be loaded: it is damaged, its checksum differs; export it again"
+            f"network {path} cannot be loaded: its checksum differs, so it is damaged or was "
+            "changed by another program. Export it again, or remove the entry sha256 from its "
+            "metadata"
         )
 
 
