@@ -356,7 +356,7 @@ def test_damaged_exports_are_refused(small, tmp_path, capsys):
     for content in mutations(whole, 3, 100):
         if content != whole:
             path.write_bytes(content)
-            with pytest.raises(InputError, match="network.onnx cannot be loaded: it is damaged"):
+            with pytest.raises(InputError, match="network.onnx cannot be loaded: .* damaged"):
                 OnnxEngine(path, "CPU")
 
 

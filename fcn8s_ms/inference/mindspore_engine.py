@@ -4,6 +4,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from ..transforms import STRIDE
+
 __all__ = ["MindSporeEngine"]
 
 # Of any size, so that graph mode compiles once instead of for every size.
@@ -11,25 +13,28 @@ _ANY_BATCH = {"shape": [None, 3, None, None], "dtype": ms.float32}
 
 
 class _Logits(nn.Cell):
-    """The network unchanged, with inputs of any size."""
+    """The network unchanged, with inputs of any size.
+
+    The network checks sizes that are known while it is compiled; these are known only when it
+    runs. On a CPU the branch also saves time: MindSpore's main thread waits for a graph without
+    branches in a loop that takes a core from the kernels.
+    """
 
     def __init__(self, network: nn.Cell):
         super().__init__(auto_prefix=False)
         self.network = network
 
     def construct(self, x: Tensor) -> Tensor:
+        if x.shape[2] % STRIDE != 0 or x.shape[3] % STRIDE != 0:
+            raise ValueError("height and width of the images must be multiples of 32")
         return self.network(x)
 
 
-class _ClassIds(nn.Cell):
+class _ClassIds(_Logits):
     """Logits reduced to class ids on the device: it sends one number per pixel, not n_class."""
 
-    def __init__(self, network: nn.Cell):
-        super().__init__(auto_prefix=False)
-        self.network = network
-
     def construct(self, x: Tensor) -> Tensor:
-        return ops.cast(ops.argmax(self.network(x), 1), ms.int32)
+        return ops.cast(ops.argmax(super().construct(x), 1), ms.int32)
 
 
 class MindSporeEngine:
@@ -60,9 +65,10 @@ class MindSporeEngine:
     def _run(self, cell: nn.Cell, batch: np.ndarray | Tensor) -> np.ndarray:
         was_training = self.network.training
         cell.set_train(False)
-        result = cell(batch if isinstance(batch, Tensor) else Tensor(batch)).asnumpy()
-        cell.set_train(was_training)
-        return result
+        try:
+            return cell(batch if isinstance(batch, Tensor) else Tensor(batch)).asnumpy()
+        finally:
+            cell.set_train(was_training)
 
     def class_ids(self, batch: np.ndarray | Tensor) -> np.ndarray:
         """Computes the class ids of a normalised batch.

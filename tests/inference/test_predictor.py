@@ -35,6 +35,14 @@ def test_ids_of_any_size_equal_those_of_the_image_padded_by_hand(network, height
     assert (logits.max(axis=0) - best).max() <= 1e-4 * np.abs(logits).max()
 
 
+def test_sizes_are_checked_in_a_graph_of_any_size(network):
+    engine = MindSporeEngine(network)
+    assert engine.class_ids(np.zeros((1, 3, 32, 64), np.float32)).shape == (1, 32, 64)
+    for run in (engine.class_ids, engine.logits):
+        with pytest.raises(ValueError, match="multiples of 32"):
+            run(np.zeros((1, 3, 32, 50), np.float32))
+
+
 def test_probabilities_equal_those_of_the_image_padded_by_hand(network):
     image = noise(375, 500)
     table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
