@@ -29,7 +29,7 @@ LAYERS = [
     {"__main__"},
 ]
 FOLDERS = {
-    "formats": [{"png", "protobuf", "schema"}, {"checkpoint_file"}],
+    "formats": [{"png", "protobuf", "schema"}, {"checkpoint_file", "onnx_digest"}],
     "records": [
         {"metadata", "labelme", "scenes"},
         {"checksums", "classes", "structure"},
@@ -66,7 +66,7 @@ FOLDERS = {
         {"recorder"},
         {"loop"},
     ],
-    "deployment": [{"onnx_digest"}, {"deployed", "onnx_graph"}],
+    "deployment": [{"deployed", "onnx_graph"}],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -74,9 +74,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 WITHOUT_MINDSPORE = set(
     """
     __init__ confusion errors fetch files options threads transforms voc
-    deployment.onnx_digest distributed.watchdog
+    distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
-    formats.checkpoint_file formats.png formats.protobuf formats.schema
+    formats.checkpoint_file formats.onnx_digest formats.png formats.protobuf formats.schema
     images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch

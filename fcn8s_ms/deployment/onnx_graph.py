@@ -13,8 +13,8 @@ from mindspore import nn
 
 from .. import files
 from ..errors import InputError
+from ..formats import onnx_digest
 from ..transforms import STRIDE
-from . import onnx_digest
 
 __all__ = ["build", "import_onnx", "run", "to_float16", "write"]
 

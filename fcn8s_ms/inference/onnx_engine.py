@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import files
-from ..deployment import onnx_digest
 from ..errors import InputError
+from ..formats import onnx_digest
 
 if TYPE_CHECKING:  # not every machine has it
     import onnxruntime

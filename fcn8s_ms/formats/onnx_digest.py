@@ -2,7 +2,7 @@
 
 import hashlib
 
-from ..formats import protobuf
+from . import protobuf
 
 __all__ = ["digest", "sealed"]
 
