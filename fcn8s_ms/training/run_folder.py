@@ -70,7 +70,7 @@ class RunFolder:
             arch: architecture, as for the class.
 
         Raises:
-            InputError: it exists and is not empty, or it cannot be made.
+            InputError: it exists and is not empty, or it cannot be created.
         """
         folder = cls(path, arch)
         path = folder.path
@@ -84,12 +84,7 @@ class RunFolder:
                 else "choose another name"
             )
             raise InputError(f"--output {path.absolute()} is not empty; {hint}")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"--output {path.absolute()} cannot be made: {error.strerror}; choose another"
-            ) from error
+        files.make_folder(path, "--output")
         if folder._identity is None:
             folder._hold()
         return folder
