@@ -27,7 +27,7 @@ _OF_THE_MACHINE = ("images_per_second", "memory_gb")
 _POLLING_SECONDS = 0.0005
 # What the program prints when start-up is over.
 _BEGINS = "Compiling the network"
-# One kill in so many is aimed at the start-up.
+# One kill in so many is aimed at the start-up, the compilation included.
 _START_UPS = 4
 
 
@@ -82,6 +82,17 @@ class _Run:
         with open(self._output.name, errors="replace") as file:
             file.seek(self._printed)
             return _BEGINS in file.read()
+
+    def begins_steps(self) -> bool:
+        """Waits for the first step after start-up and compilation; False if the process ended."""
+        if not self.wait(self.is_training):
+            return False
+        length = self._log_length()
+        return self.wait(lambda: self._log_length() > length)
+
+    def _log_length(self) -> int:
+        log = self.folder / "log.jsonl"
+        return log.stat().st_size if log.is_file() else 0
 
     def is_saving(self) -> bool:
         """Returns whether the process has begun to write a complete checkpoint."""
@@ -209,7 +220,7 @@ def run_test(
     with open(folder / "output.txt", "w") as output:
         reference = _Run(folder / "reference", arguments, output)
         reference.start()
-        reference.wait(reference.is_training)
+        reference.begins_steps()
         start_up = time.monotonic() - reference.started
         reference.wait(reference.is_saving)
         saving = time.monotonic()
@@ -232,8 +243,8 @@ def run_test(
             elif len(history) % _START_UPS == 0:
                 alive = run.wait(lambda: False, moments.uniform(0, start_up))
             else:
-                alive = run.wait(run.is_training)
-                # Compilation, steps, saves, validations.
+                alive = run.begins_steps()
+                # Steps, saves, validations; on average the share of a kill.
                 alive = alive and run.wait(lambda: False, moments.uniform(0, 2 * training / kills))
             if not alive:
                 break
