@@ -29,7 +29,10 @@ LAYERS = [
     {"__main__"},
 ]
 FOLDERS = {
-    "formats": [{"png", "protobuf", "schema"}, {"checkpoint_file", "onnx_digest"}],
+    "formats": [
+        {"png", "protobuf", "schema"},
+        {"checkpoint_file", "onnx_digest", "onnx_metadata", "unsealed"},
+    ],
     "records": [
         {"metadata", "labelme", "scenes"},
         {"checksums", "classes", "structure"},
@@ -76,7 +79,8 @@ WITHOUT_MINDSPORE = set(
     __init__ confusion errors fetch files options threads transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
-    formats.checkpoint_file formats.onnx_digest formats.png formats.protobuf formats.schema
+    formats.checkpoint_file formats.onnx_digest formats.onnx_metadata formats.png
+    formats.protobuf formats.schema formats.unsealed
     images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch

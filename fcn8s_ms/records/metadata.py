@@ -178,10 +178,7 @@ _AS_LONG_AS = {
 def _describe(content: Any, path: str) -> None:
     _DESCRIPTION(content, path)
     for name, other in _AS_LONG_AS.items():
-        if content.get(name) and len(content[name]) != len(content[other]):
-            raise schema.Mismatch(
-                f"{name} has {len(content[name])} items; need {len(content[other])}, as {other}"
-            )
+        schema.as_many(name, other)(content, path)
     if not content["pixel_counts"]:
         raise schema.Mismatch(f"pixel_counts has 0 items; need {len(content['classes'])}")
     if len(set(content["files"])) < len(content["files"]):
