@@ -31,7 +31,7 @@ LAYERS = [
 FOLDERS = {
     "formats": [
         {"png", "protobuf", "schema"},
-        {"checkpoint_file", "onnx_digest", "onnx_metadata", "unsealed"},
+        {"checkpoint_file", "checkpoint_json", "onnx_digest", "onnx_metadata", "unsealed"},
     ],
     "records": [
         {"metadata", "labelme", "scenes"},
@@ -42,7 +42,7 @@ FOLDERS = {
         {"demo"},
     ],
     "images": [{"header"}, {"reader"}],
-    "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
+    "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}, {"layers"}],
     "inference": [
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
         {"outputs", "stopwatch", "view"},
@@ -79,13 +79,13 @@ WITHOUT_MINDSPORE = set(
     __init__ confusion errors fetch files options threads transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
-    formats.checkpoint_file formats.onnx_digest formats.onnx_metadata formats.png
-    formats.protobuf formats.schema formats.unsealed
+    formats.checkpoint_file formats.checkpoint_json formats.onnx_digest formats.onnx_metadata
+    formats.png formats.protobuf formats.schema formats.unsealed
     images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view
-    network.architectures network.vgg_weights
+    network.architectures network.layers network.vgg_weights
     records.checksums records.classes records.encode records.labelme records.metadata
     records.scenes records.sources records.structure records.survey
     training.ending training.history training.interruption training.schedule
