@@ -280,7 +280,7 @@ def _inspect(record: Path, num_crops: int | None, crop_size: int) -> None:
     else:
         print(f"checksums: {num_samples - survey.num_sealed:,} images have none; they decode")
     print(_sizes(survey.sizes))
-    num_classes = _num_classes(survey.pixel_counts, metadata)
+    num_classes = survey.num_classes if metadata is None else len(metadata.classes)
     names, _ = records.class_names(num_classes, metadata)
     pixels, images = survey.pixel_counts[:num_classes], survey.image_counts[:num_classes]
     print(_histogram(names, pixels.tolist(), images.tolist()))
@@ -304,14 +304,6 @@ def _print_files(file: Path, num_samples: int, metadata: records.Metadata | None
         print("no metadata (.json) next to it; class names are guessed")
     else:
         print(f"built by fcn8s-ms {metadata.version} from {metadata.source}: {metadata.list_name}")
-
-
-def _num_classes(pixel_counts: np.ndarray, metadata: records.Metadata | None) -> int:
-    """Number of classes: the metadata's, otherwise VOC's if the labels fit, otherwise theirs."""
-    if metadata is not None:
-        return len(metadata.classes)
-    labels = np.flatnonzero(pixel_counts[: voc.IGNORE_LABEL])
-    return max(int(labels.max(initial=0)) + 1, voc.NUM_CLASSES)
 
 
 # --- text ----------------------------------------------------------------------------------------

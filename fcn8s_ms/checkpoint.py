@@ -14,7 +14,7 @@ from mindspore import Parameter, nn
 
 from . import files, model
 from .errors import InputError
-from .formats import checkpoint_file, unsealed
+from .formats import checkpoint_file, sealing
 from .formats.checkpoint_json import metadata_file, read_metadata, verified
 from .network import architectures
 
@@ -30,6 +30,7 @@ __all__ = [
     "read_metadata",
     "restore",
     "save",
+    "seal",
     "weights_in",
 ]
 
@@ -262,8 +263,39 @@ def read(path: files.PathLike) -> dict[str, Parameter]:
             "checkpoint from before, or fetch the file again"
         )
     if not is_verified:
-        unsealed.name("checkpoint", path)
+        sealing.name_unsealed("checkpoint", path)
     return parameters
+
+
+def seal(path: files.PathLike, expected: str | None = None) -> bool:
+    """Gives a checkpoint of others its checksum: in the JSON next to it, whose fields are kept.
+
+    Args:
+        path: the checkpoint.
+        expected: SHA-256 that the file must have; None for any.
+
+    Returns:
+        False if it had its checksum before, which agrees; nothing is written then.
+
+    Raises:
+        InputError: the file is missing, damaged, not finite or another one than expected, or the
+            JSON cannot be written; nothing is written then.
+    """
+    path = Path(path).absolute()
+    digest = sealing.check_digest(path, expected)
+    metadata = verified(path)
+    if "sha256" in metadata:
+        return False
+    sealing.known(path)
+    read(path)
+    try:
+        files.write_json(metadata_file(path), {**metadata, "sha256": digest})
+    except OSError as error:
+        raise InputError(
+            f"{metadata_file(path)} cannot be written: {error.strerror}; copy the checkpoint to a "
+            "folder of your own"
+        ) from error
+    return True
 
 
 def load_into(network: nn.Cell, parameters: Mapping[str, Parameter]) -> LoadReport:

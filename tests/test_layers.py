@@ -31,7 +31,7 @@ LAYERS = [
 FOLDERS = {
     "formats": [
         {"png", "protobuf", "schema"},
-        {"checkpoint_file", "checkpoint_json", "onnx_digest", "onnx_metadata", "unsealed"},
+        {"checkpoint_file", "checkpoint_json", "onnx_digest", "onnx_metadata", "sealing"},
     ],
     "records": [
         {"metadata", "labelme", "scenes"},
@@ -39,7 +39,7 @@ FOLDERS = {
         {"read", "sources"},
         {"encode"},
         {"order", "survey", "write"},
-        {"demo"},
+        {"demo", "seal"},
     ],
     "images": [{"header"}, {"reader"}],
     "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}, {"layers"}],
@@ -80,7 +80,7 @@ WITHOUT_MINDSPORE = set(
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
     formats.checkpoint_file formats.checkpoint_json formats.onnx_digest formats.onnx_metadata
-    formats.png formats.protobuf formats.schema formats.unsealed
+    formats.png formats.protobuf formats.schema formats.sealing
     images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
@@ -98,6 +98,7 @@ LAZY = {
     "device",
     "records.demo",
     "records.read",
+    "records.seal",
     "records.write",
     "distributed.ranks",
     "training.resume",

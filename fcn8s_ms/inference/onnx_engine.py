@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError
-from ..formats import onnx_digest, onnx_metadata, unsealed
+from ..formats import onnx_digest, onnx_metadata, sealing
 
 if TYPE_CHECKING:  # not every machine has it
     import onnxruntime
@@ -121,7 +121,7 @@ def _check_digest(path: Path) -> None:
             f"network {path} cannot be loaded: it is damaged ({error}); export it again"
         ) from error
     if stored is None:
-        unsealed.name("network", path, "export it again with fcn8s_ms.export")
+        sealing.name_unsealed("network", path, "export it again with fcn8s_ms.export")
     elif stored != found:
         raise InputError(
             f"network {path} cannot be loaded: its checksum differs, so it is damaged or was "

@@ -43,6 +43,7 @@ class Metadata:
         present_pixels: labelled pixels of all classes in those images, for each class.
         file_sizes: sizes of the record files in bytes.
         index_checksums: `index_checksum` of the record files.
+        sha256: SHA-256 of the record files, of a record that was sealed later (`records.seal`).
     """
 
     classes: tuple[str, ...]
@@ -58,6 +59,7 @@ class Metadata:
     present_pixels: tuple[int, ...] = ()
     file_sizes: tuple[int, ...] = ()
     index_checksums: tuple[int, ...] = ()
+    sha256: tuple[str, ...] = ()
 
 
 def record_files(path: PathLike, num_shards: int) -> list[Path]:
@@ -161,6 +163,7 @@ _DESCRIPTION = schema.fields(
         "present_pixels": _COUNTS,
         "file_sizes": _COUNTS,
         "index_checksums": schema.array(schema.whole_number(0, 2**32 - 1)),
+        "sha256": schema.array(schema.text(64)),
     },
     closed=True,
 )
@@ -172,6 +175,7 @@ _AS_LONG_AS = {
     "present_pixels": "classes",
     "file_sizes": "files",
     "index_checksums": "files",
+    "sha256": "files",
 }
 
 
