@@ -25,13 +25,21 @@ LAYERS = [
     {"dataset", "inference"},
     {"evaluation"},
     {"training"},
-    {"build", "train", "eval", "predict", "export"},
+    {"inspection"},
+    {"build", "train", "eval", "predict", "export", "info"},
     {"__main__"},
 ]
 FOLDERS = {
     "formats": [
         {"png", "protobuf", "schema"},
-        {"checkpoint_file", "checkpoint_json", "onnx_digest", "onnx_metadata", "sealing"},
+        {
+            "checkpoint_file",
+            "checkpoint_json",
+            "onnx_digest",
+            "onnx_file",
+            "onnx_metadata",
+            "sealing",
+        },
     ],
     "records": [
         {"metadata", "labelme", "scenes"},
@@ -69,6 +77,7 @@ FOLDERS = {
         {"recorder"},
         {"loop"},
     ],
+    "inspection": [{"facts"}, {"checkpoint", "exported", "record"}],
     "deployment": [{"deployed", "onnx_graph"}],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
@@ -79,12 +88,13 @@ WITHOUT_MINDSPORE = set(
     __init__ confusion errors fetch files options threads transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
-    formats.checkpoint_file formats.checkpoint_json formats.onnx_digest formats.onnx_metadata
-    formats.png formats.protobuf formats.schema formats.sealing
+    formats.checkpoint_file formats.checkpoint_json formats.onnx_digest formats.onnx_file
+    formats.onnx_metadata formats.png formats.protobuf formats.schema formats.sealing
     images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view
+    inspection.checkpoint inspection.exported inspection.facts
     network.architectures network.layers network.vgg_weights
     records.checksums records.classes records.encode records.labelme records.metadata
     records.scenes records.sources records.structure records.survey
@@ -113,6 +123,8 @@ LAZY |= {
     "eval",
     "predict",
     "export",
+    "info",
+    "inspection.record",
     "__main__",
 }
 
