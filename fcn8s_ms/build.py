@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import records, threads, transforms, voc
+from . import files, records, threads, transforms, voc
 from .errors import InputError, flag, program, reported_by
 from .images import reader
 from .records import encode, sources
@@ -219,7 +219,7 @@ def _source(arguments: argparse.Namespace) -> _Source:
 
 
 def _origin(*folders: Path) -> str:
-    return ", ".join(str(folder.absolute()) for folder in folders)
+    return ", ".join(map(files.portable, folders))
 
 
 def _classes(arguments: argparse.Namespace) -> records.Classes:
