@@ -409,3 +409,12 @@ def test_hostile_metadata(small, tmp_path, capsys):
         line = error_of(functools.partial(predict.main, arguments), capsys)
         assert str(path) in line and message in line and "export it again" in line
         assert len(line.splitlines()) == 1
+
+
+def test_weights_in_other_files(small, tmp_path):
+    """Their bits would be covered by no checksum, and their path is the file's choice."""
+    path = run(small, tmp_path / "network.onnx")
+    network = onnx.load(edited(path))
+    onnx.save(network, path, save_as_external_data=True, location="weights", size_threshold=0)
+    with pytest.raises(InputError, match="network.onnx cannot be loaded: its weights lie in other"):
+        OnnxEngine(path, "CPU")

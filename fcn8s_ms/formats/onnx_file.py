@@ -13,6 +13,7 @@ __all__ = ["Contents", "Value", "read"]
 
 _PRODUCER, _PRODUCER_VERSION, _GRAPH, _OPSET, _METADATA = 2, 3, 7, 8, 14  # of a model
 _NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12  # of a graph
+_DATA_LOCATION = 14  # of a tensor
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16", 11: "float64"}
 
 
@@ -108,6 +109,8 @@ def read(content: bytes) -> Contents:
     (graph,) = graphs
     weights, parameters = set(), 0
     for tensor in graph.messages(_INITIALIZER):
+        if tensor.numbers(_DATA_LOCATION) == [1]:
+            raise ValueError("its weights lie in other files")
         weights.add(tensor.text(8))
         parameters += math.prod(tensor.numbers(1))
     entries = [(one.text(1), one.text(2)) for one in model.messages(_METADATA)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError
-from ..formats import onnx_digest, onnx_metadata, sealing
+from ..formats import onnx_digest, onnx_file, onnx_metadata, sealing
 
 if TYPE_CHECKING:  # not every machine has it
     import onnxruntime
@@ -115,7 +115,8 @@ class OnnxEngine:
 def _check_digest(path: Path) -> None:
     """Raises InputError for a damaged file; warns of one without a digest."""
     try:
-        found, stored = onnx_digest.digest(files.read_bytes(path))
+        content = files.read_bytes(path)
+        found, stored = onnx_digest.digest(content)
     except ValueError as error:
         raise InputError(
             f"network {path} cannot be loaded: it is damaged ({error}); export it again"
@@ -128,6 +129,10 @@ def _check_digest(path: Path) -> None:
             "changed by another program. Export it again, or remove the entry sha256 from its "
             "metadata"
         )
+    try:
+        onnx_file.read(content)
+    except ValueError as error:
+        raise InputError(f"network {path} cannot be loaded: {error}; export it again") from error
 
 
 def _metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, Any]:
