@@ -15,6 +15,7 @@ SUBCOMMANDS = {
     "eval": "score a network, or the masks of any program, on a record",
     "predict": "segment images and videos",
     "export": "write a network for ONNX Runtime, MindSpore Lite or Ascend",
+    "info": "say what a file is, and whether it is whole",
 }
 """Subcommands and what they do; each is the module of that name."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import records, threads, transforms, voc
+from . import files, records, threads, transforms, voc
 from .errors import InputError, flag, program, reported_by
 from .images import reader
 from .records import encode, sources
@@ -39,13 +39,14 @@ _PICTURES = 6  # of a record that is inspected
 _WITHOUT_CHECKSUM = transforms.IMAGE_SUFFIXES - {".png"}
 
 # Source flags, of which exactly one is given, and the flags that need one of them.
-_SOURCES = ("voc_root", "images", "labelme", "inspect")
+_SOURCES = ("voc_root", "images", "labelme", "inspect", "seal")
 _SOURCE_OF = {
     "split": "voc_root",
     "sbd_root": "voc_root",
     "labels": "images",
     "list": "images",
     "label_suffix": "images",
+    "sha256": "seal",
 }
 
 
@@ -73,6 +74,14 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
     add("--images", type=Path, metavar="DIR", help="folder of images; with --labels")
     add("--labelme", type=Path, metavar="DIR", help="folder of images and labelme's JSON files")
     add("--inspect", type=Path, metavar="FILE", help="inspect a record instead of building one")
+
+    add(
+        "--seal",
+        type=Path,
+        metavar="FILE",
+        help="give a record that was built elsewhere its checksums, after reading all of it",
+    )
+    add("--sha256", nargs="+", metavar="HEX", help="with --seal: SHA-256 of each of its files")
 
     group = parser.add_argument_group("which images")
     add = group.add_argument
@@ -162,7 +171,7 @@ def _check(arguments: argparse.Namespace) -> None:
     for name, owner in _SOURCE_OF.items():
         if getattr(arguments, name) is not None and source != owner:
             raise InputError(f"{flag(name)} goes with {flag(owner)} only")
-    if source != "inspect" and arguments.output is None:
+    if source not in ("inspect", "seal") and arguments.output is None:
         raise InputError("--output is missing: the record file to write")
     if source == "images" and (arguments.labels is None or arguments.classes is None):
         raise InputError("--images needs --labels, the folder of masks, and --classes, a file")
@@ -210,7 +219,7 @@ def _source(arguments: argparse.Namespace) -> _Source:
 
 
 def _origin(*folders: Path) -> str:
-    return ", ".join(str(folder.absolute()) for folder in folders)
+    return ", ".join(map(files.portable, folders))
 
 
 def _classes(arguments: argparse.Namespace) -> records.Classes:
@@ -280,7 +289,7 @@ def _inspect(record: Path, num_crops: int | None, crop_size: int) -> None:
     else:
         print(f"checksums: {num_samples - survey.num_sealed:,} images have none; they decode")
     print(_sizes(survey.sizes))
-    num_classes = _num_classes(survey.pixel_counts, metadata)
+    num_classes = survey.num_classes if metadata is None else len(metadata.classes)
     names, _ = records.class_names(num_classes, metadata)
     pixels, images = survey.pixel_counts[:num_classes], survey.image_counts[:num_classes]
     print(_histogram(names, pixels.tolist(), images.tolist()))
@@ -303,15 +312,20 @@ def _print_files(file: Path, num_samples: int, metadata: records.Metadata | None
     if metadata is None:
         print("no metadata (.json) next to it; class names are guessed")
     else:
-        print(f"built by fcn8s-ms {metadata.version} from {metadata.source}: {metadata.list_name}")
+        made = "sealed" if metadata.sha256 else "built"
+        print(f"{made} by fcn8s-ms {metadata.version} from {metadata.source}: {metadata.list_name}")
 
 
-def _num_classes(pixel_counts: np.ndarray, metadata: records.Metadata | None) -> int:
-    """Number of classes: the metadata's, otherwise VOC's if the labels fit, otherwise theirs."""
-    if metadata is not None:
-        return len(metadata.classes)
-    labels = np.flatnonzero(pixel_counts[: voc.IGNORE_LABEL])
-    return max(int(labels.max(initial=0)) + 1, voc.NUM_CLASSES)
+def _seal(arguments: argparse.Namespace) -> None:
+    """Gives a record its checksums."""
+    classes = records.read_classes(arguments.classes) if arguments.classes else None
+    is_new = records.seal_record(
+        arguments.seal, classes=classes, expected=arguments.sha256 or (), progress=_progress_bar
+    )
+    state = "sealed" if is_new else "already sealed; its checksum agrees"
+    metadata = records.read_metadata(arguments.seal)
+    names = () if metadata is None else metadata.classes
+    print(f"{arguments.seal}: {state}. Classes: {', '.join(names)}")
 
 
 # --- text ----------------------------------------------------------------------------------------
@@ -425,6 +439,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         _check(arguments)
         if arguments.inspect is not None:
             _inspect(arguments.inspect, arguments.preview, arguments.crop_size)
+        elif arguments.seal is not None:
+            _seal(arguments)
         else:
             _build(arguments)
 

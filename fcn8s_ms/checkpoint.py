@@ -14,8 +14,9 @@ from mindspore import Parameter, nn
 
 from . import files, model
 from .errors import InputError
-from .formats import checkpoint_file, schema
-from .network.architectures import ARCHITECTURES
+from .formats import checkpoint_file, sealing
+from .formats.checkpoint_json import metadata_file, read_metadata, verified
+from .network import architectures
 
 __all__ = [
     "LoadReport",
@@ -29,27 +30,9 @@ __all__ = [
     "read_metadata",
     "restore",
     "save",
+    "seal",
     "weights_in",
 ]
-
-
-_COLOUR = schema.array(schema.whole_number(0, 255), 3, 3)
-_METADATA = schema.fields(
-    {},
-    {
-        "sha256": schema.text(64),
-        "epoch": schema.whole_number(0),
-        "step": schema.whole_number(0),
-        "loss": schema.optional(schema.number()),
-        "metric": schema.optional(schema.mapping(schema.optional(schema.number()))),
-        "seconds": schema.number(0),
-        "with_weights": schema.truth(),
-        "images": schema.whole_number(1),
-        "classes": schema.array(schema.text(1000), 2, 255),
-        "palette": schema.array(_COLOUR, 2, 255),
-        "arguments": schema.mapping(schema.anything()),
-    },
-)
 
 
 @dataclass(frozen=True)
@@ -78,11 +61,6 @@ class LoadReport:
                 shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
                 text += f"; {len(names)} {verb} ({shown})"
         return text
-
-
-def metadata_file(path: Path) -> Path:
-    """The JSON next to a checkpoint."""
-    return path.with_name(path.name + ".json")
 
 
 def _previous(path: Path) -> dict[str, Any]:
@@ -255,7 +233,7 @@ def _make_room(size: int) -> None:
 def read(path: files.PathLike) -> dict[str, Parameter]:
     """Reads the parameters of a checkpoint file, by name.
 
-    The file is compared with the checksum in the JSON next to it, if there is one.
+    The file is compared with the checksum in the JSON next to it; a warning names a file without.
 
     Raises:
         InputError: the file is missing or damaged, or holds numbers that are not finite.
@@ -263,13 +241,13 @@ def read(path: files.PathLike) -> dict[str, Parameter]:
     path = Path(path).absolute()
     if not path.is_file():
         raise InputError(f"checkpoint {path} is missing")
-    verified = "sha256" in _verified(path)
+    is_verified = "sha256" in verified(path)
     try:
         checkpoint_file.check_structure(path)
         _make_room(path.stat().st_size)
         parameters = ms.load_checkpoint(str(path))
     except (ValueError, RuntimeError, TypeError, OSError) as error:
-        if verified:
+        if is_verified:
             raise InputError(
                 f"checkpoint {path} is whole, but MindSpore cannot load it: "
                 f"{(str(error).splitlines() or [repr(error)])[0]}"
@@ -284,50 +262,40 @@ def read(path: files.PathLike) -> dict[str, Parameter]:
             f"checkpoint {path}: {len(bad)} parameters are not finite, {bad[0]} first; use a "
             "checkpoint from before, or fetch the file again"
         )
+    if not is_verified:
+        sealing.name_unsealed("checkpoint", path)
     return parameters
 
 
-def _beside(path: Path) -> dict[str, Any]:
-    file = metadata_file(path)
-    if not file.is_file():
-        return {}
-    metadata = files.read_json(file)
-    remedy = "move the file away, or save the checkpoint again"
-    schema.check(metadata, schema.fields({}, {"previous": _METADATA}), file, remedy)
-    schema.check(metadata, _METADATA, file, remedy)
-    classes, palette = metadata.get("classes"), metadata.get("palette")
-    if classes is not None and palette is not None and len(classes) != len(palette):
-        raise InputError(
-            f"{file}: {len(classes)} classes and {len(palette)} colours in palette: {remedy}"
-        )
-    return metadata
+def seal(path: files.PathLike, expected: str | None = None) -> bool:
+    """Gives a checkpoint of others its checksum: in the JSON next to it, whose fields are kept.
 
+    Args:
+        path: the checkpoint.
+        expected: SHA-256 that the file must have; None for any.
 
-def _verified(path: Path) -> dict[str, Any]:
-    """Metadata that belongs to the file's content; see `save` for when there are two to try."""
-    beside = _beside(path)
-    previous = beside.pop("previous", None)
-    if previous is None and "sha256" not in beside:
-        return beside
-    digest = files.sha256(path)
-    for metadata in (beside, previous):
-        if metadata is not None and metadata.get("sha256", digest) == digest:
-            return metadata
-    raise InputError(
-        f"checkpoint {path} is damaged: its checksum is not the one in {metadata_file(path).name}; "
-        "take another checkpoint (or, if you put another file in its place, remove the JSON)"
-    )
-
-
-def read_metadata(path: files.PathLike) -> dict[str, Any]:
-    """Reads the JSON next to a checkpoint; empty if there is none, as for published files.
+    Returns:
+        False if it had its checksum before, which agrees; nothing is written then.
 
     Raises:
-        InputError: the JSON cannot be read.
+        InputError: the file is missing, damaged, not finite or another one than expected, or the
+            JSON cannot be written; nothing is written then.
     """
     path = Path(path).absolute()
-    metadata = _beside(path)
-    return _verified(path) if "previous" in metadata and path.is_file() else metadata
+    digest = sealing.check_digest(path, expected)
+    metadata = verified(path)
+    if "sha256" in metadata:
+        return False
+    sealing.known(path)
+    read(path)
+    try:
+        files.write_json(metadata_file(path), {**metadata, "sha256": digest})
+    except OSError as error:
+        raise InputError(
+            f"{metadata_file(path)} cannot be written: {error.strerror}; copy the checkpoint to a "
+            "folder of your own"
+        ) from error
+    return True
 
 
 def load_into(network: nn.Cell, parameters: Mapping[str, Parameter]) -> LoadReport:
@@ -394,32 +362,14 @@ def load_network(path: files.PathLike) -> nn.Cell:
     """
     parameters = read(path)
     path = Path(path).absolute()
-    arch = next(
-        (name for name, one in ARCHITECTURES.items() if f"{one.last_layer}.weight" in parameters),
-        None,
-    )
-    if arch is None:
-        raise InputError(
-            f"checkpoint {path} is not of an FCN: it has none of the parameters "
-            + ", ".join(f"'{one.last_layer}.weight'" for one in ARCHITECTURES.values())
-        )
     try:
-        network = model.NETWORKS[arch](
-            parameters["score_fr.weight"].shape[0],
-            depths=[_depth(parameters, f"conv{stage}") for stage in range(1, 6)],
-            widths=[parameters[f"conv{stage}.0.weight"].shape[0] for stage in range(1, 6)],
-            fc_width=parameters["conv6.0.weight"].shape[0],
-        )
-    except KeyError as error:
-        raise InputError(
-            f"checkpoint {path} is not of an FCN: parameter {error} is missing"
-        ) from error
+        found = architectures.recognise({name: one.shape for name, one in parameters.items()})
+    except ValueError as error:
+        raise InputError(f"checkpoint {path} is not of an FCN: {error}") from None
+    network = model.NETWORKS[found.arch](
+        found.num_classes, depths=found.depths, widths=found.widths, fc_width=found.fc_width
+    )
     report = load_into(network, parameters)
     if report.missing or report.dropped:
         raise InputError(f"checkpoint {path} is incomplete: {report}")
     return network.set_train(False)
-
-
-def _depth(parameters: Mapping[str, Parameter], stage: str) -> int:
-    """Number of convolutions of a stage: every third layer is one, after it BatchNorm and ReLU."""
-    return sum(len(p.shape) == 4 for name, p in parameters.items() if name.startswith(f"{stage}."))

@@ -313,8 +313,8 @@ def evaluate(config: Config) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     source = "predictions" if segmenter is None else "checkpoint"
     result: dict[str, Any] = {
-        source: str(getattr(config, source)),
-        "data": str(data_file),
+        source: files.portable(getattr(config, source)),
+        "data": files.portable(data_file),
         "images": counts.num_images,
         **_protocol(config, segmenter),
         **evaluation.scores(counts, classes, trimap.counts),

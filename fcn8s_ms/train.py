@@ -196,7 +196,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
         # Training
         state.restore(progress, ranks)
         if recorder is not None:
-            folder.write_arguments(recorder.arguments)
+            folder.write_arguments(config.stored(ranks.size, folder.path))
         resuming = f"; resuming after step {progress.step}" if progress.step else ""
         print(f"{length.total_steps} steps, {length.epoch_steps} per epoch{resuming}.", end=" ")
         print(f"Results: {folder.path}/", flush=True)

@@ -181,6 +181,100 @@ def _read_onnx(path):
     Segmenter.from_checkpoint(path, device="CPU")(np.zeros((40, 50, 3), np.uint8))
 
 
+def _write_sealed_onnx(path):
+    import onnx
+
+    from fcn8s_ms.formats import onnx_digest
+
+    _write_onnx(path)
+    path.write_bytes(onnx_digest.sealed(onnx.load(path).SerializeToString()))
+
+
+def _write_onnx_metadata(path):
+    from fcn8s_ms import voc
+
+    metadata = {
+        "classes": ["a", "b", "c"],
+        "palette": [[0, 0, 0], [1, 2, 3], [9, 9, 9]],
+        "mean": voc.IMAGE_MEAN,
+        "std": voc.IMAGE_STD,
+    }
+    path.write_text(json.dumps(metadata), encoding="utf-8")
+
+
+def _read_onnx_metadata(path):
+    """Puts the entries, each as JSON, into an ONNX file; what is not JSON becomes one of them."""
+    import onnx
+
+    network = path.with_name("file.onnx")
+    if not network.is_file():
+        _write_onnx(network)
+    model = onnx.load(network)
+    texts = {entry.key: entry.value for entry in model.metadata_props}
+    content = path.read_bytes().decode("utf-8", "replace")
+    try:
+        found = json.loads(content)
+        if not isinstance(found, dict):
+            raise ValueError(content)
+        texts = {str(name): json.dumps(value) for name, value in found.items()}
+    except (ValueError, RecursionError):
+        texts["classes"] = content
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, texts)
+    onnx.save(model, network)
+    try:
+        _read_onnx(network)
+        _inform(network)
+    finally:
+        network.unlink()
+
+
+def _inform(path):
+    """What `info` says of a file, as text and as JSON."""
+    from fcn8s_ms import info
+
+    given = info.get_parser().parse_args([str(path), "--layers"])
+    facts = info.kind_of(path).facts(path, given)
+    facts.text()
+    json.dumps(facts.json())
+
+
+def _write_mindir(path):
+    from fcn8s_ms import files
+
+    path.write_bytes(b"network" * 100)
+    facts = {"classes": ["a", "b"], "sha256": files.sha256(path), "interface": {"input": "image"}}
+    files.write_json(path.with_name(path.name + ".json"), facts)
+
+
+def _write_sealed_record(path):
+    from fcn8s_ms import records
+
+    _write_plain_record(path)
+    records.seal_record(path)
+
+
+def _write_sealed_checkpoint(path):
+    from fcn8s_ms import checkpoint
+
+    _write_bare_checkpoint(path)
+    checkpoint.seal(path)
+
+
+def _seal_checkpoint(path):
+    from fcn8s_ms import checkpoint
+
+    checkpoint.seal(path)
+    path.with_name(path.name + ".json").unlink()
+
+
+def _seal_record(path):
+    from fcn8s_ms import records
+
+    records.seal_record(path)
+    path.with_name(path.name + ".json").unlink()
+
+
 def _text(content):
     def write(path):
         path.write_text(content, encoding="utf-8")
@@ -299,7 +393,23 @@ KINDS = {
     "index of a record": (".mindrecord.db", _write_record, _read_beside(_read_record)),
     "index of others": (".mindrecord.db", _write_plain_record, _read_beside(_read_record)),
     "JSON of a record": (".mindrecord.json", _write_record, _read_beside(_read_record)),
+    "checkpoint to seal": (".ckpt", _write_bare_checkpoint, _seal_checkpoint),
+    "sealed checkpoint": (".ckpt", _write_sealed_checkpoint, _read_checkpoint),
+    "record to seal": (".mindrecord", _write_plain_record, _seal_record),
+    "sealed record": (".mindrecord", _write_sealed_record, _read_record),
+    "JSON of a sealed record": (
+        ".mindrecord.json",
+        _write_sealed_record,
+        _read_beside(_read_record),
+    ),
     "ONNX": (".onnx", _write_onnx, _read_onnx),
+    "ONNX with checksum": (".onnx", _write_sealed_onnx, _read_onnx),
+    "ONNX metadata": (".json", _write_onnx_metadata, _read_onnx_metadata),
+    "info of a checkpoint": (".ckpt", _write_checkpoint, _inform),
+    "info of its JSON": (".ckpt.json", _write_checkpoint, _read_beside(_inform)),
+    "info of a record": (".mindrecord", _write_record, _inform),
+    "info of ONNX": (".onnx", _write_onnx, _inform),
+    "info of MINDIR's JSON": (".mindir.json", _write_mindir, _read_beside(_inform)),
     "safetensors": (".safetensors", _write_safetensors, _read_weights_of_others),
     "Keras .h5": (".h5", _write_hdf5, _read_weights_of_others),
     "archive .tar": (".tar", _write_tar, _read_tar),

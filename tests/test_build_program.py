@@ -28,7 +28,7 @@ def test_build(voc_folder, tmp_path, capsys):
     build.main(["--voc-root", str(voc_folder), "--split", "trainval", "--output", str(output)])
     assert records.open_record(output)[1] == 5
     metadata = records.read_metadata(output)
-    assert metadata.list_name == "trainval" and metadata.source == str(voc_folder)
+    assert metadata.list_name == "trainval" and metadata.source == voc_folder.name
     printed = capsys.readouterr()
     total = sum(metadata.pixel_counts)
     row = f"{metadata.pixel_counts[15]:,} {metadata.pixel_counts[15] / total:7.2%}       5"
@@ -144,7 +144,7 @@ def test_labelme(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "give one of --voc-root, --images, --labelme, --inspect, not 0 of them"),
+        ("", "give one of --voc-root, --images, --labelme, --inspect, --seal, not 0 of them"),
         ("--voc-root x --images y", "not 2 of them"),
         ("--voc-root x", "--output is missing"),
         ("--images x --output r", "--images needs --labels, the folder of masks, and --classes"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
-from fcn8s_ms import checkpoint, model
+from fcn8s_ms import checkpoint, files, model
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.formats import checkpoint_file
 from fcn8s_ms.model import FCN8s
@@ -472,3 +472,65 @@ def test_metadata_that_is_no_json(saved):
     path.with_name(path.name + ".json").write_text("{")
     with pytest.raises(InputError, match="FCN8s.ckpt.json is not valid JSON"):
         checkpoint.read_metadata(path)
+
+
+# --- checkpoints of others, sealed ---------------------------------------------------------------
+
+
+def published(path):
+    """A checkpoint without a JSON, as those of others."""
+    checkpoint.save(FCN8s(3, **TINY), path, {})
+    checkpoint.metadata_file(path).unlink()
+    return path
+
+
+def test_sealed_checkpoint_is_verified_from_then_on(tmp_path):
+    path = published(tmp_path / "vgg.ckpt")
+    assert checkpoint.seal(path)
+    digest = files.sha256(path)
+    assert checkpoint.read_metadata(path) == {"sha256": digest}
+    assert not checkpoint.seal(path, digest.upper())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    for read in (checkpoint.read, checkpoint.load_network, checkpoint.seal):
+        with pytest.raises(InputError, match="vgg.ckpt is damaged: its checksum"):
+            read(path)
+
+
+def test_sealing_keeps_the_metadata(tmp_path):
+    path = published(tmp_path / "vgg.ckpt")
+    before = {"classes": ["a", "b"], "backbone": "vgg16", "step": 3}
+    files.write_json(checkpoint.metadata_file(path), before)
+    assert checkpoint.seal(path)
+    assert checkpoint.read_metadata(path) == {**before, "sha256": files.sha256(path)}
+
+
+def test_what_is_not_sealed(tmp_path):
+    path = published(tmp_path / "vgg.ckpt")
+    with pytest.raises(InputError, match="vgg.ckpt is not the file that was expected: its SHA-256"):
+        checkpoint.seal(path, "0" * 64)
+    with pytest.raises(InputError, match="is missing|does not exist|No such file"):
+        checkpoint.seal(tmp_path / "none.ckpt")
+    bad = FCN8s(3, **TINY)
+    bad.score_fr.weight.set_data(Tensor(np.full(bad.score_fr.weight.shape, np.nan, np.float32)))
+    other = tmp_path / "nan.ckpt"
+    checkpoint.save(bad, other, {})
+    checkpoint.metadata_file(other).unlink()
+    with pytest.raises(InputError, match="parameters are not finite"):
+        checkpoint.seal(other)
+    text = tmp_path / "text.ckpt"
+    text.write_text("not a checkpoint")
+    with pytest.raises(InputError, match="text.ckpt cannot be read"):
+        checkpoint.seal(text)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_checkpoint_without_a_checksum_is_named_once(tmp_path, caplog):
+    path = published(tmp_path / "vgg.ckpt")
+    checkpoint.read(path)
+    checkpoint.load_network(path)
+    (message,) = caplog.messages
+    assert f"checkpoint {path} has no checksum: its bits cannot be vouched for" in message
+    assert f"info --seal {path}" in message

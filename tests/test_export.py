@@ -348,11 +348,11 @@ def test_segmenter_of_an_exported_file(of_voc):
     assert difference < 1e-4
 
 
-def test_damaged_exports_are_refused(small, tmp_path, capsys):
+def test_damaged_exports_are_refused(small, tmp_path, caplog):
     path = run(small, tmp_path / "network.onnx")
     whole = path.read_bytes()
     assert OnnxEngine(path, "CPU").metadata["sha256"]
-    assert "no checksum" not in capsys.readouterr().err
+    assert not caplog.messages
     for content in mutations(whole, 3, 100):
         if content != whole:
             path.write_bytes(content)
@@ -360,7 +360,7 @@ def test_damaged_exports_are_refused(small, tmp_path, capsys):
                 OnnxEngine(path, "CPU")
 
 
-def test_file_without_a_digest_and_logits_that_are_not_finite(small, tmp_path, capsys):
+def test_file_without_a_digest_and_logits_that_are_not_finite(small, tmp_path, caplog):
     path = run(small, tmp_path / "network.onnx")
     network = onnx.load(path)
     kept = [entry for entry in network.metadata_props if entry.key != "sha256"]
@@ -370,6 +370,51 @@ def test_file_without_a_digest_and_logits_that_are_not_finite(small, tmp_path, c
     weight.raw_data = np.full(len(weight.raw_data) // 4, np.nan, np.float32).tobytes()
     path.write_bytes(network.SerializeToString())
     engine = OnnxEngine(path, "CPU")
-    assert "network.onnx has no checksum" in capsys.readouterr().err
+    OnnxEngine(path, "CPU")
+    (message,) = caplog.messages  # once, however often it is opened
+    assert f"network {path} has no checksum: its bits cannot be vouched for" in message
     with pytest.raises(InputError, match="network.onnx computes logits that are not finite"):
         engine.class_ids(np.zeros((1, 3, 32, 32), np.float32))
+
+
+def edited(path, **entries):
+    """The file with other entries in its metadata and without a digest."""
+    network = onnx.load(path)
+    found = {one.key: one.value for one in network.metadata_props if one.key != "sha256"}
+    del network.metadata_props[:]
+    onnx.helper.set_model_props(network, {**found, **entries})
+    onnx.save(network, path)
+    return path
+
+
+def test_hostile_metadata(small, tmp_path, capsys):
+    from fcn8s_ms import predict
+
+    path = run(small, tmp_path / "network.onnx")
+    whole, picture = path.read_bytes(), tmp_path / "street.png"
+    cv2.imwrite(str(picture), draw_pair("a", 40, 50)[0])
+    for entries, message in (
+        ({"palette": "[[0, 0, 0]]"}, "palette has 1 items; need 2 to 255"),
+        ({"palette": "[[0, 0, 0], [300, 0, 0], [0, 0, 0]]"}, "palette[1][0] is 300"),
+        ({"std": "[1, 2, 0]"}, "std[2] is 0; need a finite number"),
+        ({"classes": "[" * 100_000}, "classes is not valid JSON (it is nested too deeply)"),
+        (
+            {"classes": '["a", "b"]', "palette": "[[0,0,0],[1,1,1]]"},
+            "computes 3 classes, its metadata",
+        ),
+    ):
+        path.write_bytes(whole)
+        edited(path, **entries)
+        arguments = ["--checkpoint", str(path), str(picture), "--output", str(tmp_path / "out")]
+        line = error_of(functools.partial(predict.main, arguments), capsys)
+        assert str(path) in line and message in line and "export it again" in line
+        assert len(line.splitlines()) == 1
+
+
+def test_weights_in_other_files(small, tmp_path):
+    """Their bits would be covered by no checksum, and their path is the file's choice."""
+    path = run(small, tmp_path / "network.onnx")
+    network = onnx.load(edited(path))
+    onnx.save(network, path, save_as_external_data=True, location="weights", size_threshold=0)
+    with pytest.raises(InputError, match="network.onnx cannot be loaded: its weights lie in other"):
+        OnnxEngine(path, "CPU")

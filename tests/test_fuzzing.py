@@ -8,6 +8,9 @@ from . import fuzzing
 
 NEEDS = {
     "ONNX": ("onnx", "onnxruntime"),
+    "ONNX with checksum": ("onnx", "onnxruntime"),
+    "ONNX metadata": ("onnx", "onnxruntime"),
+    "info of ONNX": ("onnx",),
     "Keras .h5": ("h5py",),
     "safetensors": ("safetensors",),
 }

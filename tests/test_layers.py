@@ -25,21 +25,32 @@ LAYERS = [
     {"dataset", "inference"},
     {"evaluation"},
     {"training"},
-    {"build", "train", "eval", "predict", "export"},
+    {"inspection"},
+    {"build", "train", "eval", "predict", "export", "info"},
     {"__main__"},
 ]
 FOLDERS = {
-    "formats": [{"png", "protobuf", "schema"}, {"checkpoint_file", "onnx_digest"}],
+    "formats": [
+        {"png", "protobuf", "schema"},
+        {
+            "checkpoint_file",
+            "checkpoint_json",
+            "onnx_digest",
+            "onnx_file",
+            "onnx_metadata",
+            "sealing",
+        },
+    ],
     "records": [
         {"metadata", "labelme", "scenes"},
         {"checksums", "classes", "structure"},
         {"read", "sources"},
         {"encode"},
         {"order", "survey", "write"},
-        {"demo"},
+        {"demo", "seal"},
     ],
     "images": [{"header"}, {"reader"}],
-    "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}],
+    "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}, {"layers"}],
     "inference": [
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
         {"outputs", "stopwatch", "view"},
@@ -66,6 +77,7 @@ FOLDERS = {
         {"recorder"},
         {"loop"},
     ],
+    "inspection": [{"facts"}, {"checkpoint", "exported", "record"}],
     "deployment": [{"deployed", "onnx_graph"}],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
@@ -76,12 +88,14 @@ WITHOUT_MINDSPORE = set(
     __init__ confusion errors fetch files options threads transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
-    formats.checkpoint_file formats.onnx_digest formats.png formats.protobuf formats.schema
+    formats.checkpoint_file formats.checkpoint_json formats.onnx_digest formats.onnx_file
+    formats.onnx_metadata formats.png formats.protobuf formats.schema formats.sealing
     images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view
-    network.architectures network.vgg_weights
+    inspection.checkpoint inspection.exported inspection.facts
+    network.architectures network.layers network.vgg_weights
     records.checksums records.classes records.encode records.labelme records.metadata
     records.scenes records.sources records.structure records.survey
     training.ending training.history training.interruption training.schedule
@@ -94,6 +108,7 @@ LAZY = {
     "device",
     "records.demo",
     "records.read",
+    "records.seal",
     "records.write",
     "distributed.ranks",
     "training.resume",
@@ -108,6 +123,8 @@ LAZY |= {
     "eval",
     "predict",
     "export",
+    "info",
+    "inspection.record",
     "__main__",
 }
 

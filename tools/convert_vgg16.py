@@ -144,7 +144,7 @@ def write(path: files.PathLike, conversion: vgg_weights.Conversion, source: Path
         ms.Parameter(ms.Tensor(array), name=name) for name, array in conversion.parameters.items()
     ]
     metadata = {
-        "source": source.absolute(),
+        "source": files.portable(source),
         "source_sha256": files.sha256(source),
         "layout": conversion.layout,
         "backbone": conversion.backbone,

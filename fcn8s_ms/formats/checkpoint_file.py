@@ -7,11 +7,12 @@ import math
 import mmap
 import os
 from collections.abc import Collection
+from typing import NamedTuple
 
 from .. import files
 from . import protobuf
 
-__all__ = ["check_structure", "copy_beginning", "length_of_beginning"]
+__all__ = ["Stored", "check_structure", "copy_beginning", "length_of_beginning"]
 
 # What MindSpore writes for the types of numbers, and their bytes.
 _ITEM_BYTES = {
@@ -22,8 +23,25 @@ _ITEM_BYTES = {
 }
 
 
-def check_structure(path: files.PathLike) -> None:
+class Stored(NamedTuple):
+    """A parameter in a file.
+
+    Attributes:
+        shape: its shape.
+        kind: MindSpore's name of its type, such as Float32.
+        length: bytes of its numbers.
+    """
+
+    shape: tuple[int, ...]
+    kind: str
+    length: int
+
+
+def check_structure(path: files.PathLike) -> dict[str, Stored]:
     """Goes through a checkpoint file without its numbers.
+
+    Returns:
+        The parameters by name, in the order of the file.
 
     Raises:
         ValueError: it is cut short, is not a checkpoint, or a parameter has other numbers than its
@@ -51,6 +69,7 @@ def check_structure(path: files.PathLike) -> None:
         expected = math.prod([1] if shape == [0] else shape) * _ITEM_BYTES.get(kind, 1)
         if kind != "str" and length != expected:
             raise ValueError(f"{name} has {length} bytes of numbers instead of {expected}")
+    return {name: Stored(tuple(one[0]), one[1], one[2]) for name, one in found.items()}
 
 
 def length_of_beginning(path: files.PathLike, names: Collection[str]) -> int:

@@ -20,6 +20,7 @@ __all__ = [
     "Mismatch",
     "anything",
     "array",
+    "as_many",
     "check",
     "choice",
     "fields",
@@ -185,6 +186,17 @@ def fields(
         for name, description in known.items():
             if name in value:
                 description(value[name], f"{path}.{name}" if path else name)
+
+    return describe
+
+
+def as_many(name: str, other: str) -> Description:
+    """An object one of whose lists, if it is there and not empty, is as long as another one."""
+
+    def describe(value: Any, path: str) -> None:
+        found, expected = value.get(name), value.get(other)
+        if found and expected is not None and len(found) != len(expected):
+            raise Mismatch(f"{name} has {len(found)} items; need {len(expected)}, as {other}")
 
     return describe
 

@@ -1,7 +1,5 @@
 """The engine that computes an exported network with ONNX Runtime; it needs no MindSpore."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +7,7 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError
-from ..formats import onnx_digest
+from ..formats import onnx_digest, onnx_file, onnx_metadata, sealing
 
 if TYPE_CHECKING:  # not every machine has it
     import onnxruntime
@@ -70,13 +68,8 @@ class OnnxEngine:
         self._name = f"ONNX Runtime {onnxruntime.__version__}, {names[0]}"
         self.metadata = _metadata(self._session, path)
         self.n_class = len(self.metadata["classes"])
-        (source,) = self._session.get_inputs()
-        (output,) = self._session.get_outputs()
-        if source.type != "tensor(float)":
-            raise InputError(
-                f"network {path} takes raw pixels; export it without --normalize for this engine"
-            )
-        self._source, self._output, self._path = source.name, output.name, path
+        source, output = _interface(self._session, path, self.n_class)
+        self._source, self._output, self._path = source, output, path
 
     @property
     def name(self) -> str:
@@ -120,29 +113,58 @@ class OnnxEngine:
 
 
 def _check_digest(path: Path) -> None:
-    """Raises InputError for a damaged file; names one without a digest on standard error."""
+    """Raises InputError for a damaged file; warns of one without a digest."""
     try:
-        found, stored = onnx_digest.digest(files.read_bytes(path))
+        content = files.read_bytes(path)
+        found, stored = onnx_digest.digest(content)
     except ValueError as error:
         raise InputError(
             f"network {path} cannot be loaded: it is damaged ({error}); export it again"
         ) from error
     if stored is None:
-        print(f"network {path} has no checksum: damage cannot be noticed", file=sys.stderr)
+        sealing.name_unsealed("network", path, "export it again with fcn8s_ms.export")
     elif stored != found:
         raise InputError(
             f"network {path} cannot be loaded: its checksum differs, so it is damaged or was "
             "changed by another program. Export it again, or remove the entry sha256 from its "
             "metadata"
         )
+    try:
+        onnx_file.read(content)
+    except ValueError as error:
+        raise InputError(f"network {path} cannot be loaded: {error}; export it again") from error
 
 
 def _metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, Any]:
-    texts = session.get_modelmeta().custom_metadata_map
     try:
-        metadata = {name: json.loads(texts[name]) for name in ("classes", "palette", "mean", "std")}
-    except (KeyError, ValueError) as error:
+        texts = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError:
         raise InputError(
-            f"network {path} has no metadata about its classes; export it with fcn8s_ms.export"
-        ) from error
-    return {**texts, **metadata}
+            f"network {path}: its metadata is not UTF-8 text; export it again with fcn8s_ms.export"
+        ) from None
+    return onnx_metadata.parse(texts, f"network {path}")
+
+
+def _interface(
+    session: "onnxruntime.InferenceSession", path: Path, num_classes: int
+) -> tuple[str, str]:
+    """Names of the input and the output, which must be those of an export."""
+    sources, outputs = session.get_inputs(), session.get_outputs()
+    if len(sources) != 1 or len(outputs) != 1 or len(sources[0].shape) != 4:
+        raise InputError(
+            f"network {path} has other inputs and outputs than an exported FCN; export it again "
+            "with fcn8s_ms.export"
+        )
+    (source,), (output,) = sources, outputs
+    if source.type != "tensor(float)":
+        raise InputError(
+            f"network {path} takes raw pixels; export it without --normalize for this engine"
+        )
+    if output.name != "class_ids":
+        computed = output.shape[1] if len(output.shape) == 4 else None
+        if isinstance(computed, int) and computed != num_classes:
+            raise InputError(
+                f"network {path} computes {computed} classes, its metadata names {num_classes}; "
+                "export it again with fcn8s_ms.export"
+            )
+    return source.name, output.name

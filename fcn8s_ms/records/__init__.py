@@ -4,6 +4,7 @@ from .checksums import check_sample
 from .classes import VOC_CLASSES, Classes, class_names, read_classes, read_label_map
 from .metadata import Metadata, read_metadata
 from .read import columns, open_record, read_samples
+from .seal import seal_record
 from .survey import Survey, survey_record
 from .write import build_records
 
@@ -21,5 +22,6 @@ __all__ = [
     "read_label_map",
     "read_metadata",
     "read_samples",
+    "seal_record",
     "survey_record",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .. import files
 from ..errors import InputError
 from ..files import PathLike
 from ..visualize import write_mask
@@ -143,7 +144,7 @@ def build_records(folder: PathLike, *, overwrite: bool = False) -> dict[str, Pat
             path,
             classes=CLASSES,
             overwrite=overwrite,
-            source=folder,
+            source=files.portable(folder),
             list_name=split,
         )
     return found

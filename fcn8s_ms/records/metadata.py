@@ -43,6 +43,7 @@ class Metadata:
         present_pixels: labelled pixels of all classes in those images, for each class.
         file_sizes: sizes of the record files in bytes.
         index_checksums: `index_checksum` of the record files.
+        sha256: SHA-256 of the record files, of a record that was sealed later (`records.seal`).
     """
 
     classes: tuple[str, ...]
@@ -58,6 +59,7 @@ class Metadata:
     present_pixels: tuple[int, ...] = ()
     file_sizes: tuple[int, ...] = ()
     index_checksums: tuple[int, ...] = ()
+    sha256: tuple[str, ...] = ()
 
 
 def record_files(path: PathLike, num_shards: int) -> list[Path]:
@@ -161,6 +163,7 @@ _DESCRIPTION = schema.fields(
         "present_pixels": _COUNTS,
         "file_sizes": _COUNTS,
         "index_checksums": schema.array(schema.whole_number(0, 2**32 - 1)),
+        "sha256": schema.array(schema.text(64)),
     },
     closed=True,
 )
@@ -172,16 +175,14 @@ _AS_LONG_AS = {
     "present_pixels": "classes",
     "file_sizes": "files",
     "index_checksums": "files",
+    "sha256": "files",
 }
 
 
 def _describe(content: Any, path: str) -> None:
     _DESCRIPTION(content, path)
     for name, other in _AS_LONG_AS.items():
-        if content.get(name) and len(content[name]) != len(content[other]):
-            raise schema.Mismatch(
-                f"{name} has {len(content[name])} items; need {len(content[other])}, as {other}"
-            )
+        schema.as_many(name, other)(content, path)
     if not content["pixel_counts"]:
         raise schema.Mismatch(f"pixel_counts has 0 items; need {len(content['classes'])}")
     if len(set(content["files"])) < len(content["files"]):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, program
-from ..files import PathLike
+from ..files import PathLike, sha256
+from ..formats import sealing
 from .checksums import check_sample, index_checksum
 from .metadata import Metadata, index_file, read_metadata
 from .structure import COLUMNS, check_foreign
@@ -22,6 +23,7 @@ from .structure import COLUMNS, check_foreign
 __all__ = [
     "COLUMNS",
     "columns",
+    "first_file",
     "open_record",
     "quiet_stderr",
     "read_samples",
@@ -66,14 +68,18 @@ def columns(path: PathLike) -> dict[str, str]:
     """
     from mindspore.mindrecord import FileReader
 
-    reader = FileReader(str(_first_file(path)))
+    reader = FileReader(str(first_file(path)))
     schema = reader.schema()
     reader.close()
     return {name: field["type"] for name, field in sorted(schema.items())}
 
 
-def _first_file(path: PathLike) -> Path:
-    """File to open for the name of a record: itself, or its first shard."""
+def first_file(path: PathLike) -> Path:
+    """File to open for the name of a record: itself, or its first shard.
+
+    Raises:
+        InputError: it is missing.
+    """
     path = Path(path).absolute()
     if os.path.isfile(path):  # of paths too long or with a NUL it is false, too
         return path
@@ -134,11 +140,36 @@ def _check_files(path: Path, metadata: Metadata | None) -> None:
             )
 
 
+_whole: set[tuple[object, ...]] = set()
+
+
+def _check_digests(path: Path, metadata: Metadata) -> None:
+    """Compares whole files with their SHA-256 in the JSON, once until they change.
+
+    Raises:
+        InputError: a file differs.
+    """
+    for name, expected in zip(metadata.files, metadata.sha256):
+        file = path.with_name(name)
+        found = file.stat()
+        identity = (file, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if (*identity, expected) in _whole:
+            continue
+        if sha256(file) != expected:
+            raise InputError(
+                f"{file} is damaged: its checksum is not the one in its .json; copy all files of "
+                "the record again"
+            )
+        _whole.add((*identity, expected))
+
+
 def open_record(path: PathLike) -> tuple[Path, int]:
     """Finds and checks a record file.
 
     Args:
         path: the record file, its first shard, or the name that its shards have in common.
+
+    A warning names a record without checksums.
 
     Returns:
         Absolute path of the file to read from, and the number of rows.
@@ -147,11 +178,13 @@ def open_record(path: PathLike) -> tuple[Path, int]:
         InputError: the file, its index or a column is missing, it is not a MindRecord, or its size
             or number of rows is not that of its metadata.
     """
-    file = _first_file(path)
+    file = first_file(path)
     metadata = read_metadata(path)
     _check_files(file, metadata)
     if metadata is None or not metadata.index_checksums:
         check_foreign(file)
+    if metadata is not None:
+        _check_digests(file, metadata)
     try:
         with quiet_stderr():
             num_rows = _count_rows(file)
@@ -168,6 +201,8 @@ def open_record(path: PathLike) -> tuple[Path, int]:
             f"{file} has {num_rows} rows instead of {metadata.num_samples}: it is damaged; build "
             "or copy it again"
         )
+    if metadata is None or not (metadata.index_checksums or metadata.sha256):
+        sealing.name_unsealed("record", file)
     return file, num_rows
 
 

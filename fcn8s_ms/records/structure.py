@@ -25,7 +25,7 @@ from ..errors import InputError, program
 from ..formats import schema
 from .metadata import index_file, is_index
 
-__all__ = ["COLUMNS", "check_foreign"]
+__all__ = ["COLUMNS", "check_foreign", "shard_names"]
 
 COLUMNS = ("data", "label", "file_name")
 """Columns of a record."""
@@ -246,6 +246,12 @@ def _check_message(content: mmap.mmap, position: int, end: int, row: int) -> Non
         elif not (kind < 0x80 or kind >= 0xE0):
             text(kind)
     _require(position == end, fault)
+
+
+def shard_names(path: Path) -> tuple[str, ...]:
+    """Names of all files of a record, from the header of one that was found good."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return tuple(_header(content)["shard_addresses"])
 
 
 # --- a file, and a first read ------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import transforms
+from .. import transforms, voc
 from ..errors import InputError
 from ..files import PathLike
 from ..threads import Progress, available_cpus, map_ahead
@@ -26,6 +26,7 @@ class Survey:
         sizes: number of images of each (height, width).
         pixel_counts: pixels of each label value, int64 (256,).
         image_counts: number of images that hold the label value, int64 (256,).
+        present_pixels: labelled pixels of the images that hold the label value, int64 (256,).
     """
 
     num_samples: int
@@ -33,6 +34,13 @@ class Survey:
     sizes: Counter[tuple[int, int]]
     pixel_counts: np.ndarray
     image_counts: np.ndarray
+    present_pixels: np.ndarray
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes without metadata: VOC's if the labels fit, otherwise theirs."""
+        labels = np.flatnonzero(self.pixel_counts[: voc.IGNORE_LABEL])
+        return max(int(labels.max(initial=0)) + 1, voc.NUM_CLASSES)
 
 
 def survey_record(path: PathLike, progress: Progress | None = None) -> Survey:
@@ -48,7 +56,7 @@ def survey_record(path: PathLike, progress: Progress | None = None) -> Survey:
     file, num_samples = open_record(path)
     sizes: Counter[tuple[int, int]] = Counter()
     num_sealed = 0
-    pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    pixels, images, present = (np.zeros(256, np.int64) for _ in range(3))
 
     def look(sample: tuple[str, bytes, bytes]) -> tuple[bool, tuple[int, int], np.ndarray]:
         name, encoded_image, encoded_label = sample
@@ -70,4 +78,5 @@ def survey_record(path: PathLike, progress: Progress | None = None) -> Survey:
             sizes[shape] += 1
             pixels += counts
             images += counts > 0
-    return Survey(num_samples, num_sealed, sizes, pixels, images)
+            present += np.where(counts > 0, counts[: voc.IGNORE_LABEL].sum(), 0)
+    return Survey(num_samples, num_sealed, sizes, pixels, images, present)

@@ -2,12 +2,15 @@
 
 import argparse
 import dataclasses
+import os
+import re
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..errors import InputError, flag
 from ..options import add_option
 from ..records import demo
@@ -62,21 +65,34 @@ class Config:
             for name, value in group.items()
         }
 
-    def stored(self, ranks: int) -> dict[str, Any]:
-        """Returns the arguments as the run's folder keeps them.
+    def stored(self, ranks: int, folder: Path | None = None) -> dict[str, Any]:
+        """Returns the arguments as files keep them.
 
         Args:
             ranks: number of processes that train together.
+            folder: folder of the run, to which the paths are to be relative, so that they can be
+                found again; None for paths that travel, see `files.portable`.
 
         Returns:
-            All options except `resume`, paths as absolute ones, and `ranks`.
+            All options except `resume`, without what would tell of the machine, and `ranks`.
         """
         arguments = {**self.flat(), "ranks": ranks}
         del arguments["resume"]
-        return {
-            name: value.absolute() if isinstance(value, Path) else value
-            for name, value in arguments.items()
-        }
+        for name, value in arguments.items():
+            if _is_path(name, value):
+                arguments[name] = (
+                    files.portable(value) if folder is None else files.from_folder(value, folder)
+                )
+        if self.data.download is not None:  # without user and password
+            arguments["download"] = re.sub(r"//[^/]*@", "//", self.data.download)
+        return arguments
+
+
+def _is_path(name: str, value: Any) -> bool:
+    """Returns whether an option's value is the path of a file or folder."""
+    if name == "class_weights":
+        return value not in ("none", "auto")
+    return isinstance(value, Path)
 
 
 def _groups() -> Iterator[tuple[str, type[Options]]]:
@@ -154,10 +170,12 @@ def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:
         raise InputError(f"--resume {folder} writes to that folder; leave out --output")
     types = value_types()
     run = RunFolder(folder)
-    stored = {
-        name: Path(value) if types.get(name) is Path and value is not None else value
-        for name, value in run.read_arguments().items()
-    }
+    stored = run.read_arguments()
+    for name, value in stored.items():
+        if types.get(name) is Path and value is not None:
+            stored[name] = files.in_folder(value, folder)
+        elif name == "class_weights" and _is_path(name, value):
+            stored[name] = str(files.in_folder(value, folder))
     # What came before the first step is history: nothing is fetched or drawn again.
     stored.update(sample=False, download=None)
     try:
@@ -172,8 +190,8 @@ def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:
     }
     for name, value in given.items():
         same = own[name] == value
-        if isinstance(value, Path) and own[name] is not None:
-            same = own[name].absolute() == value.absolute()
+        if _is_path(name, value) and own[name] is not None:
+            same = os.path.abspath(own[name]) == os.path.abspath(value)
         if not same and name not in may_change:
             raise InputError(
                 f"{flag(name)} {value} is not the run's ({own[name]}) and cannot change within a "

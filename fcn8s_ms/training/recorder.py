@@ -255,7 +255,7 @@ class Recorder:
         last, validations = self.log.history.last, self.validation.results
         metrics: dict[str, Any] = {
             "train": {
-                "data": self.data.train.data_file,
+                "data": files.portable(self.data.train.data_file),
                 "images": self.data.train.num_samples,
                 "steps": self.last_step,
                 "final loss": last["loss"] if last else None,
@@ -268,7 +268,7 @@ class Recorder:
         }
         if self.data.val is not None and self.validation.best is not None:
             metrics["validation"] = {
-                "data": self.data.val.data_file,
+                "data": files.portable(self.data.val.data_file),
                 "images": self.data.val.num_samples,
                 "protocol": self.predictor.protocol,
                 **validations[-1],

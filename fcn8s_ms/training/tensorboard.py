@@ -1,7 +1,12 @@
 """Scalars and pictures for TensorBoard, written by tensorboardX, which needs no other framework."""
 
+import contextlib
+import glob
+import os
 import re
+import socket
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +20,14 @@ __all__ = ["TensorBoard"]
 def _tag(group: str, name: str) -> str:
     """Returns the name of a curve, in characters that TensorBoard accepts."""
     return f"{group}/{re.sub(r'[^-/._0-9A-Za-z]', '_', name)}"
+
+
+def _leave_out_host(folder: Path) -> None:
+    """Renames the files that tensorboardX names after this machine; it goes on writing to them."""
+    host = f".{socket.gethostname()}"
+    for file in folder.glob(f"events.*{glob.escape(host)}"):
+        with contextlib.suppress(OSError):  # not everywhere can open files be renamed
+            file.rename(folder / f"{file.name.removesuffix(host)}.{os.getpid()}")
 
 
 class TensorBoard:
@@ -37,6 +50,7 @@ class TensorBoard:
                 '--tensorboard needs the extra of that name: pip install -e ".[tensorboard]"'
             ) from error
         self._writer = SummaryWriter(str(folder), purge_step=start_step + 1 if start_step else None)
+        _leave_out_host(Path(folder))
 
     def add_step(self, record: dict[str, Any]) -> None:
         """Adds loss, learning rate, speed and memory of a line of the log."""

@@ -1,0 +1,1 @@
+"""Facts about the files of the package: what each holds, and whether it is whole."""

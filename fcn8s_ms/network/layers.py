@@ -1,0 +1,120 @@
+"""Layers of a network by their sizes alone: outputs, parameters, and multiplications.
+
+For what can be said of a checkpoint without building its network.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .architectures import Dimensions
+
+__all__ = ["BACKBONE", "Layer", "layers", "parameters"]
+
+BACKBONE = ("conv1", "conv2", "conv3", "conv4", "conv5")
+"""Stages of the backbone, each followed by a pooling that halves the sides."""
+
+_OF_BATCH_NORM = ("moving_mean", "moving_variance", "gamma", "beta")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution with the BatchNorm and ReLU after it, or a transposed convolution.
+
+    Attributes:
+        name: name of the layer in the network.
+        kernel: side of its kernel.
+        stride: factor by which a transposed convolution enlarges; 1 for a convolution.
+        weight: shape of its weight.
+        channels: channels of its output.
+        height: height of its output.
+        width: width of its output.
+        batch_norm: name of the BatchNorm after it; None without one.
+    """
+
+    name: str
+    kernel: int
+    stride: int
+    weight: tuple[int, int, int, int]
+    channels: int
+    height: int
+    width: int
+    batch_norm: str | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in its weight and in the four vectors of its BatchNorm."""
+        first, second, height, width = self.weight
+        of_batch_norm = len(_OF_BATCH_NORM) * self.channels if self.batch_norm else 0
+        return first * second * height * width + of_batch_norm
+
+    @property
+    def macs(self) -> int:
+        """Multiplications with an addition each, for one image.
+
+        A convolution takes the whole kernel for every pixel of its output, a transposed convolution
+        for every pixel of its input, padding included.
+        """
+        first, second, height, width = self.weight
+        pixels = (self.height // self.stride) * (self.width // self.stride)
+        return first * second * height * width * pixels
+
+
+def layers(network: Dimensions, height: int, width: int) -> list[Layer]:
+    """Layers of a network in the order of its parameters.
+
+    Args:
+        network: its sizes.
+        height: height of the image, a multiple of 32.
+        width: width of the image, a multiple of 32.
+    """
+    return list(_layers(network, height, width))
+
+
+def parameters(network: Dimensions) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a network's parameters, in their order."""
+    found: dict[str, tuple[int, ...]] = {}
+    for layer in _layers(network, 32, 32):
+        found[f"{layer.name}.weight"] = layer.weight
+        if layer.batch_norm:
+            found.update({f"{layer.batch_norm}.{one}": (layer.channels,) for one in _OF_BATCH_NORM})
+    return found
+
+
+def _layers(network: Dimensions, height: int, width: int) -> Iterator[Layer]:
+    def conv(name: str, entering: int, leaving: int, side: int, at: int, norm: bool) -> Layer:
+        stage, _, place = name.partition(".")
+        return Layer(
+            name,
+            side,
+            1,
+            (leaving, entering, side, side),
+            leaving,
+            height // at,
+            width // at,
+            f"{stage}.{int(place) + 1}" if norm else None,
+        )
+
+    def upscore(name: str, stride: int, at: int) -> Layer:
+        side, classes = 2 * stride, network.num_classes
+        weight = (classes, classes, side, side)
+        return Layer(name, side, stride, weight, classes, height // at, width // at)
+
+    channels = 3
+    for stage, (depth, wide) in enumerate(zip(network.depths, network.widths)):
+        for place in range(depth):
+            yield conv(f"{BACKBONE[stage]}.{3 * place}", channels, wide, 3, 2**stage, True)
+            channels = wide
+    yield conv("conv6.0", channels, network.fc_width, 7, 32, True)
+    yield conv("conv7.0", network.fc_width, network.fc_width, 1, 32, True)
+    yield conv("score_fr", network.fc_width, network.num_classes, 1, 32, False)
+    if network.arch == "fcn32s":
+        yield upscore("upscore32", 32, 1)
+        return
+    yield upscore("upscore2", 2, 16)
+    yield conv("score_pool4", network.widths[3], network.num_classes, 1, 16, False)
+    if network.arch == "fcn16s":
+        yield upscore("upscore16", 16, 1)
+        return
+    yield upscore("upscore_pool4", 2, 8)
+    yield conv("score_pool3", network.widths[2], network.num_classes, 1, 8, False)
+    yield upscore("upscore8", 8, 1)
