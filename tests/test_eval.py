@@ -55,7 +55,7 @@ def test_scores_protocol_files_and_pictures(weights, record, tmp_path, capsys, b
     assert (
         "Protocol: every image once, whole, at its own size (padded to a multiple of 32, scored "
         "without the padding), one scale, no mirroring; trimap: within 5 pixels of another label; "
-        f"5 images of {record}; spread."
+        f"5 images of {record.name}; spread."
     ) in printed
     assert "images/s" in printed
     for path in paths[1:]:
@@ -83,7 +83,7 @@ def test_a_folder_of_masks(record, tmp_path, capsys):
     found = json.loads(output.read_text())
     expected = evaluation.evaluate_dataset(predictor, record_data(record), voc.CLASSES)
     assert found["mean IoU"] == expected["mean IoU"]
-    assert found["predictions"] == str(tmp_path) and "checkpoint" not in found
+    assert found["predictions"] == tmp_path.name and "checkpoint" not in found
     assert "masks read from files" in capsys.readouterr().out
     (tmp_path / "a.png").unlink()
     assert run(record, "--predictions", tmp_path) == 2

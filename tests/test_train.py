@@ -209,7 +209,7 @@ def test_frozen_parameters_are_listed(record, tmp_path, capsys):
 def test_metrics_name_data_and_protocol(run, record):
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["train"]["steps"] == 4
-    assert metrics["validation"]["data"] == str(record)
+    assert metrics["validation"]["data"] == record.name
     assert metrics["validation"]["images"] == 5
     assert "whole, at its own size" in metrics["validation"]["protocol"]
     cat = metrics["validation"]["per class"]["cat"]
