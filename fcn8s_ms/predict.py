@@ -1,5 +1,13 @@
 """Segments pictures with a checkpoint: `python -m fcn8s_ms.predict --help`."""
 
+# ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
+
+from .ending import end_at_signals
+from .errors import InputError, program, reported_by
+
+if __name__ == "__main__":
+    end_at_signals(program("predict"))
+
 import argparse
 import io
 import sys
@@ -8,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import device, files, inference
-from .errors import InputError, program, reported_by
 from .images import reader
 from .inference import inputs, video
 from .inference.outputs import ResultOptions, Saver

@@ -107,9 +107,9 @@ def _building_folder(output: Path) -> Iterator[Path]:
             f"{output.parent} cannot be written to: {error.strerror}; choose another --output"
         ) from error
     try:
-        yield building
+        with files.removed_at_end(building):
+            yield building
     finally:
-        shutil.rmtree(building, ignore_errors=True)
         if descriptor is not None:
             os.close(descriptor)
 
