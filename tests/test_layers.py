@@ -11,7 +11,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
-    {"__init__", "ending", "errors", "threads", "voc"},
+    {"__init__", "ending", "errors", "threads", "transfer", "voc"},
     {"files", "options"},
     {"formats"},
     {"device", "confusion", "images"},
@@ -72,7 +72,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 WITHOUT_MINDSPORE = set(
     """
-    __init__ confusion ending errors fetch files options threads transforms voc
+    __init__ confusion ending errors fetch files options threads transfer transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
     formats.checkpoint_file formats.onnx_digest formats.png formats.protobuf formats.schema

@@ -22,8 +22,11 @@ _ITEM_BYTES = {
 }
 
 
-def check_structure(path: files.PathLike) -> None:
+def check_structure(path: files.PathLike) -> set[str]:
     """Goes through a checkpoint file without its numbers.
+
+    Returns:
+        The names of its parameters.
 
     Raises:
         ValueError: it is cut short, is not a checkpoint, or a parameter has other numbers than its
@@ -51,6 +54,7 @@ def check_structure(path: files.PathLike) -> None:
         expected = math.prod([1] if shape == [0] else shape) * _ITEM_BYTES.get(kind, 1)
         if kind != "str" and length != expected:
             raise ValueError(f"{name} has {length} bytes of numbers instead of {expected}")
+    return set(found)
 
 
 def length_of_beginning(path: files.PathLike, names: Collection[str]) -> int:
