@@ -37,6 +37,7 @@ __all__ = [
     "removed_at_end",
     "replace",
     "sha256",
+    "state_of",
     "unfinished",
     "unfinished_folder",
     "write_bytes",
@@ -80,6 +81,17 @@ def lock_folder(path: PathLike) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def state_of(path: PathLike) -> tuple[int, ...] | None:
+    """What changes when a file or folder is replaced or written to; None if it is missing."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    if stat.S_ISDIR(found.st_mode):  # which changes with every file in it
+        return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def check_regular(path: PathLike, remedy: str = "check the path") -> None:

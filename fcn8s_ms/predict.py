@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import device, files, inference
+from . import device, inference
 from .images import reader
 from .inference import inputs, video
 from .inference.outputs import ResultOptions, Saver
@@ -110,7 +110,7 @@ def predict(config: Config) -> list[str]:
     segmenter = _load(config)
     saver = Saver(config.results, segmenter.classes, segmenter.palette)
     saver.check_inputs_stay(pictures)
-    files.make_folder(output, "--output")
+    saver.make_folder()
 
     total = len(images) + sum(video.frame_count(picture.path) for picture in videos)
     bar = _progress_bar(total)
