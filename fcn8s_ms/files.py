@@ -284,7 +284,7 @@ def _remove_own() -> None:
     for path, process_id in list(_temporary.items()):
         if process_id == os.getpid():
             _remove(path)
-    for folder in _swept:
+    for folder in list(_swept):
         for path in folder.glob(f".*.unfinished-{_MACHINE}-{os.getpid()}-{_TOKEN}*"):
             _remove(path)
 

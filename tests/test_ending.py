@@ -168,7 +168,9 @@ def test_at_any_moment(name, is_subcommand, small, record, tmp_path, pytestconfi
         status, error = interrupted(given, signal.SIGINT, seconds, tmp_path / "error.txt")
         ended[status] += 1
         assert "Traceback" not in error, (seconds, error)
-        # MindSpore may turn Ctrl-C into SIGTERM; 0 if it had come to its end.
-        assert status in (0, 128 + signal.SIGINT, 128 + signal.SIGTERM), (seconds, status, error)
+        # MindSpore may turn Ctrl-C into SIGTERM. 0 if the program had come to its end; in Python's
+        # very last milliseconds the signal has no handler any more.
+        possible = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT)
+        assert status in possible, (seconds, status, error)
         assert hidden(folder) == [], seconds
     print(f"{name}: {dict(ended)}")

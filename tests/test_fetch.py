@@ -226,6 +226,13 @@ def test_addresses_of_other_kinds(tmp_path, url):
         fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, url)
 
 
+def test_a_server_that_speaks_no_tls(server, tmp_path):
+    url = server.url.replace("http:", "https:")
+    with pytest.raises(InputError, match="could not be downloaded .*SSL"):
+        fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, url, wait=0.01)
+    assert files_below(tmp_path) == []
+
+
 def test_records_land_where_the_tutorial_has_them(server, tmp_path):
     server.files["dataset_fcn8s.tar"] = GOOD
     path = fetch.fetch_data(tmp_path, server.url)
