@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
+from .ending import ended_by_signals
 from .errors import InputError, program, reported_by
 
 __all__ = ["SUBCOMMANDS", "main"]
@@ -57,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         with reported_by(command):
             print(f"fcn8s-ms {__version__}")
     elif first in SUBCOMMANDS:
-        # Imported here: each program loads only what it needs itself.
-        importlib.import_module(f".{first}", __package__).main(rest)
+        with ended_by_signals(f"{command} {first}"):
+            # Imported here: each program loads only what it needs itself.
+            importlib.import_module(f".{first}", __package__).main(rest)
     else:
         with reported_by(command):
             raise InputError(

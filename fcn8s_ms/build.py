@@ -3,6 +3,14 @@
 `python -m fcn8s_ms.build --help`
 """
 
+# ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
+
+from .ending import end_at_signals
+from .errors import InputError, flag, program, reported_by
+
+if __name__ == "__main__":
+    end_at_signals(program("build"))
+
 import argparse
 import warnings
 from collections import Counter
@@ -13,7 +21,6 @@ from pathlib import Path
 import numpy as np
 
 from . import files, records, threads, transforms, voc
-from .errors import InputError, flag, program, reported_by
 from .images import reader
 from .records import encode, sources
 

@@ -1,5 +1,13 @@
 """Scores a checkpoint, or masks made by anything, on a record: `python -m fcn8s_ms.eval --help`."""
 
+# ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
+
+from .ending import end_at_signals
+from .errors import InputError, flag, program, reported_by
+
+if __name__ == "__main__":
+    end_at_signals(program("eval"))
+
 import argparse
 import time
 from collections.abc import Sequence
@@ -10,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import device, fetch, files, inference, threads, transforms, voc
-from .errors import InputError, flag, program, reported_by
 from .evaluation import report
 
 if TYPE_CHECKING:

@@ -1,8 +1,15 @@
 """Writes a checkpoint in a format for deployment: `python -m fcn8s_ms.export --help`."""
 
+# ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
+
+from .ending import end_at_signals
+from .errors import InputError, flag, program, reported_by
+
+if __name__ == "__main__":
+    end_at_signals(program("export"))
+
 import argparse
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from . import __version__, device, files, transforms, voc
-from .errors import InputError, flag, program, reported_by
 from .options import add_options, option, take_options
 from .transforms import STRIDE
 
@@ -215,9 +221,9 @@ def _new_file(path: Path) -> Iterator[Path]:
     path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
+        with files.unfinished_folder(path) as folder:
             # With its own ending: MindSpore appends one to any other.
-            unfinished = Path(folder) / path.name
+            unfinished = folder / path.name
             yield unfinished
             files.give_ordinary_permissions(unfinished)
             files.replace(unfinished, path)

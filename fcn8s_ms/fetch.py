@@ -3,19 +3,17 @@
 import contextlib
 import logging
 import lzma
-import mmap
 import shutil
-import socket
 import tarfile
-import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from .errors import InputError
-from .files import PathLike, make_folder
-from .formats import protobuf
+from .errors import InputError, listing
+from .files import PathLike, make_folder, unfinished_folder
+from .formats.checkpoint_file import check_structure
+from .transfer import Transfer, counted_by
 
 __all__ = ["BASE_URL", "DATA_FILE", "TRAINED_FILE", "VGG16_FILE", "fetch_checkpoint", "fetch_data"]
 
@@ -29,14 +27,18 @@ TRAINED_FILE = Path("FCN8s.ckpt")
 
 _ARCHIVE = "dataset_fcn8s.tar"
 _TRIES = 3
-_SILENCE = 30.0
-"""Seconds without a byte after which a connection is given up."""
 
 _BLOCK = 512  # of a tar file
 _MOST_MEMBERS = 100_000
 _LARGEST_CONTENT = 2**36
+_LARGEST_CHECKPOINT = 2**33
 _LARGEST_PADDING = 2**20  # GNU tar fills up to 10 kB
 _SPARE_BYTES = 2**24  # left free on the disk
+
+# Of the published checkpoints: convolutions of each stage, what follows them, and the other layers.
+_BACKBONE = {"conv1": 2, "conv2": 2, "conv3": 3, "conv4": 3, "conv5": 3}
+_NORMALIZATION = ("moving_mean", "moving_variance", "gamma", "beta")
+_HEADS = ("score_fr", "upscore2", "score_pool4", "upscore_pool4", "score_pool3", "upscore8")
 
 _TAR_FAULTS = (
     tarfile.TarError,
@@ -53,18 +55,7 @@ _TAR_FAULTS = (
 logger = logging.getLogger(__name__)
 
 
-@contextlib.contextmanager
-def _no_silence() -> Iterator[None]:
-    """Ends reading from connections that fall silent, which `download` would wait for."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _download(url: str, path: Path, wait: float, check: Callable[[Path], None]) -> None:
+def _download(url: str, path: Path, wait: float, check: Callable[[Path], None], most: int) -> None:
     """Fetches a file; the `download` package resumes what an earlier attempt left.
 
     Args:
@@ -73,6 +64,7 @@ def _download(url: str, path: Path, wait: float, check: Callable[[Path], None]) 
         wait: as for `fetch_data`.
         check: raises InputError if the content is not whole: servers may state another length than
             that of the file, or none.
+        most: largest number of bytes that it may have.
     """
     from download import download
 
@@ -80,12 +72,16 @@ def _download(url: str, path: Path, wait: float, check: Callable[[Path], None]) 
         raise InputError(f"{url} is not an address that begins with http:// or https://")
     part = path.with_name(path.name + ".part")  # of the `download` package
     for attempt in range(1, _TRIES + 1):
+        transfer = Transfer(part, most)
         try:
-            with _no_silence():
+            with counted_by(transfer):
                 download(url, str(path), kind="file", replace=True, progressbar=True, verbose=False)
             break
         except (RuntimeError, OSError, ValueError, LookupError) as error:
             reason = (str(error).splitlines() or [repr(error)])[-1]
+        if transfer.fault is not None:
+            part.unlink(missing_ok=True)
+            raise InputError(f"{url} {transfer.fault}")
         logger.warning("%s: attempt %d of %d failed: %s", url, attempt, _TRIES, reason)
         if attempt < _TRIES:
             time.sleep(wait * attempt)
@@ -205,18 +201,34 @@ def _make_folder(path: Path) -> None:
     make_folder(path, "the folder of downloads")
 
 
-def _check_checkpoint(path: Path) -> None:
-    """Raises InputError if a checkpoint's entries do not end where the file ends."""
+def _missing(names: Collection[str], is_trained: bool) -> list[str]:
+    """Parameters that a published checkpoint lacks: it may have been cut between two of them.
+
+    Args:
+        names: those it has.
+        is_trained: whether it is of the whole network, and not of VGG-16 alone, of whose published
+            file no more is taken for granted than that all convolutions have what the first has.
+    """
+    stages = {**_BACKBONE, "conv6": 1, "conv7": 1} if is_trained else _BACKBONE
+    parts = [(0, "weight"), *((1, name) for name in _NORMALIZATION)]
+    if not is_trained:
+        parts = [(place, part) for place, part in parts if f"conv1.{place}.{part}" in names]
+    expected = [
+        f"{stage}.{3 * number + place}.{part}"
+        for stage, convolutions in stages.items()
+        for number in range(convolutions)
+        for place, part in parts
+    ]
+    expected += [f"{head}.weight" for head in _HEADS if is_trained]
+    return [name for name in expected if name not in names]
+
+
+def _check_checkpoint(path: Path, is_trained: bool) -> None:
+    """Raises InputError if a checkpoint is damaged or lacks parameters."""
     try:
-        with (
-            open(path, "rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            memoryview(content) as buffer,
-        ):
-            # What MindSpore writes behind the entries, if asked to.
-            end = len(buffer) - (17 if bytes(buffer[-17:-10]) == b"crc_num" else 0)
-            for _ in protobuf.fields(buffer, 0, end):
-                pass
+        missing = _missing(check_structure(path), is_trained)
+        if missing:
+            raise ValueError(f"it lacks {listing(missing, 3)}")
     except ValueError as error:
         raise InputError(
             f"{path.name} is not a whole checkpoint ({error}); fetch it again, from another "
@@ -246,13 +258,15 @@ def fetch_data(root: PathLike = ".", base_url: str = BASE_URL, *, wait: float = 
     folder = record.parent.parent
     _make_folder(record.parent)
     archive = folder / _ARCHIVE
-    _download(base_url.rstrip("/") + "/" + _ARCHIVE, archive, wait, _check_archive)
+    _download(
+        base_url.rstrip("/") + "/" + _ARCHIVE, archive, wait, _check_archive, _LARGEST_CONTENT
+    )
     try:
-        with tempfile.TemporaryDirectory(prefix=".unpack.", dir=folder) as unpacked:
+        with unfinished_folder(archive) as unpacked:
             names = record.name, record.name + ".db"
-            _unpack(archive, names, Path(unpacked))
+            _unpack(archive, names, unpacked)
             for name in reversed(names):
-                (Path(unpacked) / name).replace(record.parent / name)
+                (unpacked / name).replace(record.parent / name)
     except OSError as error:
         raise InputError(f"{record} cannot be written: {error.strerror}") from error
     finally:
@@ -275,12 +289,16 @@ def fetch_checkpoint(
         Path of the checkpoint.
 
     Raises:
-        InputError: the download failed three times.
+        InputError: the download failed three times, or what came is not the whole checkpoint.
     """
     path = Path(root) / file
     if path.is_file() and path.stat().st_size:
         logger.info("%s is there already", path)
         return path
     _make_folder(path.parent)
-    _download(base_url.rstrip("/") + "/" + file.name, path, wait, _check_checkpoint)
+
+    def check(downloaded: Path) -> None:
+        _check_checkpoint(downloaded, is_trained=file.name == TRAINED_FILE.name)
+
+    _download(base_url.rstrip("/") + "/" + file.name, path, wait, check, most=_LARGEST_CHECKPOINT)
     return path

@@ -9,12 +9,15 @@ import math
 import os
 import re
 import secrets
+import shutil
 import socket
 import stat
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
+from .ending import before_end
 from .errors import InputError
 
 __all__ = [
@@ -34,9 +37,12 @@ __all__ = [
     "read_json",
     "read_json_lines",
     "read_text",
+    "removed_at_end",
     "replace",
     "sha256",
+    "state_of",
     "unfinished",
+    "unfinished_folder",
     "write_bytes",
     "write_json",
     "write_text",
@@ -117,6 +123,17 @@ def lock_folder(path: PathLike) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def state_of(path: PathLike) -> tuple[int, ...] | None:
+    """What changes when a file or folder is replaced or written to; None if it is missing."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    if stat.S_ISDIR(found.st_mode):  # which changes with every file in it
+        return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def check_regular(path: PathLike, remedy: str = "check the path") -> None:
@@ -271,6 +288,7 @@ _TOKEN = secrets.token_hex(2)
 _MACHINE = f"{zlib.crc32(socket.gethostname().encode()) & 0xFFFF:04x}"
 _UNFINISHED = re.compile(rf"\..*\.unfinished-{_MACHINE}-(\d+)-[0-9a-f]{{4}}(\..*)?", re.DOTALL)
 _swept: set[Path] = set()
+_temporary: dict[Path, int] = {}  # folders to remove when a signal ends the process of this id
 
 
 def _is_running(process_id: int) -> bool:
@@ -292,8 +310,52 @@ def _remove_abandoned(folder: Path) -> None:
         for entry in entries:
             found = _UNFINISHED.fullmatch(entry.name)
             if found and not _is_running(int(found[1])):
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+                _remove(Path(entry.path))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _remove_own() -> None:
+    """Removes what this process has not finished."""
+    for path, process_id in list(_temporary.items()):
+        if process_id == os.getpid():
+            _remove(path)
+    for folder in list(_swept):
+        for path in folder.glob(f".*.unfinished-{_MACHINE}-{os.getpid()}-{_TOKEN}*"):
+            _remove(path)
+
+
+before_end(_remove_own)
+
+
+@contextlib.contextmanager
+def removed_at_end(folder: Path) -> Iterator[None]:
+    """Removes a folder at the end of a `with` block, and when a signal ends the process in it."""
+    _temporary[folder] = os.getpid()
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        del _temporary[folder]
+
+
+@contextlib.contextmanager
+def unfinished_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder for files that are not complete, named as `unfinished` names one.
+
+    Args:
+        path: the file that comes of them, next to which the folder is made.
+    """
+    folder = unfinished(path)
+    with removed_at_end(folder):
+        folder.mkdir()
+        yield folder
 
 
 def unfinished(path: Path) -> Path:

@@ -1,5 +1,13 @@
 """Says what a file is, or gives it a checksum: `python -m fcn8s_ms.info --help`."""
 
+# ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
+
+from .ending import end_at_signals
+from .errors import InputError, program, reported_by
+
+if __name__ == "__main__":
+    end_at_signals(program("info"))
+
 import argparse
 import logging
 import sys
@@ -8,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import files
-from .errors import InputError, program, reported_by
 from .inspection import checkpoint as of_checkpoint
 from .inspection import exported
 from .inspection.facts import MISMATCH, Facts

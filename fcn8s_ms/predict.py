@@ -1,5 +1,13 @@
 """Segments pictures with a checkpoint: `python -m fcn8s_ms.predict --help`."""
 
+# ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
+
+from .ending import end_at_signals
+from .errors import InputError, program, reported_by
+
+if __name__ == "__main__":
+    end_at_signals(program("predict"))
+
 import argparse
 import io
 import sys
@@ -7,8 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import device, files, inference
-from .errors import InputError, program, reported_by
+from . import device, inference
 from .images import reader
 from .inference import inputs, video
 from .inference.outputs import ResultOptions, Saver
@@ -103,7 +110,7 @@ def predict(config: Config) -> list[str]:
     segmenter = _load(config)
     saver = Saver(config.results, segmenter.classes, segmenter.palette)
     saver.check_inputs_stay(pictures)
-    files.make_folder(output, "--output")
+    saver.make_folder()
 
     total = len(images) + sum(video.frame_count(picture.path) for picture in videos)
     bar = _progress_bar(total)

@@ -7,8 +7,8 @@ step. `_train` reads in the tutorial's order: dataset, network, loss, learning r
 
 # ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
 
+from .ending import end_at_signals, ended_by_signals
 from .errors import InputError, program, reported_by
-from .training.ending import end_at_signals, ended_by_signals
 
 if __name__ == "__main__":
     end_at_signals(program("train"))

@@ -10,6 +10,13 @@ from .helpers import use_tiny_networks, write_voc
 
 def pytest_addoption(parser):
     parser.addoption(
+        "--signals",
+        type=int,
+        default=2,
+        metavar="N",
+        help="moments at which tests/test_ending.py interrupts each program (default: 2)",
+    )
+    parser.addoption(
         "--fuzz",
         type=int,
         default=8,

@@ -3,9 +3,11 @@
 import functools
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
+import time
 
 import cv2
 import mindspore as ms
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from fcn8s_ms import checkpoint, device, eval, export, model, transforms, voc
+from fcn8s_ms import checkpoint, device, eval, export, files, model, transforms, voc
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.inference.onnx_engine import OnnxEngine
@@ -204,6 +206,38 @@ def test_a_failed_export_changes_nothing(small, tmp_path, monkeypatch, capsys):
     assert f"{output} cannot be written: no space;" in message
     assert ms.get_context("jit_syntax_level") == before
     assert os.listdir(output.parent) == []
+
+
+def hidden(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_leaves_no_folder(small, tmp_path, number):
+    """At least not beyond the next export."""
+    output = tmp_path / "out" / "network.onnx"
+    output.parent.mkdir()
+    given = ["--checkpoint", str(small), "--output", str(output), "--device", "CPU"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fcn8s_ms.export", *given],
+        env=clean_environment(PYTHONPATH=os.pathsep.join(sys.path)),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not hidden(output.parent):
+        time.sleep(0.001)
+    process.send_signal(number)
+    error = process.communicate()[1]
+    if number == signal.SIGKILL:
+        assert process.returncode == -number and hidden(output.parent)
+        files._swept.discard(output.parent)
+        run(small, output)
+    else:
+        ended = signal.Signals(process.returncode - 128)
+        assert ended in (number, signal.SIGTERM)  # MindSpore makes the one of the other
+        assert error.splitlines()[-1].endswith(f"fcn8s_ms.export: stopped by {ended.name}")
+    assert not hidden(output.parent)
 
 
 @pytest.mark.parametrize(

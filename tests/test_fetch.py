@@ -3,20 +3,24 @@
 import contextlib
 import gzip
 import io
+import json
 import re
 import shutil
-import socket
 import socketserver
 import tarfile
 import threading
 import time
+import urllib.request
+from pathlib import Path
 
 import pytest
 
-from fcn8s_ms import fetch
+from fcn8s_ms import fetch, transfer
 from fcn8s_ms.errors import InputError
 
 from .helpers import Server, archive
+
+GOLDEN = Path(__file__).parent / "golden"
 
 GOOD = archive(
     {
@@ -26,13 +30,25 @@ GOOD = archive(
 )
 
 
-def checkpoint(content):
-    """A file of one entry, as Protocol Buffers write it."""
-    length, digits = len(content), bytearray(b"\x0a")
+def field(content, number=1):
+    """Bytes, as Protocol Buffers write them."""
+    length, digits = len(content), bytearray([8 * number + 2])
     while length > 127:
         digits.append(length & 127 | 128)
         length >>= 7
     return bytes(digits) + bytes([length]) + content
+
+
+def entry(name, numbers=4):
+    """A parameter of that many numbers, as MindSpore writes it."""
+    shape = bytes([8, numbers])
+    tensor = shape + field(b"Float32", 2) + field(bytes(range(4)) * numbers, 3)
+    return field(field(name.encode()) + field(tensor, 2))
+
+
+NAMES = json.loads((GOLDEN / "parameters.json").read_text())
+TRAINED = [entry(name) for name in NAMES]
+VGG16 = [entry(name) for name in NAMES if name.startswith(tuple(f"conv{n}" for n in range(1, 6)))]
 
 
 @pytest.fixture
@@ -48,12 +64,15 @@ def files_below(folder):
 
 
 class Odd(socketserver.ThreadingTCPServer):
-    """A server that answers any request with some bytes, and then falls silent or ends."""
+    """A server that answers any request with some bytes, and then falls silent or ends.
+
+    Or it goes on, `more` after each `pause` in seconds.
+    """
 
     allow_reuse_address = daemon_threads = True
 
-    def __init__(self, answer, silent=False):
-        self.requests = 0
+    def __init__(self, answer, silent=False, more=b"", pause=0):
+        self.requests = self.sent = 0
         outer, self.ended = self, threading.Event()
 
         class Handler(socketserver.StreamRequestHandler):
@@ -64,6 +83,9 @@ class Odd(socketserver.ThreadingTCPServer):
                 with contextlib.suppress(OSError):
                     self.wfile.write(b"HTTP/1.0 200 OK\r\n" + answer)
                     self.wfile.flush()
+                    while more and not outer.ended.wait(pause):
+                        self.wfile.write(more)
+                        outer.sent += len(more)
                     if silent:
                         outer.ended.wait(20)
 
@@ -78,21 +100,116 @@ class Odd(socketserver.ThreadingTCPServer):
 
 
 def test_a_server_that_falls_silent(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "_SILENCE", 0.2)
+    monkeypatch.setattr(transfer, "_SILENCE", 0.2)
     with Odd(b"Content-Length: 1000\r\n\r\nhalf", silent=True) as server:
         started = time.monotonic()
         with pytest.raises(InputError, match="could not be downloaded .*timed out.*curl -LO"):
             fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
         assert time.monotonic() - started < 10
-    assert socket.getdefaulttimeout() is None
+    assert urllib.request._opener is None
     assert not (tmp_path / "FCN8s.ckpt").exists()
+
+
+@pytest.mark.parametrize("answer", [b"Content-Length: 1000\r\n\r\n", b"\r\n", b""])
+def test_a_server_that_trickles(tmp_path, monkeypatch, answer):
+    """The body, of a length that is stated or not; or the header."""
+    monkeypatch.setattr(transfer, "_PERIOD", 0.3)
+    monkeypatch.setattr(transfer, "_SILENCE", 5)
+    with Odd(answer, more=b"x", pause=0.02) as server:
+        started = time.monotonic()
+        with pytest.raises(InputError, match="could not be downloaded .*bytes have come in 0 s"):
+            fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
+        assert time.monotonic() - started < 10
+    assert not (tmp_path / "FCN8s.ckpt").exists()
+
+
+def test_a_slow_server_that_is_fast_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "_PERIOD", 0.2)
+    monkeypatch.setattr(transfer, "_LEAST_PER_PERIOD", 5)
+    started, content = time.monotonic(), b"".join(TRAINED)
+    answer = b"Content-Length: %d\r\n\r\n" % len(content) + content[:-40]
+    with (
+        Odd(answer, more=content[-40:-39], pause=0.02) as server,
+        pytest.raises(InputError) as caught,
+    ):
+        fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
+    assert "is not a whole checkpoint" in str(caught.value)  # and was read to its end
+    assert time.monotonic() - started > 0.6
+
+
+@pytest.mark.parametrize("name", ["record", "checkpoint"])
+def test_a_server_without_end(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(fetch, "_LARGEST_CONTENT", 3 * 10**7)
+    monkeypatch.setattr(fetch, "_LARGEST_CHECKPOINT", 3 * 10**7)
+    with (
+        Odd(b"\r\n", more=bytes(10**6)) as server,
+        pytest.raises(InputError, match=r"is longer than 0 GB, .* is the address right\?"),
+    ):
+        if name == "record":
+            fetch.fetch_data(tmp_path, server.url, wait=0.01)
+        else:
+            fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
+    assert server.sent < 8 * 10**7
+    assert files_below(tmp_path) == []
+
+
+def test_a_file_that_is_larger_than_it_may_be(tmp_path):
+    answer = b"Content-Length: %d\r\n\r\n" % 10**15
+    with Odd(answer, more=b"x") as server, pytest.raises(InputError, match="is longer than 9 GB"):
+        fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
+    assert server.requests == 1 and files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 100000000\r\n"])
+def test_a_file_that_the_disk_does_not_hold(tmp_path, monkeypatch, length):
+    usage = shutil.disk_usage(tmp_path)
+    free = iter([usage.free, usage.free])
+
+    def disk_usage(path):
+        return usage._replace(free=transfer._SPARE_BYTES + 10**7 if length else next(free, 0))
+
+    monkeypatch.setattr(transfer.shutil, "disk_usage", disk_usage)
+    with (
+        Odd(length + b"\r\n", more=bytes(10**6)) as server,
+        pytest.raises(InputError, match="needs 0.. GB more, but .* GB free: free some space"),
+    ):
+        fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("kept", [*range(1, 6), -40, -6, -1])
+@pytest.mark.parametrize(
+    ("file", "entries"), [(fetch.TRAINED_FILE, TRAINED), (fetch.VGG16_FILE, VGG16)]
+)
+def test_a_checkpoint_cut_between_two_entries(tmp_path, file, entries, kept):
+    """By a server that states no length."""
+    with Odd(b"\r\n" + b"".join(entries[:kept])) as server:
+        with pytest.raises(InputError, match="is not a whole .*it lacks (conv|score_fr|ups)"):
+            fetch.fetch_checkpoint(file, tmp_path, server.url, wait=0.01)
+        assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "entries"),
+    [
+        (fetch.TRAINED_FILE, [*TRAINED, entry("moments.conv1.0.weight")]),
+        (fetch.VGG16_FILE, VGG16),
+        (fetch.VGG16_FILE, TRAINED),
+        (fetch.VGG16_FILE, [one for one in VGG16 if b"weight" in one]),
+        (fetch.VGG16_FILE, [entry("layers.0.weight")]),  # names of another program
+    ],
+)
+def test_whole_checkpoints(tmp_path, file, entries):
+    with Odd(b"\r\n" + b"".join(entries)) as server:
+        path = fetch.fetch_checkpoint(file, tmp_path, server.url, wait=0.01)
+    assert path.read_bytes() == b"".join(entries)
 
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 20\r\n", b"Content-Length: 2000\r\n"])
 @pytest.mark.parametrize("name", ["record", "checkpoint"])
 def test_a_server_with_a_wrong_length(tmp_path, length, name):
     """Too small or missing: the content is short, and looks whole to the client."""
-    content = GOOD[:1000] if name == "record" else checkpoint(bytes(1200))[:1000]
+    content = GOOD[:1000] if name == "record" else b"".join(TRAINED)[:1000]
     with Odd(length + b"\r\n" + content) as server, pytest.raises(InputError) as caught:
         if name == "record":
             fetch.fetch_data(tmp_path, server.url, wait=0.01)
@@ -107,6 +224,13 @@ def test_a_server_with_a_wrong_length(tmp_path, length, name):
 def test_addresses_of_other_kinds(tmp_path, url):
     with pytest.raises(InputError, match="is not an address that begins with http://"):
         fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, url)
+
+
+def test_a_server_that_speaks_no_tls(server, tmp_path):
+    url = server.url.replace("http:", "https:")
+    with pytest.raises(InputError, match="could not be downloaded .*SSL"):
+        fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, url, wait=0.01)
+    assert files_below(tmp_path) == []
 
 
 def test_records_land_where_the_tutorial_has_them(server, tmp_path):
@@ -129,7 +253,7 @@ def test_archive_without_a_folder_works_too(server, tmp_path):
 
 def test_what_is_there_is_not_fetched_again(server, tmp_path):
     server.files["dataset_fcn8s.tar"] = GOOD
-    server.files["FCN8s.ckpt"] = checkpoint(b"weights")
+    server.files["FCN8s.ckpt"] = b"".join(TRAINED)
     record = fetch.fetch_data(tmp_path, server.url)
     weights = fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url)
     record.write_bytes(b"mine")
@@ -142,7 +266,7 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path):
 
 
 def test_a_download_cut_short_is_tried_again(server, tmp_path, caplog):
-    server.files["FCN8s.ckpt"] = checkpoint(bytes(range(256)) * 4000)
+    server.files["FCN8s.ckpt"] = b"".join(TRAINED)
     server.faults = 1
     path = fetch.fetch_checkpoint(fetch.TRAINED_FILE, tmp_path, server.url, wait=0.01)
     assert path.read_bytes() == server.files["FCN8s.ckpt"]

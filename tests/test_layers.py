@@ -11,7 +11,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
-    {"__init__", "errors", "threads", "voc"},
+    {"__init__", "ending", "errors", "threads", "transfer", "voc"},
     {"files", "options"},
     {"formats"},
     {"device", "confusion", "images"},
@@ -62,7 +62,6 @@ FOLDERS = {
     "training": [
         {
             "accumulation",
-            "ending",
             "history",
             "interruption",
             "optimizer",
@@ -85,7 +84,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 WITHOUT_MINDSPORE = set(
     """
-    __init__ confusion errors fetch files options threads transforms voc
+    __init__ confusion ending errors fetch files options threads transfer transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
     formats.checkpoint_file formats.checkpoint_json formats.onnx_digest formats.onnx_file
@@ -98,7 +97,7 @@ WITHOUT_MINDSPORE = set(
     network.architectures network.layers network.vgg_weights
     records.checksums records.classes records.encode records.labelme records.metadata
     records.scenes records.sources records.structure records.survey
-    training.ending training.history training.interruption training.schedule
+    training.history training.interruption training.schedule
     training.tensorboard
     visualize.figures visualize.overlays
     """.split()

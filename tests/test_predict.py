@@ -110,6 +110,32 @@ def test_every_kind_of_result_has_the_pictures_own_size(weights, tmp_path, stree
     assert "1 image in" in printed and "compiling the network included" in printed
 
 
+@pytest.mark.parametrize("fate", ["deleted", "renamed"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_folder_that_goes_during_the_prediction(
+    weights, tmp_path, street, monkeypatch, capsys, fate, nested
+):
+    pictures, out = tmp_path / "pictures", tmp_path / "out"
+    (pictures / "a").mkdir(parents=True)
+    for number in range(20):
+        folder = pictures / "a" if nested else pictures
+        shutil.copy(tmp_path / "street.png", folder / f"{number:02d}.png")
+    class_ids, calls = Brightest.class_ids, iter(range(20))
+
+    def meanwhile(self, batch):
+        if next(calls) == 12:
+            out.rename(tmp_path / "moved")  # at once, unlike a removal
+            if fate == "deleted":
+                shutil.rmtree(tmp_path / "moved", ignore_errors=True)
+        return class_ids(self, batch)
+
+    monkeypatch.setattr(Brightest, "class_ids", meanwhile)
+    assert run(weights, tmp_path, pictures) == 2
+    error = capsys.readouterr().err
+    assert f"--output {out} was deleted, renamed or replaced during the prediction" in error
+    assert not out.exists()
+
+
 def test_overlay_colours_sky_where_no_class_is_background(weights, tmp_path, street):
     arguments = ("--save", "overlay", "--no-legend", "--opacity", "1")
     assert run(weights, tmp_path, tmp_path / "street.png", *arguments) == 0

@@ -94,6 +94,24 @@ class Saver:
         self._palette = palette
         self._background = visualize.background_id(classes)
         self.needs_probabilities = "probability" in options.save
+        self._state: tuple[int, ...] | None = None
+
+    def make_folder(self) -> None:
+        """Creates the folder; from then on a result is an error if it has gone.
+
+        Raises:
+            InputError: it cannot be created.
+        """
+        files.make_folder(self.folder, "--output")
+        self._state = files.state_of(self.folder)
+
+    def _make_parent(self, path: Path) -> None:
+        if self._state is not None and files.state_of(self.folder) != self._state:
+            raise InputError(
+                f"--output {self.folder} was deleted, renamed or replaced during the prediction, "
+                "which stops: its results so far are not there; predict again"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
 
     def paths(self, picture: Picture) -> list[Path]:
         """Files that are written for a picture; for a video also folders."""
@@ -141,10 +159,11 @@ class Saver:
 
         Raises:
             OSError: a file cannot be written.
+            InputError: the folder has gone.
         """
         ids, probabilities = self._split(result)
         paths = [self._path(name, kind) for kind in self._options.save]
-        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        self._make_parent(paths[0])
         for path, kind in zip(paths, self._options.save):
             self._write(path, kind, image, ids, probabilities)
         present = ", ".join(self._classes[label] for label in sorted(set(ids.flat)))
@@ -163,7 +182,7 @@ class Saver:
 
         Raises:
             OSError: a file cannot be written.
-            InputError: OpenCV cannot write videos here.
+            InputError: OpenCV cannot write videos here, or the folder has gone.
         """
         targets = {kind: self._video_path(name, kind) for kind in self._options.save}
         writers = {kind: video.Writer(targets[kind], fps) for kind in targets if kind in _IN_VIDEO}
@@ -178,13 +197,13 @@ class Saver:
                     writers[kind].write(self._drawn(kind, image, ids, "top left"))
                 else:
                     frame = target / f"{number:06d}{Path(ENDINGS[kind]).suffix}"
-                    frame.parent.mkdir(parents=True, exist_ok=True)
+                    self._make_parent(frame)
                     self._write(frame, kind, image, ids, probabilities)
             number += 1
 
         is_complete = False
         try:
-            (self._options.output / name).parent.mkdir(parents=True, exist_ok=True)
+            self._make_parent(self._options.output / name)
             yield add
             is_complete = True
         finally:

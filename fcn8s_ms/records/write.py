@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -43,6 +44,8 @@ _BYTES_PER_WRITE = 2**25
 # MindSpore wants 8 MB left and does not always notice when a write fails.
 _SPARE_BYTES = 2**24
 _MAX_SHARDS = 1000
+_TRIES_TO_LOCK = 100
+_SECONDS_TO_LOCK = 10.0
 _NO_FILE_NAME = frozenset("\\/:*?\"<>|`&;'")
 
 
@@ -107,9 +110,9 @@ def _building_folder(output: Path) -> Iterator[Path]:
             f"{output.parent} cannot be written to: {error.strerror}; choose another --output"
         ) from error
     try:
-        yield building
+        with files.removed_at_end(building):
+            yield building
     finally:
-        shutil.rmtree(building, ignore_errors=True)
         if descriptor is not None:
             os.close(descriptor)
 
@@ -214,7 +217,8 @@ def build_records(
             # The metadata last: if this is interrupted, they show that the files do not belong
             # together.
             built = [*built, *map(index_file, built), metadata_file(building / output.name)]
-            _move_into_place(built, output, existing, overwrite)
+            with _alone_in(output.parent):
+                _move_into_place(built, output, num_shards, overwrite)
     except OSError as error:
         raise InputError(
             f"{output} cannot be written: {error.strerror}; free some space or choose another "
@@ -223,10 +227,32 @@ def build_records(
     return metadata
 
 
-def _move_into_place(
-    built: list[Path], output: Path, existing: list[Path], overwrite: bool
-) -> None:
-    """Gives the files of a record their names; of builds that may not overwrite, one wins."""
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Lets one build at a time move its files into a folder.
+
+    Others wait some seconds at most: what else may hold the lock is none of their business.
+    """
+    descriptor = None
+    for _ in range(_TRIES_TO_LOCK):
+        with contextlib.suppress(BlockingIOError):
+            descriptor = files.lock_folder(folder)
+            break
+        time.sleep(_SECONDS_TO_LOCK / _TRIES_TO_LOCK)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _move_into_place(built: list[Path], output: Path, num_shards: int, overwrite: bool) -> None:
+    """Gives the files of a record their names.
+
+    Of builds that may not overwrite, the first wins; of others the last, with all of its files.
+    """
+    existing = _existing_output(output, num_shards) if overwrite else []
+    _check_replaceable(existing, output)
     if not overwrite:
         try:
             # All builds to this name need the JSON, however many shards they write.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import evaluation, fetch, loss, records, voc
+from .. import evaluation, fetch, files, loss, records, voc
 from ..dataset import SegDataset
 from ..distributed.ranks import Ranks
 from ..errors import InputError, program
@@ -41,6 +41,7 @@ class TrainingData:
         classes: class names.
         palette: uint8 (256, 3), RGB.
         class_weights: weights of the classes in the loss, float32 (C,); None for equal ones.
+        val_state: `files.state_of` the record of `val` when it was opened.
     """
 
     train: SegDataset
@@ -49,6 +50,23 @@ class TrainingData:
     classes: tuple[str, ...]
     palette: np.ndarray
     class_weights: np.ndarray | None
+    val_state: tuple[int, ...] | None = None
+
+    def check_val_in_place(self) -> None:
+        """Checks that the record to validate on is the one that was opened.
+
+        The record to train on stays open, so that another one under its name does no harm; every
+        validation opens its record again.
+
+        Raises:
+            InputError: it was replaced or deleted.
+        """
+        if self.val is not None and files.state_of(self.val.data_file) != self.val_state:
+            raise InputError(
+                f"{self.val.data_file} was replaced or deleted during the training, which stops: "
+                "its scores would no longer be comparable. Put the old record back and continue "
+                "with --resume, or start a new run"
+            )
 
 
 def fetch_data(config: Config, ranks: Ranks) -> Config:
@@ -138,7 +156,8 @@ def open_data(options: DataOptions, training: OptimizerOptions, ranks: Ranks) ->
     classes, palette = records.class_names(num_classes, metadata)
     weights = _class_weights(training.class_weights, classes, options.data, metadata)
     accumulate = max(batch_size // training.batch_size, 1)
-    return TrainingData(train, accumulate, val, tuple(classes), palette, weights)
+    val_state = None if val is None else files.state_of(val.data_file)
+    return TrainingData(train, accumulate, val, tuple(classes), palette, weights, val_state)
 
 
 def _count_samples(data_file: Path) -> int:

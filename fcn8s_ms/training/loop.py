@@ -54,12 +54,15 @@ def evaluation_of(
 
     def evaluate() -> dict[str, Any] | None:
         assert data.val is not None, "there is nothing to evaluate"
+        data.check_val_in_place()
         try:
-            return evaluation.evaluate_dataset(
+            found = evaluation.evaluate_dataset(
                 predictor, data.val, data.classes, until_asked_to_stop, combine
             )
         except Interrupted:
             return None
+        data.check_val_in_place()
+        return found
 
     return evaluate
 

@@ -1,5 +1,6 @@
 """Watchdogs of several processes, here as objects of one process on loopback."""
 
+import contextlib
 import json
 import os
 import socket
@@ -138,6 +139,8 @@ def connect_later(member, hub, seconds):
 
 STRANGERS = {
     "nested": b"[" * 900 + b"\n",
+    "a line of the longest length": b"[" * 1000 + b"\n",
+    "a number of a thousand digits": b'{"token": "t", "rank": ' + b"1" * 900 + b"}\n",
     "nested without end": b"[" * 100_000,
     "not UTF-8": b"\xff\xfe\x00\n",
     "a surrogate": b'{"token": "\\ud800", "rank": 1}\n',
@@ -171,6 +174,32 @@ def test_a_stranger_neither_stops_nor_stalls_nor_joins(hello, ending):
     assert time.monotonic() - started < 5
     assert sorted(hub._peers.values()) == [1, 2]
     stranger.close()
+    for timer in connecting:
+        timer.join()
+    for member in (*members, hub):
+        member.close()
+
+
+@pytest.mark.parametrize("garbage", [b"\x00\xff", b"[]\n"], ids=["one line", "lines"])
+def test_a_stranger_that_sends_ten_megabytes(garbage):
+    hub = Watchdog(0)
+    hub.listen("127.0.0.1")
+    members = [Watchdog(rank) for rank in (1, 2)]
+    with socket.create_connection(("127.0.0.1", hub.port)) as stranger:
+
+        def send():
+            with contextlib.suppress(OSError):  # sent away
+                stranger.sendall(garbage * (10**7 // len(garbage)))
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        connecting = [connect_later(member, hub, 0.1) for member in members]
+        started = time.monotonic()
+        hub.accept(3, "t")
+        assert time.monotonic() - started < 5
+        sending.join(5)
+        assert not sending.is_alive()
+    assert sorted(hub._peers.values()) == [1, 2]
     for timer in connecting:
         timer.join()
     for member in (*members, hub):

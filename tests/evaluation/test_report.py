@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+import multiprocessing
+import os
 
 import pytest
 
@@ -28,6 +30,29 @@ PROTOCOL = (
     "every image once; trimap: within 5 pixels of another label; 12 images of "
     "/data/val.mindrecord; MindSpore"
 )
+
+
+def _write_often(path, images):
+    for _ in range(100):
+        report.write(path, {**RESULT, "images": images})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="fork")
+@pytest.mark.parametrize("name", ["a.json", "a.csv", "a.md"])
+def test_two_evaluations_into_one_file(tmp_path, name):
+    """At any moment the file holds the scores of one of them, complete."""
+    path, whole = tmp_path / name, []
+    for images in (1, 2):
+        report.write(path, {**RESULT, "images": images})
+        whole.append(path.read_bytes())
+    context = multiprocessing.get_context("fork")
+    both = [context.Process(target=_write_often, args=(path, images)) for images in (1, 2)]
+    for one in both:
+        one.start()
+    while any(one.is_alive() for one in both):
+        assert path.read_bytes() in whole
+    assert [one.exitcode for one in both] == [0, 0]
+    assert [found.name for found in tmp_path.iterdir()] == [name]
 
 
 def test_table():

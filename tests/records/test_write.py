@@ -1,16 +1,18 @@
 import json
+import multiprocessing
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fcn8s_ms import records, transforms, voc
+from fcn8s_ms import files, records, transforms, voc
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.records import checksums, sources, write
 
@@ -356,6 +358,45 @@ def test_two_builds_to_one_name(pairs, tmp_path, monkeypatch):
         records.build_records(pairs, output)
     assert records.open_record(output)[1] == 2
     assert files_in(output.parent) == ["r.json", "r0", "r0.db", "r1", "r1.db"]
+
+
+def _build_slowly(pairs, output, moved):
+    replace = os.replace
+
+    def slowly(source, target):
+        replace(source, target)
+        if Path(target).parent == output.parent:
+            moved.set()
+            time.sleep(0.7)  # longer than the other build takes
+
+    write.os.replace = slowly
+    records.build_records(pairs, output, overwrite=True)
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="locks")
+def test_two_builds_to_one_name_that_overwrite(pairs, tmp_path, monkeypatch):
+    """The record is one of the two, also if both move their files at the same time."""
+    output = tmp_path / "r"
+    records.build_records(pairs, output)
+    context = multiprocessing.get_context("fork")
+    moved = context.Event()
+    slow = context.Process(target=_build_slowly, args=(pairs[:2], output, moved))
+    slow.start()
+    assert moved.wait(60)
+    records.build_records(pairs[:3], output, num_shards=2, overwrite=True)
+    slow.join()
+    assert slow.exitcode == 0
+    assert records.open_record(output)[1] == 3
+    assert files_in(tmp_path) == ["r.json", "r0", "r0.db", "r1", "r1.db", "voc"]
+
+
+def test_folder_that_something_else_has_locked(pairs, tmp_path, monkeypatch):
+    """Such as a training, whose run the record is built into."""
+    monkeypatch.setattr(write, "_SECONDS_TO_LOCK", 0.1)
+    descriptor = files.lock_folder(tmp_path)
+    records.build_records(pairs[:2], tmp_path / "r")
+    os.close(descriptor)
+    assert records.open_record(tmp_path / "r")[1] == 2
 
 
 def test_palette_of_other_classes(pairs, tmp_path):

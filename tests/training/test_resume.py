@@ -243,6 +243,38 @@ def test_folder_that_goes_during_the_training(
     assert_same(moved, reference)
 
 
+@pytest.mark.parametrize("step", [1, 5])  # before the first validation, and after it
+def test_record_that_is_replaced_during_the_training(
+    record, reference, voc_folder, tmp_path, monkeypatch, capsys, step
+):
+    """By a build. Training goes on with the old one; validations would not."""
+    run, data = tmp_path / "run", tmp_path / "data" / "all.mindrecord"
+
+    def build(list_name):
+        pairs = sources.voc_pairs(voc_folder, list_name)
+        records.build_records(pairs, data, overwrite=True)
+
+    def replace_at(number):
+        calls = iter(range(1, 99))
+        monkeypatch.setattr(
+            device, "memory", lambda target: build("val") or {} if next(calls) == number else {}
+        )
+
+    build("trainval")
+    replace_at(step)
+    train.main(arguments(data, run, *LENGTH))
+    assert losses(run) == losses(reference)
+    build("trainval")
+    replace_at(step)
+    given = arguments(record, tmp_path / "validated", "--val-data", str(data), *LENGTH)
+    error = error_of(train.main, given, capsys).splitlines()[-1]
+    assert f"{data} was replaced or deleted during the training, which stops" in error
+    assert (tmp_path / "validated" / "validations.jsonl").is_file() == (step == 5)
+    build("trainval")
+    train.main(["--resume", str(tmp_path / "validated")])
+    assert_same(tmp_path / "validated", reference)
+
+
 def test_run_in_use(record, reference, capsys):
     holder = RunFolder.open(reference)
     for given in (["--resume", str(reference)], arguments(record, reference)):

@@ -1,3 +1,5 @@
+import gc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -89,6 +91,21 @@ def test_curves(tmp_path):
         visualize.curves(tmp_path / name, steps, given)
     two, three = (Image.open(tmp_path / name) for name in ("two.png", "three.png"))
     assert three.width > two.width
+
+
+def test_curves_that_are_drawn_again_and_again(tmp_path):
+    """No figure waits for Python's garbage collection, which a training seldom causes."""
+    from matplotlib.axes import Axes
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            visualize.curves(tmp_path / "curves.png", [{"step": 1, "loss": 1.0, "lr": 0.1}], [])
+        alive = sum(isinstance(one, Axes) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive <= 4  # at most those of the last figure
 
 
 def test_grid_has_a_column_for_each_network(tmp_path):
