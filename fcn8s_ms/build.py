@@ -7,21 +7,20 @@
 
 from .ending import end_at_signals
 from .errors import InputError, flag, program, reported_by
+from .formats import paths
 
 if __name__ == "__main__":
     end_at_signals(program("build"))
 
 import argparse
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from . import files, records, threads, transforms, voc
+from . import records, transforms, voc
 from .images import reader
+from .inspection.contents import draw_crops, histogram, inspect_record
 from .records import encode, sources
 
 __all__ = ["get_parser", "main"]
@@ -41,8 +40,6 @@ _EXAMPLES = f"""examples:
   inspect a record:
     {_PROGRAM} --inspect dataset/camvid_train.mindrecord --preview 8
 """
-_PICTURES = 6  # of a record that is inspected
-
 _WITHOUT_CHECKSUM = transforms.IMAGE_SUFFIXES - {".png"}
 
 # Source flags, of which exactly one is given, and the flags that need one of them.
@@ -226,7 +223,7 @@ def _source(arguments: argparse.Namespace) -> _Source:
 
 
 def _origin(*folders: Path) -> str:
-    return ", ".join(map(files.portable, folders))
+    return ", ".join(map(paths.portable, folders))
 
 
 def _classes(arguments: argparse.Namespace) -> records.Classes:
@@ -268,59 +265,11 @@ def _build(arguments: argparse.Namespace) -> None:
         list_name=source.list_name,
         progress=_progress_bar,
     )
-    print(_histogram(metadata.classes, metadata.pixel_counts, metadata.image_counts))
+    print(histogram(metadata.classes, metadata.pixel_counts, metadata.image_counts))
     if arguments.preview is not None:
-        _draw_crops(arguments.output, metadata, num_classes, arguments.preview, arguments.crop_size)
+        draw_crops(arguments.output, metadata, num_classes, arguments.preview, arguments.crop_size)
     print(f"\n{metadata.num_samples:,} images in {', '.join(metadata.files)}. Train with:")
     print(f"  {program('train')} --data {arguments.output}")
-
-
-# --- inspecting ----------------------------------------------------------------------------------
-
-
-def _inspect(record: Path, num_crops: int | None, crop_size: int) -> None:
-    """Prints and draws what is in a record.
-
-    Args:
-        record: the record file, or the name that its shards have in common.
-        num_crops: number of training crops to draw, if any.
-        crop_size: their side in pixels.
-    """
-    file, num_samples = records.open_record(record)
-    metadata = records.read_metadata(record)
-    _print_files(file, num_samples, metadata)
-
-    survey = records.survey_record(record, _progress_bar)
-    if survey.num_sealed == num_samples:
-        print("checksums: all images and labels are as they were written")
-    else:
-        print(f"checksums: {num_samples - survey.num_sealed:,} images have none; they decode")
-    print(_sizes(survey.sizes))
-    num_classes = survey.num_classes if metadata is None else len(metadata.classes)
-    names, _ = records.class_names(num_classes, metadata)
-    pixels, images = survey.pixel_counts[:num_classes], survey.image_counts[:num_classes]
-    print(_histogram(names, pixels.tolist(), images.tolist()))
-    ignored = survey.pixel_counts[voc.IGNORE_LABEL] / survey.pixel_counts.sum()
-    print(f"{ignored:.2%} of all pixels are ignored.")
-
-    _draw_images(record, metadata, num_classes)
-    if num_crops is not None:
-        _draw_crops(record, metadata, num_classes, num_crops, crop_size)
-
-
-def _print_files(file: Path, num_samples: int, metadata: records.Metadata | None) -> None:
-    """Files and columns of a record, and where it comes from."""
-    names = metadata.files if metadata is not None else (file.name,)
-    size = sum(file.with_name(name).stat().st_size for name in names)
-    print(f"{file.parent}: {', '.join(names)}")
-    print(f"{num_samples:,} images, {len(names)} shard(s), {size / 1e6:,.1f} MB")
-    columns = records.columns(file)
-    print("columns: " + ", ".join(f"{name} ({kind})" for name, kind in columns.items()))
-    if metadata is None:
-        print("no metadata (.json) next to it; class names are guessed")
-    else:
-        made = "sealed" if metadata.sha256 else "built"
-        print(f"{made} by fcn8s-ms {metadata.version} from {metadata.source}: {metadata.list_name}")
 
 
 def _seal(arguments: argparse.Namespace) -> None:
@@ -335,103 +284,10 @@ def _seal(arguments: argparse.Namespace) -> None:
     print(f"{arguments.seal}: {state}. Classes: {', '.join(names)}")
 
 
-# --- text ----------------------------------------------------------------------------------------
-
-
 def _progress_bar(items: Iterable, total: int) -> Iterable:
     from tqdm import tqdm
 
     return tqdm(items, total=total, unit="image")
-
-
-def _histogram(
-    names: Sequence[str], pixel_counts: Sequence[int], image_counts: Sequence[int]
-) -> str:
-    """Table of the classes, with a bar for the share of their pixels."""
-    total = max(sum(pixel_counts), 1)
-    width = max(len(name) for name in names)
-    lines = ["Labelled pixels of each class, and images that hold it:"]
-    lines.append(f"  {'':<{width}} {'pixels':>15} {'':7} {'images':>7}")
-    for name, count, images in zip(names, pixel_counts, image_counts):
-        share = count / total
-        bar = "#" * round(40 * share)
-        lines.append(f"  {name:<{width}} {count:15,} {share:7.2%} {images:7,} {bar}".rstrip())
-    empty = [name for name, count in zip(names, pixel_counts) if not count]
-    if empty:
-        lines.append(f"No pixel is labelled {', '.join(empty)}.")
-    return "\n".join(lines)
-
-
-def _sizes(sizes: Counter[tuple[int, int]]) -> str:
-    """The most common image sizes, and the extremes of their sides."""
-    shown = [f"{width}×{height} ({count:,})" for (height, width), count in sizes.most_common(5)]
-    text = "image sizes (width×height): " + ", ".join(shown)
-    if len(sizes) > len(shown):
-        heights, widths = zip(*sizes)
-        text += (
-            f" and {len(sizes) - len(shown)} others; widths {min(widths)}…{max(widths)}, "
-            f"heights {min(heights)}…{max(heights)}"
-        )
-    return text
-
-
-# --- pictures ------------------------------------------------------------------------------------
-
-
-def _draw_images(record: Path, metadata: records.Metadata | None, num_classes: int) -> None:
-    """Draws the first images with their labels."""
-    shown = [
-        (transforms.decode_image(image), transforms.decode_label(label))
-        for _, image, label in records.read_samples(record, _PICTURES)
-    ]
-    _draw(record, "samples", shown, metadata, num_classes, "the first images")
-
-
-def _draw_crops(
-    record: Path,
-    metadata: records.Metadata | None,
-    num_classes: int,
-    count: int,
-    crop_size: int,
-) -> None:
-    """Draws the first crops of the first epoch, with the defaults of training."""
-    from .dataset import SegDataset
-
-    data = SegDataset(
-        voc.IMAGE_MEAN,
-        voc.IMAGE_STD,
-        record,
-        batch_size=1,
-        crop_size=crop_size,
-        num_classes=num_classes,
-        num_readers=1,
-        num_parallel_calls=threads.available_cpus(),
-        seed=1,
-    )
-    title = f"training crops of {crop_size}×{crop_size}"
-    _draw(record, "preview", data.crops(count), metadata, num_classes, title)
-
-
-def _draw(
-    record: Path,
-    kind: str,
-    shown: Sequence[tuple[np.ndarray, np.ndarray]],
-    metadata: records.Metadata | None,
-    num_classes: int,
-    title: str,
-) -> None:
-    """Writes images, BGR, uint8 (H, W, 3), and their labels, uint8 (H, W), next to the record."""
-    from . import visualize
-
-    path = record.with_name(f"{record.name}.{kind}.png")
-    names, palette = records.class_names(num_classes, metadata)
-    try:
-        visualize.sample_grid(path, shown, names, palette, f"{record.name}: {title}")
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror}; copy the record to a folder of your own"
-        ) from error
-    print(f"Look at {path}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -445,7 +301,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments = get_parser().parse_args(argv)
         _check(arguments)
         if arguments.inspect is not None:
-            _inspect(arguments.inspect, arguments.preview, arguments.crop_size)
+            inspect_record(arguments.inspect, _progress_bar, arguments.preview, arguments.crop_size)
         elif arguments.seal is not None:
             _seal(arguments)
         else:

@@ -4,6 +4,7 @@
 
 from .ending import end_at_signals
 from .errors import InputError, flag, program, reported_by
+from .formats import paths
 
 if __name__ == "__main__":
     end_at_signals(program("eval"))
@@ -320,8 +321,8 @@ def evaluate(config: Config) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     source = "predictions" if segmenter is None else "checkpoint"
     result: dict[str, Any] = {
-        source: files.portable(getattr(config, source)),
-        "data": files.portable(data_file),
+        source: paths.portable(getattr(config, source)),
+        "data": paths.portable(data_file),
         "images": counts.num_images,
         **_protocol(config, segmenter),
         **evaluation.scores(counts, classes, trimap.counts),

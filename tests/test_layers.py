@@ -31,7 +31,7 @@ LAYERS = [
 ]
 FOLDERS = {
     "formats": [
-        {"png", "protobuf", "schema"},
+        {"paths", "png", "protobuf", "schema"},
         {
             "checkpoint_file",
             "checkpoint_json",
@@ -76,7 +76,7 @@ FOLDERS = {
         {"recorder"},
         {"loop"},
     ],
-    "inspection": [{"facts"}, {"checkpoint", "exported", "record"}],
+    "inspection": [{"facts"}, {"checkpoint", "contents", "exported", "record"}],
     "deployment": [{"deployed", "onnx_graph"}],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
@@ -88,7 +88,7 @@ WITHOUT_MINDSPORE = set(
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
     formats.checkpoint_file formats.checkpoint_json formats.onnx_digest formats.onnx_file
-    formats.onnx_metadata formats.png formats.protobuf formats.schema formats.sealing
+    formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
     images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
@@ -123,6 +123,7 @@ LAZY |= {
     "predict",
     "export",
     "info",
+    "inspection.contents",
     "inspection.record",
     "__main__",
 }

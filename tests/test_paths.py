@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fcn8s_ms import build, eval, export, files, predict, train
+from fcn8s_ms import build, eval, export, predict, train
+from fcn8s_ms.formats import paths
 from fcn8s_ms.training import arguments
 
 from .helpers import arguments as short_training
@@ -132,7 +133,7 @@ def test_paths_that_travel(tmp_path, monkeypatch):
         (".", tmp_path.name),
         ("/", "/"),
     ):
-        assert files.portable(path) == expected, path
+        assert paths.portable(path) == expected, path
 
 
 def test_paths_from_a_folder(tmp_path, monkeypatch):
@@ -145,12 +146,12 @@ def test_paths_from_a_folder(tmp_path, monkeypatch):
         (home / "data" / "b", "~/data/b"),
         (home, "~"),
     ):
-        kept = files.from_folder(path, run)
+        kept = paths.from_folder(path, run)
         assert kept == expected
-        assert files.in_folder(kept, run) == path
+        assert paths.in_folder(kept, run) == path
     inside = home / "runs" / "a"
-    assert files.from_folder(home / "data" / "b", inside) == "../../data/b"
-    assert files.in_folder("/mnt/b", run) == Path("/mnt/b")
+    assert paths.from_folder(home / "data" / "b", inside) == "../../data/b"
+    assert paths.in_folder("/mnt/b", run) == Path("/mnt/b")
 
 
 def test_folder_behind_a_link(tmp_path):
@@ -160,7 +161,7 @@ def test_folder_behind_a_link(tmp_path):
     link.parent.mkdir(parents=True)
     link.symlink_to(tmp_path / "real" / "runs")
     (link / "a").mkdir()
-    assert files.in_folder("../../b", link / "a") == tmp_path / "real" / "b"
+    assert paths.in_folder("../../b", link / "a") == tmp_path / "real" / "b"
 
 
 def test_address_of_a_download_without_its_password(monkeypatch):

@@ -21,6 +21,7 @@ import numpy as np
 
 from fcn8s_ms import files
 from fcn8s_ms.errors import InputError, listing, reported_by
+from fcn8s_ms.formats import paths
 from fcn8s_ms.network import vgg_weights
 
 _PROGRAM = "python tools/convert_vgg16.py"
@@ -144,7 +145,7 @@ def write(path: files.PathLike, conversion: vgg_weights.Conversion, source: Path
         ms.Parameter(ms.Tensor(array), name=name) for name, array in conversion.parameters.items()
     ]
     metadata = {
-        "source": files.portable(source),
+        "source": paths.portable(source),
         "source_sha256": files.sha256(source),
         "layout": conversion.layout,
         "backbone": conversion.backbone,

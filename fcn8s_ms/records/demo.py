@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .. import files
 from ..errors import InputError
 from ..files import PathLike
+from ..formats import paths
 from ..visualize import write_mask
 from ..voc import palette
 from . import sources, write
@@ -144,7 +144,7 @@ def build_records(folder: PathLike, *, overwrite: bool = False) -> dict[str, Pat
             path,
             classes=CLASSES,
             overwrite=overwrite,
-            source=files.portable(folder),
+            source=paths.portable(folder),
             list_name=split,
         )
     return found

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import files
 from ..errors import InputError, flag
+from ..formats import paths
 from ..options import add_option
 from ..records import demo
 from .options import (
@@ -71,7 +71,7 @@ class Config:
         Args:
             ranks: number of processes that train together.
             folder: folder of the run, to which the paths are to be relative, so that they can be
-                found again; None for paths that travel, see `files.portable`.
+                found again; None for paths that travel, see `formats.paths.portable`.
 
         Returns:
             All options except `resume`, without what would tell of the machine, and `ranks`.
@@ -81,7 +81,7 @@ class Config:
         for name, value in arguments.items():
             if _is_path(name, value):
                 arguments[name] = (
-                    files.portable(value) if folder is None else files.from_folder(value, folder)
+                    paths.portable(value) if folder is None else paths.from_folder(value, folder)
                 )
         if self.data.download is not None:  # without user and password
             arguments["download"] = re.sub(r"//[^/]*@", "//", self.data.download)
@@ -173,9 +173,9 @@ def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:
     stored = run.read_arguments()
     for name, value in stored.items():
         if types.get(name) is Path and value is not None:
-            stored[name] = files.in_folder(value, folder)
+            stored[name] = paths.in_folder(value, folder)
         elif name == "class_weights" and _is_path(name, value):
-            stored[name] = str(files.in_folder(value, folder))
+            stored[name] = str(paths.in_folder(value, folder))
     # What came before the first step is history: nothing is fetched or drawn again.
     stored.update(sample=False, download=None)
     try:

@@ -10,6 +10,7 @@ import mindspore as ms
 from tqdm import tqdm
 
 from .. import checkpoint, evaluation, files, visualize
+from ..formats import paths
 from ..inference import Predictor
 from .callbacks import TrainingLog, Validation
 from .data import TrainingData
@@ -255,7 +256,7 @@ class Recorder:
         last, validations = self.log.history.last, self.validation.results
         metrics: dict[str, Any] = {
             "train": {
-                "data": files.portable(self.data.train.data_file),
+                "data": paths.portable(self.data.train.data_file),
                 "images": self.data.train.num_samples,
                 "steps": self.last_step,
                 "final loss": last["loss"] if last else None,
@@ -268,7 +269,7 @@ class Recorder:
         }
         if self.data.val is not None and self.validation.best is not None:
             metrics["validation"] = {
-                "data": files.portable(self.data.val.data_file),
+                "data": paths.portable(self.data.val.data_file),
                 "images": self.data.val.num_samples,
                 "protocol": self.predictor.protocol,
                 **validations[-1],

@@ -1,0 +1,47 @@
+"""Paths as files hold them: without the folders of the machine, and found again."""
+
+import os
+from pathlib import Path
+
+from ..files import PathLike
+
+__all__ = ["from_folder", "in_folder", "portable"]
+
+
+def portable(path: PathLike) -> str:
+    """A path for files that travel: from the working directory, or the name alone if it is outside.
+
+    It tells nothing of the machine and its user.
+    """
+    path, here = os.path.abspath(path), os.getcwd()
+    if path == here or not path.startswith(os.path.join(here, "")):
+        return os.path.basename(path) or os.sep
+    return Path(os.path.relpath(path, here)).as_posix()
+
+
+def from_folder(path: PathLike, folder: PathLike) -> str:
+    """A path as a file in some folder holds it, so that `in_folder` finds it again.
+
+    Relative to that folder; or from the user's home as `~/…`, where the folder is not in it.
+    """
+    path, folder, home = map(os.path.abspath, (path, folder, os.path.expanduser("~")))
+
+    def is_at_home(one: str) -> bool:
+        return one == home or one.startswith(os.path.join(home, ""))
+
+    if is_at_home(path) and not is_at_home(folder):
+        return Path("~", os.path.relpath(path, home)).as_posix()
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # of another drive
+        return Path(path).as_posix()
+
+
+def in_folder(path: str, folder: PathLike) -> Path:
+    """The absolute path that `from_folder` wrote into a file of some folder."""
+    found = Path(os.path.abspath(os.path.join(folder, os.path.expanduser(path))))
+    if not os.path.lexists(found):
+        behind_links = Path(os.path.realpath(folder), os.path.expanduser(path))
+        if os.path.lexists(behind_links):
+            return Path(os.path.abspath(behind_links))
+    return found
