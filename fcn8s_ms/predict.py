@@ -103,15 +103,15 @@ def predict(config: Config) -> list[str]:
     segmenter = _load(config)
     saver = Saver(config.results, segmenter.classes, segmenter.palette)
     saver.check_inputs_stay(pictures)
-    files.make_folder(output, "--output")
 
     total = len(images) + sum(video.frame_count(picture.path) for picture in videos)
     bar = _progress_bar(total)
     pipeline = Pipeline(segmenter.predictor, saver, config.batch_size, bar, config.max_pixels)
     try:
-        pipeline.images(images)
-        for picture in videos:
-            pipeline.video(picture)
+        with files.kept_if_used(output, "--output"):
+            pipeline.images(images)
+            for picture in videos:
+                pipeline.video(picture)
     finally:
         bar.close()
         if pipeline.stopwatch.images:

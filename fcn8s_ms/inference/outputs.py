@@ -171,6 +171,8 @@ class Saver:
 
         def add(image: np.ndarray, result: np.ndarray) -> None:
             nonlocal number
+            if not number:
+                (self._options.output / name).parent.mkdir(parents=True, exist_ok=True)
             ids, probabilities = self._split(result)
             for kind, target in targets.items():
                 if kind in writers:
@@ -184,7 +186,6 @@ class Saver:
 
         is_complete = False
         try:
-            (self._options.output / name).parent.mkdir(parents=True, exist_ok=True)
             yield add
             is_complete = True
         finally:
