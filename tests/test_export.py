@@ -18,7 +18,7 @@ from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.inference.onnx_engine import OnnxEngine
 
-from .helpers import TINY, clean_environment, draw_pair, fill, mutations
+from .helpers import TINY, clean_environment, draw_pair, fill, mutations, overflowing
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -373,3 +373,13 @@ def test_file_without_a_digest_and_logits_that_are_not_finite(small, tmp_path, c
     assert "network.onnx has no checksum" in capsys.readouterr().err
     with pytest.raises(InputError, match="network.onnx computes logits that are not finite"):
         engine.class_ids(np.zeros((1, 3, 32, 32), np.float32))
+
+
+@pytest.mark.parametrize("flags", [(), ("--argmax",), ("--argmax", "--fp16")])
+def test_network_whose_logits_are_not_finite(tmp_path, capsys, flags):
+    """The only check for class ids, which themselves do not tell."""
+    checkpoint.save(overflowing(5), tmp_path / "network.ckpt", {"classes": CLASSES})
+    output = tmp_path / "new" / "n.onnx"
+    said = error_of(lambda: run(tmp_path / "network.ckpt", output, *flags), capsys)
+    assert "network.ckpt computes logits that are not finite" in said
+    assert not list((tmp_path / "new").iterdir())

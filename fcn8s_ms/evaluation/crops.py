@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 
-import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 from mindspore.train import Callback, Model, RunContext
 
 from .. import files, voc
 from ..confusion import ConfusionMatrix
 from ..dataset import SegDataset
 from ..inference import Engine
-from ..inference.mindspore_engine import MindSporeEngine
+from ..inference.mindspore_engine import ClassIds, MindSporeEngine, is_finite
 from ..metrics import segmentation_metrics
 
 __all__ = ["count_crops", "tutorial_crops"]
@@ -49,26 +48,27 @@ def tutorial_crops(
 
 
 class _ClassIdsAndLabel(nn.Cell):
-    """Inputs of the metrics, from a batch.
-
-    Class ids are reduced on the device: one number per pixel leaves it, not one for each class.
-    """
+    """Inputs of the metrics, from a batch, and first what tells whether the logits are finite."""
 
     def __init__(self, network: nn.Cell):
         super().__init__(auto_prefix=False)
-        self.network = network
+        self.class_ids = ClassIds(network)
 
-    def construct(self, data: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        return ops.cast(ops.argmax(self.network(data), 1), ms.int32), label
+    def construct(self, data: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ids, evidence = self.class_ids(data)
+        return evidence, ids, label
 
 
 class _AfterBatch(Callback):
-    def __init__(self, function: Callable[[], object]):
+    def __init__(self, engine: MindSporeEngine, function: Callable[[], object]):
         super().__init__()
-        self.function = function
+        self._engine = engine
+        self._function = function
 
     def on_eval_step_end(self, run_context: RunContext) -> None:
-        self.function()
+        if not is_finite(run_context.original_args().net_outputs[0].asnumpy()):
+            raise self._engine.not_finite()
+        self._function()
 
 
 def count_crops(
@@ -85,7 +85,7 @@ def count_crops(
         after_batch: called after each batch, for instance to advance a progress bar.
 
     Raises:
-        InputError: a sample cannot be decoded.
+        InputError: a sample cannot be decoded, or a logit is not finite.
     """
     metrics = segmentation_metrics(data.num_classes)
     dataset = data.get_dataset()
@@ -93,8 +93,14 @@ def count_crops(
         if isinstance(engine, MindSporeEngine):
             network = engine.network
             was_training = network.training
-            model = Model(network, metrics=metrics, eval_network=_ClassIdsAndLabel(network))
-            model.eval(dataset, callbacks=[_AfterBatch(after_batch)], dataset_sink_mode=False)
+            model = Model(
+                network,
+                metrics=metrics,
+                eval_network=_ClassIdsAndLabel(network),
+                eval_indexes=[0, 1, 2],
+            )
+            callbacks = [_AfterBatch(engine, after_batch)]
+            model.eval(dataset, callbacks=callbacks, dataset_sink_mode=False)
             network.set_train(was_training)
         else:
             for batch in dataset.create_dict_iterator(num_epochs=1, output_numpy=True):
