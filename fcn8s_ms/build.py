@@ -254,7 +254,7 @@ def _build(arguments: argparse.Namespace) -> None:
     )
     print(_histogram(metadata.classes, metadata.pixel_counts, metadata.image_counts))
     if arguments.preview is not None:
-        _draw_crops(arguments.output, metadata, num_classes, arguments.preview, arguments.crop_size)
+        _draw_crops(arguments.output, metadata, num_classes, arguments)
     print(f"\n{metadata.num_samples:,} images in {', '.join(metadata.files)}. Train with:")
     print(f"  {program('train')} --data {arguments.output}")
 
@@ -262,19 +262,14 @@ def _build(arguments: argparse.Namespace) -> None:
 # --- inspecting ----------------------------------------------------------------------------------
 
 
-def _inspect(record: Path, num_crops: int | None, crop_size: int) -> None:
-    """Prints and draws what is in a record.
-
-    Args:
-        record: the record file, or the name that its shards have in common.
-        num_crops: number of training crops to draw, if any.
-        crop_size: their side in pixels.
-    """
+def _inspect(arguments: argparse.Namespace) -> None:
+    """Prints and draws what is in a record, named by its file or by what its shards share."""
+    record, max_pixels = arguments.inspect, arguments.max_pixels
     file, num_samples = records.open_record(record)
     metadata = records.read_metadata(record)
     _print_files(file, num_samples, metadata)
 
-    survey = records.survey_record(record, _progress_bar)
+    survey = records.survey_record(record, _progress_bar, max_pixels)
     if survey.num_sealed == num_samples:
         print("checksums: all images and labels are as they were written")
     else:
@@ -287,9 +282,9 @@ def _inspect(record: Path, num_crops: int | None, crop_size: int) -> None:
     ignored = survey.pixel_counts[voc.IGNORE_LABEL] / survey.pixel_counts.sum()
     print(f"{ignored:.2%} of all pixels are ignored.")
 
-    _draw_images(record, metadata, num_classes)
-    if num_crops is not None:
-        _draw_crops(record, metadata, num_classes, num_crops, crop_size)
+    _draw_images(record, metadata, num_classes, max_pixels)
+    if arguments.preview is not None:
+        _draw_crops(record, metadata, num_classes, arguments)
 
 
 def _print_files(file: Path, num_samples: int, metadata: records.Metadata | None) -> None:
@@ -357,11 +352,16 @@ def _sizes(sizes: Counter[tuple[int, int]]) -> str:
 # --- pictures ------------------------------------------------------------------------------------
 
 
-def _draw_images(record: Path, metadata: records.Metadata | None, num_classes: int) -> None:
+def _draw_images(
+    record: Path, metadata: records.Metadata | None, num_classes: int, max_pixels: int
+) -> None:
     """Draws the first images with their labels."""
     shown = [
-        (transforms.decode_image(image), transforms.decode_label(label))
-        for _, image, label in records.read_samples(record, _PICTURES)
+        (
+            transforms.decode_image(image, f"{record}: image of {name!r}", max_pixels),
+            transforms.decode_label(label, f"{record}: label of {name!r}", max_pixels),
+        )
+        for name, image, label in records.read_samples(record, _PICTURES)
     ]
     _draw(record, "samples", shown, metadata, num_classes, "the first images")
 
@@ -370,12 +370,12 @@ def _draw_crops(
     record: Path,
     metadata: records.Metadata | None,
     num_classes: int,
-    count: int,
-    crop_size: int,
+    arguments: argparse.Namespace,
 ) -> None:
     """Draws the first crops of the first epoch, with the defaults of training."""
     from .dataset import SegDataset
 
+    crop_size = arguments.crop_size
     data = SegDataset(
         voc.IMAGE_MEAN,
         voc.IMAGE_STD,
@@ -386,9 +386,10 @@ def _draw_crops(
         num_readers=1,
         num_parallel_calls=threads.available_cpus(),
         seed=1,
+        max_pixels=arguments.max_pixels,
     )
     title = f"training crops of {crop_size}×{crop_size}"
-    _draw(record, "preview", data.crops(count), metadata, num_classes, title)
+    _draw(record, "preview", data.crops(arguments.preview), metadata, num_classes, title)
 
 
 def _draw(
@@ -424,7 +425,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments = get_parser().parse_args(argv)
         _check(arguments)
         if arguments.inspect is not None:
-            _inspect(arguments.inspect, arguments.preview, arguments.crop_size)
+            _inspect(arguments)
         else:
             _build(arguments)
 

@@ -8,6 +8,7 @@ from mindspore.train import Callback, Model, RunContext
 from .. import files, voc
 from ..confusion import ConfusionMatrix
 from ..dataset import SegDataset
+from ..images.reader import MAX_PIXELS
 from ..inference import Engine
 from ..inference.mindspore_engine import ClassIds, MindSporeEngine, is_finite
 from ..metrics import segmentation_metrics
@@ -23,6 +24,7 @@ def tutorial_crops(
     batch_size: int,
     crop_size: int,
     seed: int,
+    max_pixels: int = MAX_PIXELS,
 ) -> SegDataset:
     """The dataset that the tutorial evaluates on: random crops, as in training.
 
@@ -33,6 +35,7 @@ def tutorial_crops(
         batch_size: samples per batch; those that do not fill one are left out.
         crop_size: side of the crops in pixels, a multiple of 32.
         seed: seed of order and crops.
+        max_pixels: largest number of pixels of an image; 0 for any.
     """
     return SegDataset(
         voc.IMAGE_MEAN,
@@ -44,6 +47,7 @@ def tutorial_crops(
         num_readers=min(2, workers),
         num_parallel_calls=workers,
         seed=seed,
+        max_pixels=max_pixels,
     )
 
 
