@@ -267,7 +267,14 @@ def _build(arguments: argparse.Namespace) -> None:
     )
     print(histogram(metadata.classes, metadata.pixel_counts, metadata.image_counts))
     if arguments.preview is not None:
-        draw_crops(arguments.output, metadata, num_classes, arguments.preview, arguments.crop_size)
+        draw_crops(
+            arguments.output,
+            metadata,
+            num_classes,
+            arguments.preview,
+            arguments.crop_size,
+            arguments.max_pixels,
+        )
     print(f"\n{metadata.num_samples:,} images in {', '.join(metadata.files)}. Train with:")
     print(f"  {program('train')} --data {arguments.output}")
 
@@ -301,7 +308,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments = get_parser().parse_args(argv)
         _check(arguments)
         if arguments.inspect is not None:
-            inspect_record(arguments.inspect, _progress_bar, arguments.preview, arguments.crop_size)
+            inspect_record(
+                arguments.inspect,
+                _progress_bar,
+                arguments.preview,
+                arguments.crop_size,
+                arguments.max_pixels,
+            )
         elif arguments.seal is not None:
             _seal(arguments)
         else:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from . import files, transforms
 from .errors import InputError
+from .images.reader import MAX_PIXELS
 from .records import check_sample, open_record, order
 from .threads import available_cpus, map_ahead
 from .transforms import Crop, Encoded, RandomSource
@@ -77,6 +78,7 @@ class SegDataset:
             batches of one step, taken over all parts, are the batch that one part of all samples
             would get with batches as many times as large: order and crops do not depend on it.
         shard_id: number of this part, 0…num_shards-1.
+        max_pixels: largest number of pixels of an image, which its header tells; 0 for any.
 
     Raises:
         InputError: an argument is out of range.
@@ -101,6 +103,7 @@ class SegDataset:
         seed: int | None = None,
         num_shards: int | None = None,
         shard_id: int | None = None,
+        max_pixels: int = MAX_PIXELS,
     ):
         if not 0 < min_scale <= max_scale:
             raise InputError(
@@ -124,6 +127,7 @@ class SegDataset:
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.num_shards = num_shards
         self.shard_id = shard_id
+        self.max_pixels = max_pixels
 
         self.data_file = data_file
         self._table = transforms.normalization_table(self.image_mean, self.image_std)
@@ -427,8 +431,8 @@ class SegDataset:
 
     def _decode(self, image: Encoded, label: Encoded, name: str) -> tuple[np.ndarray, np.ndarray]:
         source = self._source
-        pixels = transforms.decode_image(image, f"{source}: image of {name!r}")
-        ids = transforms.decode_label(label, f"{source}: label of {name!r}")
+        pixels = transforms.decode_image(image, f"{source}: image of {name!r}", self.max_pixels)
+        ids = transforms.decode_label(label, f"{source}: label of {name!r}", self.max_pixels)
         if pixels.shape[:2] != ids.shape:
             raise InputError(
                 f"{source}: image of {name!r} is {pixels.shape[1]}x{pixels.shape[0]}, its "

@@ -20,6 +20,7 @@ import numpy as np
 
 from . import device, fetch, files, inference, threads, transforms, voc
 from .evaluation import report
+from .images import reader
 
 if TYPE_CHECKING:
     from . import evaluation
@@ -53,6 +54,7 @@ class Config:
     trimap: int
     batch_size: int
     workers: int
+    max_pixels: int
     device: str
     device_id: int
     mode: str
@@ -73,6 +75,7 @@ class Config:
                 raise InputError(
                     f"{flag(name)} is {getattr(self, name)}; it must be at most {limit:,}"
                 )
+        reader.check_max_pixels(self.max_pixels)
         for path in self.output:
             report.check_format(path)
         if self.protocol == "tutorial":
@@ -172,6 +175,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=min(4, threads.available_cpus()),
         help="threads preparing samples (default: %(default)s)",
     )
+    reader.add_arguments(group)
     device.add_arguments(parser.add_argument_group("device"))
 
     add = parser.add_argument_group("results").add_argument
@@ -242,6 +246,7 @@ def _count_crops(config: Config, segmenter: "Segmenter") -> "tuple[ConfusionMatr
         batch_size=config.batch_size,
         crop_size=config.crop_size,
         seed=config.seed,
+        max_pixels=config.max_pixels,
     )
     with tqdm(total=data.num_samples // config.batch_size, unit="batch") as bar:
         return count_crops(segmenter.predictor.engine, data, bar.update), data.data_file
@@ -259,7 +264,13 @@ def _count_images(
 
     from . import evaluation
 
-    data = evaluation.whole_images(config.data, num_classes, config.workers, config.batch_size)
+    data = evaluation.whole_images(
+        config.data,
+        num_classes,
+        config.workers,
+        config.batch_size,
+        max_pixels=config.max_pixels,
+    )
     if segmenter is not None:
         predicted = evaluation.predict_dataset(segmenter.predictor, data)
     else:

@@ -110,15 +110,15 @@ def predict(config: Config) -> list[str]:
     segmenter = _load(config)
     saver = Saver(config.results, segmenter.classes, segmenter.palette)
     saver.check_inputs_stay(pictures)
-    saver.make_folder()
 
     total = len(images) + sum(video.frame_count(picture.path) for picture in videos)
     bar = _progress_bar(total)
     pipeline = Pipeline(segmenter.predictor, saver, config.batch_size, bar, config.max_pixels)
     try:
-        pipeline.images(images)
-        for picture in videos:
-            pipeline.video(picture)
+        with saver.folder_made():
+            pipeline.images(images)
+            for picture in videos:
+                pipeline.video(picture)
     finally:
         bar.close()
         if pipeline.stopwatch.images:

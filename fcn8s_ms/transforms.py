@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import InputError
-from .images import reader
+from .images import header, reader
 
 __all__ = [
     "Crop",
@@ -57,9 +57,15 @@ RandomSource: TypeAlias = np.random.RandomState | ModuleType
 """Source of random numbers: a legacy generator, or the module `numpy.random` for the global one."""
 
 
-def _decode(encoded: Encoded, flag: int, what: str) -> np.ndarray:
+def _decode(encoded: Encoded, flag: int, what: str, max_pixels: int) -> np.ndarray:
     try:
+        if max_pixels:
+            found = header.read(bytes(encoded))
+            if found is not None:
+                reader.check_pixels(what, found.width, found.height, max_pixels)
         return reader.decode(encoded, flag)
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(
             f"{what} cannot be decoded ({len(encoded)} bytes); replace the file it came from and "
@@ -67,36 +73,42 @@ def _decode(encoded: Encoded, flag: int, what: str) -> np.ndarray:
         ) from error
 
 
-def decode_image(encoded: Encoded, name: str = "image") -> np.ndarray:
+def decode_image(
+    encoded: Encoded, name: str = "image", max_pixels: int = reader.MAX_PIXELS
+) -> np.ndarray:
     """Decodes the bytes of an image file.
 
     Args:
         encoded: content of the file.
         name: name of the image in error messages.
+        max_pixels: largest number of pixels that the header may announce; 0 for any.
 
     Returns:
         uint8 array (H, W, 3), BGR, turned upright as Exif says.
 
     Raises:
-        InputError: the bytes are not an image.
+        InputError: the bytes are not an image, or one of too many pixels.
     """
-    return _decode(encoded, cv2.IMREAD_COLOR, name)
+    return _decode(encoded, cv2.IMREAD_COLOR, name, max_pixels)
 
 
-def decode_label(encoded: Encoded, name: str = "label") -> np.ndarray:
+def decode_label(
+    encoded: Encoded, name: str = "label", max_pixels: int = reader.MAX_PIXELS
+) -> np.ndarray:
     """Decodes a single-channel PNG of class ids.
 
     Args:
         encoded: content of the file.
         name: name of the label in error messages.
+        max_pixels: as for `decode_image`.
 
     Returns:
         uint8 array (H, W).
 
     Raises:
-        InputError: the bytes are not an image.
+        InputError: the bytes are not an image, or one of too many pixels.
     """
-    return _decode(encoded, cv2.IMREAD_GRAYSCALE, name)
+    return _decode(encoded, cv2.IMREAD_GRAYSCALE, name, max_pixels)
 
 
 def normalization_table(mean: ArrayLike, std: ArrayLike) -> np.ndarray:

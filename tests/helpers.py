@@ -22,6 +22,7 @@ from mindspore import Tensor
 from fcn8s_ms import (
     checkpoint,
     dataset,
+    model,
     transforms,
     visualize,
     voc,
@@ -341,6 +342,14 @@ def record_data(record, batch_size=1, **options):
         num_parallel_calls=2,
         **options,
     )
+
+
+def overflowing(n_class):
+    """A network whose weights are finite, and whose logits are not."""
+    network = model.FCN8s(n_class, **TINY).set_train(False)
+    for layer in (network.score_fr, network.upscore8):
+        layer.weight.set_data(Tensor(np.full(layer.weight.shape, 1e30, np.float32)))
+    return network
 
 
 def fill(network):

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from fcn8s_ms import eval, evaluation, files, inference, voc
+from fcn8s_ms import checkpoint, eval, evaluation, files, inference, voc
 from fcn8s_ms.evaluation.crops import count_crops, tutorial_crops
 from fcn8s_ms.inference import Predictor, Segmenter
 
-from .helpers import Spread, record_data, write_mask
+from .helpers import Spread, overflowing, record_data, write_mask
 
 
 @pytest.fixture
@@ -160,3 +160,12 @@ def test_flags_and_predictor_agree():
     options = inference.options_of(type("Config", (), parsed))
     predictor = Predictor(Spread(), **options)
     assert predictor.protocol == Predictor(Spread()).protocol
+
+
+@pytest.mark.parametrize("protocol", ["whole", "tutorial"])
+def test_a_network_whose_logits_are_not_finite(record, tmp_path, capsys, protocol):
+    checkpoint.save(overflowing(21), tmp_path / "FCN8s.ckpt", {})
+    arguments = ("--checkpoint", tmp_path / "FCN8s.ckpt", "--output", tmp_path / "scores.json")
+    assert run(record, *arguments, "--protocol", protocol, "--crop-size", "64") == 2
+    assert "FCN8s.ckpt computes logits that are not finite" in capsys.readouterr().err
+    assert not (tmp_path / "scores.json").exists()

@@ -20,7 +20,7 @@ from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.inference.onnx_engine import OnnxEngine
 
-from .helpers import TINY, clean_environment, draw_pair, fill, mutations
+from .helpers import TINY, clean_environment, draw_pair, fill, mutations, overflowing
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -452,3 +452,13 @@ def test_weights_in_other_files(small, tmp_path):
     onnx.save(network, path, save_as_external_data=True, location="weights", size_threshold=0)
     with pytest.raises(InputError, match="network.onnx cannot be loaded: its weights lie in other"):
         OnnxEngine(path, "CPU")
+
+
+@pytest.mark.parametrize("flags", [(), ("--argmax",), ("--argmax", "--fp16")])
+def test_network_whose_logits_are_not_finite(tmp_path, capsys, flags):
+    """The only check for class ids, which themselves do not tell."""
+    checkpoint.save(overflowing(5), tmp_path / "network.ckpt", {"classes": CLASSES})
+    output = tmp_path / "new" / "n.onnx"
+    said = error_of(lambda: run(tmp_path / "network.ckpt", output, *flags), capsys)
+    assert "network.ckpt computes logits that are not finite" in said
+    assert not list((tmp_path / "new").iterdir())

@@ -9,11 +9,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from PIL import Image
 
-from fcn8s_ms import build, records, train, voc
+from fcn8s_ms import build, checkpoint, eval, model, records, train, voc
 
-from .helpers import draw_pair, error_line_of, error_of, error_table, write_mask
+from .helpers import (
+    SIZES,
+    TINY,
+    draw_pair,
+    error_line_of,
+    error_of,
+    error_table,
+    write_mask,
+    write_plain_record,
+)
 
 # --- images, masks, lists ------------------------------------------------------------------------
 
@@ -211,6 +221,40 @@ def test_bad_records(record, tmp_path, tiny_network, capfd, fault, message):
     arguments = ["--data", path, "--batch-size", 2, "--crop-size", 32, "--output", tmp_path / "run"]
     assert re.search(message, error_of(train.main, arguments, capfd))
     assert not list(tmp_path.glob("run/*.ckpt"))
+
+
+LARGE = "image of '.' has [0-9]*x[0-9]* pixels; up to 5,000 are read: .* or raise --max-pixels"
+
+
+@pytest.mark.parametrize(
+    ("main", "given"),
+    [
+        (build.main, "--inspect RECORD"),
+        (train.main, "--data RECORD --crop-size 32 --batch-size 2 --output OUT --mode pynative"),
+        (eval.main, "--data RECORD --checkpoint CHECKPOINT"),
+        (eval.main, "--data RECORD --checkpoint CHECKPOINT --protocol tutorial --crop-size 32"),
+        (eval.main, "--data RECORD --predictions MASKS"),
+    ],
+)
+def test_large_images_in_a_record(tiny_network, tmp_path, monkeypatch, capfd, main, given):
+    """One rule for all that read a record; it holds before a picture is decoded."""
+    record = write_plain_record(tmp_path / "all.mindrecord")
+    checkpoint.save(model.FCN8s(21, **TINY), tmp_path / "n.ckpt", {})
+    for name, height, width in SIZES:
+        write_mask(tmp_path / f"{name}.png", np.zeros((height, width), np.uint8))
+    places = {"RECORD": record, "OUT": tmp_path / "run", "CHECKPOINT": tmp_path / "n.ckpt"}
+    arguments = [places.get(one, one) for one in given.replace("MASKS", str(tmp_path)).split()]
+    said = error_of(main, [*arguments, "--max-pixels", 5000], capfd)
+    assert re.search(LARGE.replace("image", "(image|label)"), said), said
+    assert not list(tmp_path.glob("run/*.ckpt"))
+
+
+def test_large_masks_of_another_program(record, tmp_path, capfd):
+    for name, height, width in SIZES:
+        write_mask(tmp_path / f"{name}.png", np.zeros((height, width), np.uint8))
+    write_mask(tmp_path / "a.png", np.zeros((200, 90), np.uint8))
+    given = ["--data", record, "--predictions", tmp_path, "--max-pixels", 10_000]
+    assert "a.png has 90x200 pixels; up to 10,000 are read" in error_of(eval.main, given, capfd)
 
 
 # --- not a fault ---------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Segmenter, video
 from fcn8s_ms.model import FCN8s
 
-from .helpers import TINY, draw_pair, read_mask
+from .helpers import TINY, draw_pair, overflowing, read_mask
 
 CLASSES = ["sky", "road", "car", "tree"]
 PALETTE = [[10, 200, 30], [200, 20, 20], [20, 20, 220], [200, 200, 0]]
@@ -242,6 +242,16 @@ def test_a_picture_that_the_network_fails_on_does_not_end_the_run(
     assert "b.png could not be segmented (Allocate memory failed); try --resize" in error
 
 
+@pytest.mark.parametrize("options", [(), ("--save", "probability")])
+def test_a_network_whose_logits_are_not_finite(tmp_path, street, capsys, options):
+    checkpoint.save(overflowing(4), tmp_path / "FCN8s.ckpt", {"classes": CLASSES})
+    assert run(tmp_path / "FCN8s.ckpt", tmp_path, tmp_path / "street.png", *options) == 2
+    error = capsys.readouterr().err
+    assert "FCN8s.ckpt computes logits that are not finite" in error
+    assert "take an older checkpoint" in error
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_full_disk_ends_the_run(weights, tmp_path, street, capsys, monkeypatch):
     def full(path, content):
         raise OSError(28, "No space left on device")
@@ -393,6 +403,22 @@ def test_pictures_larger_than_allowed(weights, tmp_path, street, capsys):
     assert run(weights, tmp_path, *pictures, "--max-pixels", "2000") == 1
     assert "street.png has 75x50 pixels; up to 2,000 are read" in capsys.readouterr().err
     assert written(tmp_path) == ["small_mask.png", "small_overlay.png"]
+
+
+def test_nothing_is_left_of_a_run_without_a_result(weights, tmp_path, street, capsys):
+    folder = tmp_path / "in" / "sub"
+    folder.mkdir(parents=True)
+    broken(folder)
+    (folder / "bad.mp4").write_bytes(b"no video")
+    given = (tmp_path / "in", tmp_path / "in/*/*.mp4", "--save", "color")
+    assert run(weights, tmp_path, *given, "--output", tmp_path / "new" / "out") == 1
+    assert "6 could not be done" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    assert run(weights, tmp_path, *given, "--output", tmp_path / "old") == 1
+    assert not list((tmp_path / "old").iterdir())
+    assert run(weights, tmp_path, tmp_path / "street.png", *given) == 1
+    assert written(tmp_path) == ["street_color.png"]
 
 
 def test_pipe_inside_a_folder(weights, tmp_path, street, capsys):

@@ -126,3 +126,15 @@ def test_decode_gives_bgr():
     image[:, :, 0] = 200  # blue
     decoded = transforms.decode_image(cv2.imencode(".png", image)[1])
     assert decoded[0, 0].tolist() == [200, 0, 0]
+
+
+@pytest.mark.parametrize("decode", [transforms.decode_image, transforms.decode_label])
+def test_size_is_checked_before_memory_is_asked_for(monkeypatch, decode):
+    encoded = cv2.imencode(".png", np.zeros((20, 30), np.uint8))[1]
+    bomb = encoded.tobytes()[:16] + (30_000).to_bytes(4, "big") * 2 + encoded.tobytes()[24:]
+    assert decode(encoded, "x", 600).shape[:2] == decode(encoded.tobytes(), "x", 0).shape[:2]
+    monkeypatch.setattr(transforms.reader.cv2, "imdecode", None)
+    with pytest.raises(InputError, match="x has 30x20 pixels; up to 599 are read: cut it into"):
+        decode(encoded, "x", 599)
+    with pytest.raises(InputError, match="x has 30000x30000 pixels; up to 100,000,000 are read"):
+        decode(np.frombuffer(bomb, np.uint8), "x")

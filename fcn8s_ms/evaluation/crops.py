@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 
-import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 from mindspore.train import Callback, Model, RunContext
 
 from .. import files, voc
 from ..confusion import ConfusionMatrix
 from ..dataset import SegDataset
+from ..images.reader import MAX_PIXELS
 from ..inference import Engine
-from ..inference.mindspore_engine import MindSporeEngine
+from ..inference.mindspore_engine import ClassIds, MindSporeEngine, is_finite
 from ..metrics import segmentation_metrics
 
 __all__ = ["count_crops", "tutorial_crops"]
@@ -24,6 +24,7 @@ def tutorial_crops(
     batch_size: int,
     crop_size: int,
     seed: int,
+    max_pixels: int = MAX_PIXELS,
 ) -> SegDataset:
     """The dataset that the tutorial evaluates on: random crops, as in training.
 
@@ -34,6 +35,7 @@ def tutorial_crops(
         batch_size: samples per batch; those that do not fill one are left out.
         crop_size: side of the crops in pixels, a multiple of 32.
         seed: seed of order and crops.
+        max_pixels: largest number of pixels of an image; 0 for any.
     """
     return SegDataset(
         voc.IMAGE_MEAN,
@@ -45,30 +47,32 @@ def tutorial_crops(
         num_readers=min(2, workers),
         num_parallel_calls=workers,
         seed=seed,
+        max_pixels=max_pixels,
     )
 
 
 class _ClassIdsAndLabel(nn.Cell):
-    """Inputs of the metrics, from a batch.
-
-    Class ids are reduced on the device: one number per pixel leaves it, not one for each class.
-    """
+    """Inputs of the metrics, from a batch, and first what tells whether the logits are finite."""
 
     def __init__(self, network: nn.Cell):
         super().__init__(auto_prefix=False)
-        self.network = network
+        self.class_ids = ClassIds(network)
 
-    def construct(self, data: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        return ops.cast(ops.argmax(self.network(data), 1), ms.int32), label
+    def construct(self, data: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ids, evidence = self.class_ids(data)
+        return evidence, ids, label
 
 
 class _AfterBatch(Callback):
-    def __init__(self, function: Callable[[], object]):
+    def __init__(self, engine: MindSporeEngine, function: Callable[[], object]):
         super().__init__()
-        self.function = function
+        self._engine = engine
+        self._function = function
 
     def on_eval_step_end(self, run_context: RunContext) -> None:
-        self.function()
+        if not is_finite(run_context.original_args().net_outputs[0].asnumpy()):
+            raise self._engine.not_finite()
+        self._function()
 
 
 def count_crops(
@@ -85,7 +89,7 @@ def count_crops(
         after_batch: called after each batch, for instance to advance a progress bar.
 
     Raises:
-        InputError: a sample cannot be decoded.
+        InputError: a sample cannot be decoded, or a logit is not finite.
     """
     metrics = segmentation_metrics(data.num_classes)
     dataset = data.get_dataset()
@@ -93,8 +97,14 @@ def count_crops(
         if isinstance(engine, MindSporeEngine):
             network = engine.network
             was_training = network.training
-            model = Model(network, metrics=metrics, eval_network=_ClassIdsAndLabel(network))
-            model.eval(dataset, callbacks=[_AfterBatch(after_batch)], dataset_sink_mode=False)
+            model = Model(
+                network,
+                metrics=metrics,
+                eval_network=_ClassIdsAndLabel(network),
+                eval_indexes=[0, 1, 2],
+            )
+            callbacks = [_AfterBatch(engine, after_batch)]
+            model.eval(dataset, callbacks=callbacks, dataset_sink_mode=False)
             network.set_train(was_training)
         else:
             for batch in dataset.create_dict_iterator(num_epochs=1, output_numpy=True):

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import files, records, transforms, voc
 from ..errors import InputError, listing
+from ..images.reader import MAX_PIXELS
 from ..inference import Predictor
 from ..records import encode
 
@@ -24,7 +25,7 @@ __all__ = [
 
 
 def whole_images(
-    data_file: files.PathLike, num_classes: int, workers: int, batch_size: int = 1, **shard: int
+    data_file: files.PathLike, num_classes: int, workers: int, batch_size: int = 1, **more: int
 ) -> "SegDataset":
     """The dataset to evaluate on: every image of a record once, whole.
 
@@ -33,7 +34,7 @@ def whole_images(
         num_classes: number of classes.
         workers: threads that prepare samples.
         batch_size: largest number of images that a predictor sees at once.
-        shard: `num_shards` and `shard_id` of `SegDataset`.
+        more: `num_shards`, `shard_id` and `max_pixels` of `SegDataset`.
 
     Raises:
         InputError: an argument is out of range.
@@ -48,7 +49,7 @@ def whole_images(
         num_classes=num_classes,
         num_readers=1,
         num_parallel_calls=workers,
-        **shard,
+        **more,
     )
 
 
@@ -115,7 +116,9 @@ def read_predictions(folder: files.PathLike, data: "SegDataset") -> Iterator[Pre
             f"{folder} lacks {len(missing)} of {len(names)} masks: {listing(missing)}; "
             "put them there, under the names of the record's images"
         )
-    masks = encode.MaskReader([str(number) for number in range(255)], mask_values="ids")
+    masks = encode.MaskReader(
+        [str(number) for number in range(255)], mask_values="ids", max_pixels=data.max_pixels
+    )
     for name, image, label in data.whole_samples():
         ids = masks.read(paths[name])
         if ids.shape != label.shape:
@@ -141,7 +144,10 @@ def _png(stem: Path, ending: str) -> Path:
 
 
 def predict_first(
-    predictor: Predictor, data_file: files.PathLike, count: int
+    predictor: Predictor,
+    data_file: files.PathLike,
+    count: int,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Predicts the first images of a record.
 
@@ -149,12 +155,18 @@ def predict_first(
         predictor: predictor of class ids.
         data_file: record file.
         count: largest number of images.
+        max_pixels: largest number of pixels of an image; 0 for any.
 
     Returns:
         List of (image, truth, prediction): uint8 (H, W, 3) BGR, uint8 (H, W) twice.
     """
     result = []
-    for _, encoded_image, encoded_label in records.read_samples(data_file, count):
-        image = transforms.decode_image(encoded_image)
-        result.append((image, transforms.decode_label(encoded_label), predictor(image)))
+    for name, encoded_image, encoded_label in records.read_samples(data_file, count):
+        image = transforms.decode_image(
+            encoded_image, f"{data_file}: image of {name!r}", max_pixels
+        )
+        label = transforms.decode_label(
+            encoded_label, f"{data_file}: label of {name!r}", max_pixels
+        )
+        result.append((image, label, predictor(image)))
     return result

@@ -6,6 +6,7 @@ without turning, and Pillow gets files that it does not turn.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from . import header
 from .header import Header
 
 __all__ = [
+    "FLAG",
     "ImageFile",
     "MAX_PIXELS",
     "add_arguments",
@@ -31,16 +33,17 @@ MAX_PIXELS = 100_000_000
 """Largest number of pixels of an image or mask that is read, if the caller does not choose one."""
 
 
+FLAG: dict[str, Any] = {
+    "metavar": "N",
+    "help": "refuse an image whose header announces more pixels, before memory is asked for; 0: "
+    "take any (default: %(default)s)",
+}
+"""Arguments of `add_argument` for the flag `--max-pixels`."""
+
+
 def add_arguments(parser: ArgumentContainer) -> None:
     """Adds the flag `--max-pixels` to a parser or group."""
-    parser.add_argument(
-        "--max-pixels",
-        type=int,
-        default=MAX_PIXELS,
-        metavar="N",
-        help="refuse an image whose header announces more pixels, before memory is asked for; 0: "
-        "take any (default: %(default)s)",
-    )
+    parser.add_argument("--max-pixels", type=int, default=MAX_PIXELS, **FLAG)
 
 
 def check_max_pixels(max_pixels: int) -> None:
@@ -94,11 +97,11 @@ def decode(encoded: bytes | np.ndarray, flag: int) -> np.ndarray:
     return pixels if orientation == 1 else upright(pixels, orientation)
 
 
-def check_pixels(path: Path, width: int, height: int, max_pixels: int) -> None:
+def check_pixels(name: object, width: int, height: int, max_pixels: int) -> None:
     """Checks the number of pixels of a file.
 
     Args:
-        path: the file.
+        name: name of the file for the error.
         width: width that its header announces.
         height: height.
         max_pixels: largest number of pixels; 0 for any.
@@ -108,7 +111,7 @@ def check_pixels(path: Path, width: int, height: int, max_pixels: int) -> None:
     """
     if max_pixels and width * height > max_pixels:
         raise InputError(
-            f"{path} has {width}x{height} pixels; up to {max_pixels:,} are read: cut it into "
+            f"{name} has {width}x{height} pixels; up to {max_pixels:,} are read: cut it into "
             "tiles, or raise --max-pixels"
         )
 

@@ -96,14 +96,18 @@ class Saver:
         self.needs_probabilities = "probability" in options.save
         self._state: tuple[int, ...] | None = None
 
-    def make_folder(self) -> None:
-        """Creates the folder; from then on a result is an error if it has gone.
+    @contextlib.contextmanager
+    def folder_made(self) -> Iterator[None]:
+        """Creates the folder for a `with` block, in which a result is an error if it has gone.
+
+        At the end a folder that was made and stayed empty is removed again.
 
         Raises:
             InputError: it cannot be created.
         """
-        files.make_folder(self.folder, "--output")
-        self._state = files.state_of(self.folder)
+        with files.kept_if_used(self.folder, "--output"):
+            self._state = files.state_of(self.folder)
+            yield
 
     def _make_parent(self, path: Path) -> None:
         if self._state is not None and files.state_of(self.folder) != self._state:
@@ -190,6 +194,8 @@ class Saver:
 
         def add(image: np.ndarray, result: np.ndarray) -> None:
             nonlocal number
+            if not number:
+                self._make_parent(self._options.output / name)
             ids, probabilities = self._split(result)
             for kind, target in targets.items():
                 if kind in writers:
@@ -203,7 +209,6 @@ class Saver:
 
         is_complete = False
         try:
-            self._make_parent(self._options.output / name)
             yield add
             is_complete = True
         finally:

@@ -98,7 +98,7 @@ class Segmenter:
         from .mindspore_engine import MindSporeEngine
 
         metadata = checkpoint.read_metadata(path)
-        engine = MindSporeEngine(fold_batch_norm(checkpoint.load_network(path)))
+        engine = MindSporeEngine(fold_batch_norm(checkpoint.load_network(path)), path)
         return cls(engine, metadata.get("classes"), metadata.get("palette"), **options)
 
     def __call__(self, image: ImageLike, order: str = "BGR") -> np.ndarray:

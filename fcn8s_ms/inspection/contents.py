@@ -19,6 +19,7 @@ def inspect_record(
     progress: Callable[[Iterable, int], Iterable],
     num_crops: int | None,
     crop_size: int,
+    max_pixels: int,
 ) -> None:
     """Prints and draws what is in a record.
 
@@ -27,6 +28,7 @@ def inspect_record(
         progress: wraps an iterable and its length in a progress bar.
         num_crops: number of training crops to draw, if any.
         crop_size: their side in pixels.
+        max_pixels: largest number of pixels of an image; 0 for any.
 
     Raises:
         InputError: the record cannot be read, or a picture cannot be written.
@@ -35,7 +37,7 @@ def inspect_record(
     metadata = records.read_metadata(record)
     _print_files(file, num_samples, metadata)
 
-    survey = records.survey_record(record, progress)
+    survey = records.survey_record(record, progress, max_pixels)
     if survey.num_sealed == num_samples:
         print("checksums: all images and labels are as they were written")
     else:
@@ -48,9 +50,9 @@ def inspect_record(
     ignored = survey.pixel_counts[voc.IGNORE_LABEL] / survey.pixel_counts.sum()
     print(f"{ignored:.2%} of all pixels are ignored.")
 
-    _draw_images(record, metadata, num_classes)
+    _draw_images(record, metadata, num_classes, max_pixels)
     if num_crops is not None:
-        draw_crops(record, metadata, num_classes, num_crops, crop_size)
+        draw_crops(record, metadata, num_classes, num_crops, crop_size, max_pixels)
 
 
 def _print_files(file: Path, num_samples: int, metadata: records.Metadata | None) -> None:
@@ -99,11 +101,16 @@ def _sizes(sizes: Counter[tuple[int, int]]) -> str:
     return text
 
 
-def _draw_images(record: Path, metadata: records.Metadata | None, num_classes: int) -> None:
+def _draw_images(
+    record: Path, metadata: records.Metadata | None, num_classes: int, max_pixels: int
+) -> None:
     """Draws the first images with their labels."""
     shown = [
-        (transforms.decode_image(image), transforms.decode_label(label))
-        for _, image, label in records.read_samples(record, _PICTURES)
+        (
+            transforms.decode_image(image, f"{record}: image of {name!r}", max_pixels),
+            transforms.decode_label(label, f"{record}: label of {name!r}", max_pixels),
+        )
+        for name, image, label in records.read_samples(record, _PICTURES)
     ]
     _draw(record, "samples", shown, metadata, num_classes, "the first images")
 
@@ -114,6 +121,7 @@ def draw_crops(
     num_classes: int,
     count: int,
     crop_size: int,
+    max_pixels: int,
 ) -> None:
     """Draws the first crops of the first epoch, with the defaults of training."""
     from ..dataset import SegDataset
@@ -128,6 +136,7 @@ def draw_crops(
         num_readers=1,
         num_parallel_calls=threads.available_cpus(),
         seed=1,
+        max_pixels=max_pixels,
     )
     title = f"training crops of {crop_size}×{crop_size}"
     _draw(record, "preview", data.crops(count), metadata, num_classes, title)

@@ -261,7 +261,7 @@ class MaskReader:
             if self._mask_values == "ids" or self._label_of_colour is None:
                 gray = png.gray(encoded) if encoded.startswith(png.SIGNATURE) else None
                 if gray is not None:
-                    values = transforms.decode_label(gray, str(file.path))
+                    values = transforms.decode_label(gray, str(file.path), self.max_pixels)
                     return _Mask(values, self._label_of_value, gray)
             image = Image.open(io.BytesIO(encoded))
             reader.check_pixels(file.path, *image.size, self.max_pixels)

@@ -9,6 +9,7 @@ import numpy as np
 from .. import transforms, voc
 from ..errors import InputError
 from ..files import PathLike
+from ..images.reader import MAX_PIXELS
 from ..threads import Progress, available_cpus, map_ahead
 from .checksums import check_sample
 from .read import open_record, unchecked_samples
@@ -43,12 +44,15 @@ class Survey:
         return max(int(labels.max(initial=0)) + 1, voc.NUM_CLASSES)
 
 
-def survey_record(path: PathLike, progress: Progress | None = None) -> Survey:
+def survey_record(
+    path: PathLike, progress: Progress | None = None, max_pixels: int = MAX_PIXELS
+) -> Survey:
     """Reads and checks all samples of a record.
 
     Args:
         path: as for `open_record`.
         progress: as for `build_records`.
+        max_pixels: largest number of pixels of an image; 0 for any.
 
     Raises:
         InputError: a sample is damaged or cannot be decoded.
@@ -61,9 +65,9 @@ def survey_record(path: PathLike, progress: Progress | None = None) -> Survey:
     def look(sample: tuple[str, bytes, bytes]) -> tuple[bool, tuple[int, int], np.ndarray]:
         name, encoded_image, encoded_label = sample
         is_sealed = check_sample(file, name, encoded_image, encoded_label)
-        label = transforms.decode_label(encoded_label, f"{file}: label of {name!r}")
+        label = transforms.decode_label(encoded_label, f"{file}: label of {name!r}", max_pixels)
         if not is_sealed:
-            image = transforms.decode_image(encoded_image, f"{file}: image of {name!r}")
+            image = transforms.decode_image(encoded_image, f"{file}: image of {name!r}", max_pixels)
             if image.shape[:2] != label.shape:
                 raise InputError(
                     f"{file}: image and label of {name!r} differ in size; build the record again"

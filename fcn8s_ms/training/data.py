@@ -139,6 +139,7 @@ def open_data(options: DataOptions, training: OptimizerOptions, ranks: Ranks) ->
         num_readers=min(2, options.workers),
         num_parallel_calls=options.workers,
         seed=training.seed,
+        max_pixels=options.max_pixels,
         **shard,
     )
     val = None
@@ -150,7 +151,12 @@ def open_data(options: DataOptions, training: OptimizerOptions, ranks: Ranks) ->
                 "the same --classes"
             )
         val = evaluation.whole_images(
-            options.val_data, num_classes, options.workers, training.batch_size, **shard
+            options.val_data,
+            num_classes,
+            options.workers,
+            training.batch_size,
+            max_pixels=options.max_pixels,
+            **shard,
         )
     _check_same_everywhere(ranks, train, val)
     classes, palette = records.class_names(num_classes, metadata)

@@ -12,6 +12,7 @@ from .. import fetch, options, threads
 from ..device import AMP_LEVELS, CONV_ALGORITHMS, FLAGS, model_arguments
 from ..distributed.ranks import LAUNCH
 from ..errors import InputError, flag, program
+from ..images import reader
 from ..network.architectures import (
     ARCHITECTURES,
     BACKBONES,
@@ -136,6 +137,7 @@ class DataOptions(Options):
         may_change=True,
         help="threads that prepare samples (default: %(default)s)",
     )
+    max_pixels: int = option(reader.MAX_PIXELS, at_least=0, may_change=True, **reader.FLAG)
 
     def __post_init__(self) -> None:
         super().__post_init__()

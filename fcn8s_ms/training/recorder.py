@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import mindspore as ms
+import numpy as np
 from tqdm import tqdm
 
 from .. import checkpoint, evaluation, files, visualize
+from ..dataset import SegDataset
 from ..formats import paths
 from ..inference import Predictor
 from .callbacks import TrainingLog, Validation
@@ -201,9 +203,7 @@ class Recorder:
             os.fsync(file.fileno())
         if self._board is not None and self.data.val is not None:
             self._board.add_validation(result)
-            samples = evaluation.predict_first(
-                self.predictor, self.data.val.data_file, _TENSORBOARD_PICTURES
-            )
+            samples = self._predict_first(self.data.val, _TENSORBOARD_PICTURES)
             self._board.add_pictures(samples, self.data.palette, result["step"])
         self.draw_curves()
         self.write_metrics()
@@ -233,12 +233,17 @@ class Recorder:
             )
             files.replace(unfinished, self.folder.curves)
 
+    def _predict_first(
+        self, data: SegDataset, count: int
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        return evaluation.predict_first(self.predictor, data.data_file, count, data.max_pixels)
+
     def draw_predictions(self) -> None:
         """Draws the first images of the validation data, or else of the training data."""
         shown = self.data.val or self.data.train
         visualize.prediction_grid(
             self.folder.predictions,
-            evaluation.predict_first(self.predictor, shown.data_file, _PICTURES),
+            self._predict_first(shown, _PICTURES),
             self.data.classes,
             self.data.palette,
             f"{shown.data_file.name} after {self.last_step} steps",

@@ -7,7 +7,7 @@ from fcn8s_ms.errors import InputError
 from fcn8s_ms.evaluation.crops import count_crops, tutorial_crops
 from fcn8s_ms.inference.mindspore_engine import MindSporeEngine
 
-from ..helpers import TINY, Spread, fill
+from ..helpers import TINY, Spread, fill, overflowing
 
 
 def crops(record, **options):
@@ -86,3 +86,9 @@ def test_a_label_that_is_no_class_is_explained(record, network, kind):
     data = tutorial_crops(record, 10, 2, batch_size=2, crop_size=64, seed=5)
     with pytest.raises(InputError, match="holds id 15 with 10 classes"):
         count_crops(engine, data)
+
+
+def test_logits_that_are_not_finite_are_noticed(record):
+    engine = MindSporeEngine(overflowing(21), "FCN8s.ckpt")
+    with pytest.raises(InputError, match="FCN8s.ckpt computes logits that are not finite"):
+        count_crops(engine, crops(record))

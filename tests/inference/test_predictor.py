@@ -2,7 +2,7 @@ import cv2
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, nn
 from PIL import Image
 
 from fcn8s_ms import checkpoint, transforms, voc
@@ -11,7 +11,7 @@ from fcn8s_ms.inference import Predictor, Segmenter, ViewOptions, read_image
 from fcn8s_ms.inference.mindspore_engine import MindSporeEngine
 from fcn8s_ms.model import FCN8s
 
-from ..helpers import TINY, draw_pair
+from ..helpers import TINY, draw_pair, overflowing
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +35,60 @@ def test_ids_of_any_size_equal_those_of_the_image_padded_by_hand(network, height
     assert (logits.max(axis=0) - best).max() <= 1e-4 * np.abs(logits).max()
 
 
+class _Constant(nn.Cell):
+    """Logits 0, but for one class at half of the pixels of the first rows."""
+
+    n_class = 4
+
+    def __init__(self, value):
+        super().__init__()
+        logits = np.zeros((1, 4, 32, 32), np.float32)
+        logits[0, 2, :4, ::2] = value
+        self.value = Tensor(logits)
+
+    def construct(self, x):
+        return self.value + 0 * x[:, :1]
+
+
 def test_sizes_are_checked_in_a_graph_of_any_size(network):
     engine = MindSporeEngine(network)
     assert engine.class_ids(np.zeros((1, 3, 32, 64), np.float32)).shape == (1, 32, 64)
     for run in (engine.class_ids, engine.logits):
         with pytest.raises(ValueError, match="multiples of 32"):
             run(np.zeros((1, 3, 32, 50), np.float32))
+
+
+@pytest.mark.parametrize("options", [{}, {"flip": True}, {"sliding": (32, 16)}])
+def test_logits_that_are_not_finite_are_noticed(options):
+    predictor = Predictor(MindSporeEngine(overflowing(4), "FCN8s.ckpt"), **options)
+    with pytest.raises(InputError, match="FCN8s.ckpt computes logits that are not finite"):
+        predictor(noise(40, 50))
+
+
+@pytest.fixture(params=["host", "device"])
+def memory(request, monkeypatch):
+    """Where the logits are: elsewhere than in the host's memory their sum is looked at."""
+    if request.param == "device":
+        own = ms.get_context
+        monkeypatch.setattr(
+            "fcn8s_ms.inference.mindspore_engine.ms.get_context",
+            lambda name: "Ascend" if name == "device_target" else own(name),
+        )
+
+
+def test_large_logits_are_finite(memory):
+    """Their sum is not, and that alone is no reason to refuse them."""
+    engine = MindSporeEngine(_Constant(3e38))
+    assert engine.class_ids(np.zeros((1, 3, 32, 32), np.float32)).shape == (1, 32, 32)
+    assert np.isfinite(engine.logits(np.zeros((1, 3, 32, 32), np.float32))).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_logit_that_is_not_finite_is_enough(memory, value):
+    engine = MindSporeEngine(_Constant(value))
+    for run in (engine.class_ids, engine.logits):
+        with pytest.raises(InputError, match="the network computes logits that are not finite"):
+            run(np.zeros((1, 3, 32, 32), np.float32))
 
 
 def test_probabilities_equal_those_of_the_image_padded_by_hand(network):
