@@ -211,6 +211,7 @@ def test_a_failed_export_changes_nothing(small, tmp_path, monkeypatch, capsys):
     [
         (["--format", "AIR"], "AIR files have a fixed size: give --height"),
         (["--format", "AIR", "--height", "64", "--width", "50"], "give --width, a multiple of 32"),
+        (["--format", "AIR", "--height", "320000"], "a multiple of 32 up to 10,000 (it is 320000)"),
         (
             ["--format", "AIR", "--height", "64", "--width", "64"],
             "on an Ascend only, this is a CPU",
