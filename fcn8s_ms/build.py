@@ -184,8 +184,13 @@ def _check(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.ignore_label <= 255:
         raise InputError(f"--ignore-label is {arguments.ignore_label}; masks hold 0…255")
     reader.check_max_pixels(arguments.max_pixels)
-    if arguments.preview is not None and arguments.preview < 1:
-        raise InputError(f"--preview is {arguments.preview}; it must be positive")
+    if arguments.preview is not None:
+        for name, most in (("preview", 100), ("crop_size", 10_000)):
+            value = getattr(arguments, name)
+            if not 1 <= value <= most:
+                limit = "positive" if value < 1 else f"at most {most:,}"
+                raise InputError(f"{flag(name)} is {value}; it must be {limit}")
+        transforms.check_crops(arguments.preview, arguments.crop_size, "--preview")
 
 
 # --- building ------------------------------------------------------------------------------------

@@ -69,7 +69,13 @@ class Config:
                 raise InputError(
                     f"{flag(name)} is {getattr(self, name)}; it must be at least {limit}"
                 )
-        most = {"trimap": 100, "crop_size": 10_000, "seed": 2**32 - 1}
+        most = {
+            "trimap": 100,
+            "crop_size": 10_000,
+            "seed": 2**32 - 1,
+            "batch_size": inference.MAX_BATCH,
+            "worst": 1000,
+        }
         for name, limit in most.items():
             if getattr(self, name) > limit:
                 raise InputError(
@@ -84,6 +90,7 @@ class Config:
                     f"--crop-size {self.crop_size} is not a multiple of {transforms.STRIDE}; "
                     f"take {transforms.next_multiple(self.crop_size)}"
                 )
+            transforms.check_crops(self.batch_size, self.crop_size, "--batch-size")
             if self.resize or self.scales != (1.0,) or self.flip or self.sliding:
                 raise InputError(
                     "--protocol tutorial scores random crops; --resize, --scales, --flip and "

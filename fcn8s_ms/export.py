@@ -79,10 +79,10 @@ class Config:
         for name in ("height", "width"):
             side = getattr(self, name)
             if self.format == "AIR":
-                if side is None or side < STRIDE or side % STRIDE:
+                if side is None or not STRIDE <= side <= 10_000 or side % STRIDE:
                     raise InputError(
-                        f"AIR files have a fixed size: give {flag(name)}, a multiple of {STRIDE}"
-                        f" (it is {side})"
+                        f"AIR files have a fixed size: give {flag(name)}, a multiple of {STRIDE} "
+                        f"up to 10,000 (it is {side})"
                     )
             elif side is not None:
                 raise InputError(f"{self.format} files take any size; leave out {flag(name)}")

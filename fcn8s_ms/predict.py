@@ -50,6 +50,10 @@ class Config:
         reader.check_max_pixels(self.max_pixels)
         if self.batch_size < 1:
             raise InputError(f"--batch-size is {self.batch_size}; it must be positive")
+        if self.batch_size > inference.MAX_BATCH:
+            raise InputError(
+                f"--batch-size is {self.batch_size}; it must be at most {inference.MAX_BATCH:,}"
+            )
 
 
 def get_parser() -> argparse.ArgumentParser:

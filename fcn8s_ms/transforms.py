@@ -24,9 +24,11 @@ __all__ = [
     "Crop",
     "Encoded",
     "IMAGE_SUFFIXES",
+    "MAX_BATCH_PIXELS",
     "RandomSource",
     "STRIDE",
     "augment",
+    "check_crops",
     "decode_image",
     "decode_label",
     "denormalize",
@@ -36,6 +38,9 @@ __all__ = [
     "pad_to_multiple",
     "stack",
 ]
+
+MAX_BATCH_PIXELS = 100_000_000
+"""Largest number of pixels of a batch of crops: at full width a layer has 26 GB for them."""
 
 STRIDE = 32
 """Pixels of input per cell of the deepest feature map: the network takes multiples of it."""
@@ -233,6 +238,27 @@ def augment(
     _normalize_into(_pad_around(image_crop, rows, kept, 0), image, table)
     _pad_around(label_crop, rows, kept, ignore_label)[:] = label
     return out
+
+
+def check_crops(
+    count: int, crop_size: int, counted: str, max_pixels: int = MAX_BATCH_PIXELS
+) -> None:
+    """Checks the number of pixels of crops, before memory is asked for.
+
+    Args:
+        count: number of crops that are in memory at the same time.
+        crop_size: their side in pixels.
+        counted: flag or flags that make the count, for the error.
+        max_pixels: largest number of pixels of all.
+
+    Raises:
+        InputError: they have more.
+    """
+    if count * crop_size**2 > max_pixels:
+        raise InputError(
+            f"{counted} and --crop-size make {count:,} crops of {crop_size:,}x{crop_size:,} "
+            f"pixels; up to {max_pixels:,} pixels are held at a time: choose less"
+        )
 
 
 def stack(crops: Sequence[Crop], names: Sequence[str]) -> Crop:

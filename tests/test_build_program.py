@@ -156,6 +156,10 @@ def test_labelme(tmp_path):
         ),
         ("--voc-root x --ignore-label 256 --output r", "--ignore-label is 256; masks hold 0…255"),
         ("--voc-root x --preview 0 --output r", "--preview is 0; it must be positive"),
+        ("--inspect x --preview 1000000", "--preview is 1000000; it must be at most 100"),
+        ("--inspect x --preview 1 --crop-size 0", "--crop-size is 0; it must be positive"),
+        ("--inspect x --preview 1 --crop-size 1000000", "--crop-size is 1000000; it must be at"),
+        ("--inspect x --preview 9 --crop-size 9999", "--preview and --crop-size make 9 crops of"),
     ],
 )
 def test_flags_that_do_not_go_together(arguments, message, capsys):

@@ -124,6 +124,14 @@ def test_the_tutorials_protocol_says_so(weights, record, tmp_path, capsys):
         (("--seed", str(2**70)), f"--seed is {2**70}; it must be at most 4,294,967,295"),
         (("--seed", "-1"), "--seed is -1; it must be at least 0"),
         (("--crop-size", "320000"), "--crop-size is 320000; it must be at most 10,000"),
+        (("--batch-size", str(10**9)), "--batch-size is 1000000000; it must be at most 1,024"),
+        (("--worst", str(10**9)), "--worst is 1000000000; it must be at most 1,000"),
+        (
+            ("--protocol", "tutorial", "--crop-size", "9984", "--batch-size", "2"),
+            "--batch-size and --crop-size make 2 crops of 9,984x9,984 pixels",
+        ),
+        (("--scales", "1,9"), "give one or more between 0 and 8"),
+        (("--max-pixels", "-1"), "take 0 for no limit, or a positive number"),
         (("--resize", "1000000"), "more than 10,000 pixels on a side take too much memory"),
         (("--scales", "0"), "give one or more between 0 and 8"),
     ],
@@ -160,6 +168,18 @@ def test_flags_and_predictor_agree():
     options = inference.options_of(type("Config", (), parsed))
     predictor = Predictor(Spread(), **options)
     assert predictor.protocol == Predictor(Spread()).protocol
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Allocate memory failed\nmore"), MemoryError()])
+def test_images_that_the_network_fails_on(weights, record, monkeypatch, capsys, error):
+    def fails(self, batch):
+        raise error
+
+    monkeypatch.setattr(Spread, "class_ids", fails)
+    assert run(record, "--checkpoint", weights) == 2
+    said = capsys.readouterr().err
+    reason = str(error).partition("\n")[0] or "MemoryError"
+    assert f"all.mindrecord: a could not be segmented ({reason}); if memory ran out" in said
 
 
 @pytest.mark.parametrize("protocol", ["whole", "tutorial"])

@@ -245,6 +245,7 @@ def test_a_signal_leaves_no_folder(small, tmp_path, number):
     [
         (["--format", "AIR"], "AIR files have a fixed size: give --height"),
         (["--format", "AIR", "--height", "64", "--width", "50"], "give --width, a multiple of 32"),
+        (["--format", "AIR", "--height", "320000"], "a multiple of 32 up to 10,000 (it is 320000)"),
         (
             ["--format", "AIR", "--height", "64", "--width", "64"],
             "on an Ascend only, this is a CPU",

@@ -349,6 +349,7 @@ def test_video(weights, tmp_path, capsys):
         (("--sliding", "50", "20"), "take a multiple of 32"),
         (("--resize", "300000"), "more than 10,000 pixels on a side take too much memory"),
         (("--resize", "5000", "--scales", "1,4"), "resize is 5000, scaled by up to 4; more than"),
+        (("--batch-size", str(10**9)), "--batch-size is 1000000000; it must be at most 1,024"),
         (("--max-pixels", "-1"), "take 0 for no limit, or a positive number"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -76,10 +76,20 @@ def predict_dataset(predictor: Predictor, data: "SegDataset") -> Iterator[Predic
         Predictions in the order in which batches of one size are complete.
 
     Raises:
-        InputError: a sample cannot be decoded.
+        InputError: a sample cannot be decoded, or the network fails on one, as where memory runs
+            out.
     """
+
+    def on_error(keys: list[Any], error: Exception) -> None:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{data.data_file}: {listing([key[0] for key in keys])} could not be segmented "
+            f"({reason}); if memory ran out, take smaller batches, or score at another size "
+            "(--resize, --sliding)"
+        ) from error
+
     images = ((sample, sample[1]) for sample in data.whole_samples())
-    for (name, image, label), ids in predictor.many(images, data.batch_size):
+    for (name, image, label), ids in predictor.many(images, data.batch_size, on_error=on_error):
         yield Prediction(name, image, label, ids)
 
 

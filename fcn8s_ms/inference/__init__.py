@@ -4,11 +4,12 @@ from .engine import ENGINES, Engine, engine_for
 from .images import read_image
 from .predictor import Predictor
 from .segmenter import Segmenter
-from .view import ViewOptions, add_arguments, options_of
+from .view import MAX_BATCH, ViewOptions, add_arguments, options_of
 
 __all__ = [
     "ENGINES",
     "Engine",
+    "MAX_BATCH",
     "Predictor",
     "Segmenter",
     "ViewOptions",

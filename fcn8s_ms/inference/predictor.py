@@ -1,5 +1,6 @@
 """One predictor for images of any size, used by evaluation, prediction and validation."""
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 
 from .. import transforms, voc
 from .engine import Engine
-from .view import ViewOptions
+from .view import LONGEST_SIDE, ViewOptions
 
 __all__ = ["Predictor"]
 
@@ -182,6 +183,12 @@ class Predictor:
         self, jobs: list[_Job], scale: float, mirror: bool, batch_size: int
     ) -> list[np.ndarray]:
         """Logits (n_class, h, w) of one view of every image, at the view's size, mirrored back."""
+        for job in jobs:
+            longest = round(max(_size(job.image)) * scale)
+            if scale > 1 and longest > LONGEST_SIDE:
+                raise MemoryError(
+                    f"{longest:,} pixels on a side at scale {scale:g}; up to {LONGEST_SIDE:,}"
+                )
         images = [_resized(job.image, _scaled(_size(job.image), scale)) for job in jobs]
         if mirror:
             images = [cv2.flip(image, 1) for image in images]
@@ -198,15 +205,12 @@ class Predictor:
     ) -> np.ndarray:
         """Mean logits (n_class, H, W) of windows of crop x crop pixels every stride pixels."""
         height, width = _size(image)
-        corners = [
-            (top, left)
-            for top in _window_starts(height, crop, stride)
-            for left in _window_starts(width, crop, stride)
-        ]
+        corners = itertools.product(
+            _window_starts(height, crop, stride), _window_starts(width, crop, stride)
+        )
         total = np.zeros((self.n_class, height, width), np.float32)
         counts = np.zeros((height, width), np.float32)
-        for first in range(0, len(corners), batch_size):
-            chosen = corners[first : first + batch_size]
+        while chosen := list(itertools.islice(corners, batch_size)):
             windows = [image[top : top + crop, left : left + crop] for top, left in chosen]
             for (top, left), window, logits in zip(
                 chosen, windows, self.engine.logits(self._batch(windows))

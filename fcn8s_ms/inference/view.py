@@ -8,10 +8,14 @@ from ..options import ArgumentContainer, add_options, option
 from ..transforms import STRIDE
 from .engine import ENGINES
 
-__all__ = ["ViewOptions", "add_arguments", "options_of"]
+__all__ = ["LONGEST_SIDE", "MAX_BATCH", "ViewOptions", "add_arguments", "options_of"]
 
 
-_LONGEST_SIDE = 10_000  # of a resized image: already gigabytes for each layer
+MAX_BATCH = 1024
+"""Largest batch of `eval` and `predict`; images wait for others of their size, so more are held."""
+
+LONGEST_SIDE = 10_000
+"""Longest side in pixels of an image that is enlarged: already gigabytes for each layer."""
 
 
 def _size(text: str) -> int | None:
@@ -64,10 +68,10 @@ class ViewOptions:
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
         if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
             raise InputError(f"scales are {self.scales}; give one or more between 0 and 8")
-        if self.resize is not None and self.resize * max(self.scales) > _LONGEST_SIDE:
+        if self.resize is not None and self.resize * max(self.scales) > LONGEST_SIDE:
             raise InputError(
                 f"resize is {self.resize}, scaled by up to {max(self.scales):g}; more than "
-                f"{_LONGEST_SIDE:,} pixels on a side take too much memory: choose less"
+                f"{LONGEST_SIDE:,} pixels on a side take too much memory: choose less"
             )
         if self.sliding is not None:
             crop, stride = self.sliding

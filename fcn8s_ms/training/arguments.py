@@ -14,6 +14,7 @@ from ..errors import InputError, flag
 from ..formats import paths
 from ..options import add_option
 from ..records import demo
+from ..transforms import MAX_BATCH_PIXELS, check_crops
 from .options import (
     PROGRAM,
     DataOptions,
@@ -47,6 +48,11 @@ class Config:
         has_validation = self.data.val_data is not None or self.data.sample
         if self.optimizer.patience is not None and not has_validation:
             raise InputError("--patience counts validations; pass --val-data FILE too")
+        batch, crop_size = self.optimizer.batch_size, self.data.crop_size
+        check_crops(batch, crop_size, "--batch-size")
+        # The crops of a step are held together; the network sees a batch at a time.
+        held = batch * self.optimizer.accumulate
+        check_crops(held, crop_size, "--batch-size, --accumulate", 10 * MAX_BATCH_PIXELS)
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> "Config":

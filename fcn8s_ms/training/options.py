@@ -4,6 +4,7 @@ The flags of the training program follow from the fields: name, type, default, c
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,6 +37,8 @@ __all__ = [
 
 PROGRAM = program("train")
 
+# Eight and four times those of the paper: wider ones have tens of gigabytes of weights.
+_MAX_WIDTH, _MAX_FC_WIDTH = 4096, 16384
 _BASE_LR = {"momentum": 0.05, "adamw": 0.001}
 
 
@@ -45,6 +48,7 @@ def option(
     help: str,
     heading: str | None = None,
     at_least: float | None = None,
+    at_most: float | None = None,
     positive: bool = False,
     excludes: str | None = None,
     may_change: bool = False,
@@ -57,6 +61,7 @@ def option(
         help: explanation in `--help`.
         heading: heading in `--help`, where it differs from that of the group.
         at_least: smallest number that is allowed, 0 or 1.
+        at_most: largest number that is allowed, of all numbers if there are several.
         positive: whether only numbers above 0 are allowed.
         excludes: name of the option that cannot be given together with this one.
         may_change: whether a resumed run may change it. None of these change the steps still to
@@ -67,6 +72,7 @@ def option(
     rules = {
         "heading": heading,
         "at_least": at_least,
+        "at_most": at_most,
         "positive": positive,
         "excludes": excludes,
         "may_change": may_change,
@@ -99,6 +105,14 @@ class Options:
             if at_least is not None and not value >= at_least:
                 limit = f"be at least {at_least}" if at_least else "not be negative"
                 raise InputError(f"{flag(field.name)} is {value}; it must {limit}")
+            numbers = value if isinstance(value, list) else [value]
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{flag(field.name)} is {value}; it must be finite")
+            at_most = field.metadata["at_most"]
+            if at_most is not None and max(numbers, default=0) > at_most:
+                raise InputError(
+                    f"{flag(field.name)} is {max(numbers)}; it must be at most {at_most:,}"
+                )
 
 
 @dataclass(frozen=True)
@@ -127,10 +141,13 @@ class DataOptions(Options):
         None, help="number of classes, where the data do not tell (default: VOC's 21)"
     )
     crop_size: int = option(
-        512, positive=True, help="side of the training crops, in pixels (default: %(default)s)"
+        512,
+        positive=True,
+        at_most=10_000,
+        help="side of the training crops, in pixels (default: %(default)s)",
     )
     min_scale: float = option(0.5, help="smallest random scale (default: %(default)s)")
-    max_scale: float = option(2.0, help="largest random scale (default: %(default)s)")
+    max_scale: float = option(2.0, at_most=8, help="largest random scale (default: %(default)s)")
     workers: int = option(
         min(4, threads.available_cpus()),
         positive=True,
@@ -169,12 +186,14 @@ class NetworkOptions(Options):
     widths: list[int] | None = option(
         None,
         nargs=5,
+        at_most=_MAX_WIDTH,
         metavar=("W1", "W2", "W3", "W4", "W5"),
         help=f"channels of conv1 to conv5 (default: VGG's, {' '.join(map(str, VGG_WIDTHS))})",
     )
     fc_width: int = option(
         FC_WIDTH,
         positive=True,
+        at_most=_MAX_FC_WIDTH,
         metavar="N",
         help="channels of conv6 and conv7 (default: %(default)s)",
     )
@@ -291,7 +310,10 @@ class OptimizerOptions(Options):
         "pixel counts next to the data), or a JSON file with one for every class (default: none)",
     )
     seed: int = option(
-        1, at_least=0, help="seed of weights, order and crops (default: %(default)s)"
+        1,
+        at_least=0,
+        at_most=2**32 - 1,
+        help="seed of weights, order and crops (default: %(default)s)",
     )
 
     def __post_init__(self) -> None:

@@ -250,7 +250,10 @@ class Recorder:
         )
 
     def write_metrics(self, **more: Any) -> dict[str, Any]:
-        """Writes every score with its data and protocol.
+        """Writes the last scores and the best, with data and protocol.
+
+        The file is written after every validation and does not grow with their number: all scores
+        are in `validations.jsonl`.
 
         Args:
             more: further items for the file.
@@ -280,7 +283,7 @@ class Recorder:
                 **validations[-1],
             }
             metrics["best"] = _without_classes(self.validation.best)
-            metrics["history"] = [_without_classes(result) for result in validations]
+            metrics["validations"] = len(validations)
         metrics.update(more)
         files.write_json(self.folder.metrics, metrics)
         return metrics

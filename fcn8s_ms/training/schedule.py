@@ -5,10 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     from .options import OptimizerOptions
 
 __all__ = ["Length", "constant_lr", "cosine_lr", "learning_rates", "polynomial_lr"]
+
+_MAX_STEPS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,19 @@ class Length:
 
     @classmethod
     def of(cls, options: "OptimizerOptions", epoch_steps: int) -> "Length":
-        """Returns the length that `--steps` or `--epochs` asks for."""
-        return cls(options.steps or epoch_steps * options.epochs, epoch_steps)
+        """Returns the length that `--steps` or `--epochs` asks for.
+
+        Raises:
+            InputError: there are more than 10 million steps, each of which has a learning rate.
+        """
+        total_steps = options.steps or epoch_steps * options.epochs
+        if total_steps > _MAX_STEPS:
+            asked = f"--steps {options.steps}" if options.steps else f"--epochs {options.epochs}"
+            raise InputError(
+                f"{asked} makes {total_steps:,} steps; up to {_MAX_STEPS:,} are possible: choose "
+                "less, and train longer with --pretrained"
+            )
+        return cls(total_steps, epoch_steps)
 
     @property
     def epochs(self) -> int:

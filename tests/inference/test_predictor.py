@@ -1,3 +1,5 @@
+import tracemalloc
+
 import cv2
 import mindspore as ms
 import numpy as np
@@ -219,6 +221,33 @@ def test_windows_that_overlap_are_averaged():
         assert key == "a"
         np.testing.assert_allclose(found, expected, atol=1e-6)
         assert np.array_equal(predictor(image), expected.argmax(axis=0))
+
+
+def test_windows_take_no_memory_of_their_own():
+    """A stride of one pixel on a large image has millions of them."""
+
+    class Stopped(Exception):
+        pass
+
+    class Once(Plain):
+        def logits(self, batch):
+            raise Stopped
+
+    predictor = Predictor(Once(), sliding=(32, 1))
+    image = np.zeros((3000, 3000, 3), np.uint8)
+    tracemalloc.start()
+    with pytest.raises(Stopped):
+        predictor(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * 4 * 3000 * 3000  # sums and counts of three classes are four planes
+
+
+def test_image_that_is_enlarged_too_far():
+    predictor = Predictor(Plain(), scales=(1, 8))
+    assert predictor(noise(8, 40)).shape == (8, 40)
+    with pytest.raises(MemoryError, match="10,400 pixels on a side at scale 8; up to 10,000"):
+        predictor(noise(8, 1300))
 
 
 def test_one_view_of_scale_1_is_the_plain_pass():

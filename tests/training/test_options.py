@@ -51,12 +51,50 @@ def test_values_have_the_types_of_their_fields():
         (OptimizerOptions, {"seed": -1}, "--seed is -1; it must not be negative"),
         (DeviceOptions, {"loss_scale": 0.5}, "--loss-scale is 0.5; it must be at least 1"),
         (DeviceOptions, {"sync_bn": True}, "--sync-bn is for several devices"),
+        (
+            DataOptions,
+            {"crop_size": 1_000_000},
+            "--crop-size is 1000000; it must be at most 10,000",
+        ),
+        (DataOptions, {"max_scale": 1e6}, "--max-scale is 1000000.0; it must be at most 8"),
+        (DataOptions, {"min_scale": float("-inf")}, "--min-scale is -inf; it must be finite"),
+        (
+            NetworkOptions,
+            {"widths": [4, 4, 4, 4, 10**9]},
+            "--widths is 1000000000; .* at most 4,096",
+        ),
+        (
+            NetworkOptions,
+            {"fc_width": 10**9},
+            "--fc-width is 1000000000; it must be at most 16,384",
+        ),
+        (OptimizerOptions, {"seed": 2**70}, f"--seed is {2**70}; it must be at most 4,294,967,295"),
+        (OptimizerOptions, {"base_lr": float("inf")}, "--base-lr is inf; it must be finite"),
         (RunOptions, {"keep": 0}, "--keep is 0; it must be positive"),
     ],
 )
 def test_a_group_checks_itself(group, given, message):
     with pytest.raises(InputError, match=message):
         group(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            "--batch-size 1000000000",
+            "--batch-size and --crop-size make 1,000,000,000 crops of 512x",
+        ),
+        (
+            "--batch-size 2 --crop-size 9984",
+            "make 2 crops of 9,984x9,984 pixels; up to 100,000,000",
+        ),
+        ("--accumulate 100000", "--accumulate and --crop-size make 400,000 crops of 512x512 pix"),
+    ],
+)
+def test_crops_that_no_memory_holds(given, message):
+    with pytest.raises(InputError, match=message):
+        arguments.parse(given.split())
 
 
 def test_learning_rates_without_a_value_follow_the_optimizer():

@@ -1,6 +1,8 @@
 import pytest
 
-from fcn8s_ms.training.schedule import constant_lr, cosine_lr, polynomial_lr
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.training.options import OptimizerOptions
+from fcn8s_ms.training.schedule import Length, constant_lr, cosine_lr, polynomial_lr
 
 
 def test_cosine_by_hand():
@@ -47,3 +49,11 @@ def test_constant():
     assert constant_lr(0.3, 4, warmup_steps=2) == pytest.approx([0.15, 0.3, 0.3, 0.3])
     with pytest.raises(ValueError, match="at least one step"):
         constant_lr(0.3, 0)
+
+
+@pytest.mark.parametrize("given", [{"epochs": 10**9}, {"steps": 10**9}])
+def test_more_steps_than_learning_rates_fit_into_memory(given):
+    ((name, value),) = given.items()
+    with pytest.raises(InputError, match=f"--{name} {value} makes .* steps; up to 10,000,000"):
+        Length.of(OptimizerOptions(**given), 25)
+    assert Length.of(OptimizerOptions(epochs=400_000), 25).total_steps == 10_000_000
