@@ -219,6 +219,18 @@ def lines(path, *without):
     return [{key: row[key] for key in row if key not in without} for row in found]
 
 
+def read_strict(path):
+    """Content of a JSON file, or the lines of a .jsonl, by a reader that takes no NaN."""
+
+    def refuse(name):
+        raise AssertionError(f"{path} has {name}")
+
+    text = path.read_text(encoding="utf-8")
+    texts = text.splitlines() if path.suffix == ".jsonl" else [text]
+    read = [json.loads(one, parse_constant=refuse) for one in texts]
+    return read if path.suffix == ".jsonl" else read[0]
+
+
 def state(run, name="FCN8s-last.ckpt"):
     return {key: value.asnumpy() for key, value in checkpoint.read(run / name).items()}
 

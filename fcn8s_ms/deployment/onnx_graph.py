@@ -4,7 +4,6 @@ MindSpore's own ONNX files have a fixed size and a ConvTranspose that ONNX Runti
 graph takes any size, and its nodes and weights have the names of the network's layers.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -109,7 +108,7 @@ def build(
         producer_name="fcn8s_ms",
     )
     texts = {
-        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        name: value if isinstance(value, str) else files.json_text(value, indent=None)
         for name, value in (metadata or {}).items()
     }
     helper.set_model_props(model, texts)

@@ -26,6 +26,8 @@ __all__ = [
 
 _VOID_COLOUR = (224, 224, 192)  # VOC's tone for ignored pixels
 _ERROR_COLOUR = (230, 0, 0)
+_LEGEND_COLUMNS = 6
+_LONGEST_NAME = 40
 _SCORES = ("mean IoU", "pixel accuracy")
 
 _Records: TypeAlias = Sequence[Mapping[str, Any]]
@@ -135,7 +137,8 @@ def comparison(
     across = 2 if width > 0.8 * height else 4
     down = len(cells) // across
     side = 5 if across == 2 else 3
-    figure = _figure(side * across, side * down * height / width + 1.2)
+    aspect = min(max(height / width, 0.2), 4)  # of ribbons it would be meters
+    figure = _figure(side * across, side * down * aspect + 1.2)
     axes = figure.subplots(down, across, squeeze=False)
     for axis, (name, cell) in zip(axes.flat, cells.items()):
         _show(axis, cell)
@@ -198,7 +201,9 @@ def _finish(
     patches = [
         Patch(facecolor=colours[label] / 255, edgecolor="gray", label=name) for label, name in names
     ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False)
+    more_rows = max(-(-len(patches) // _LEGEND_COLUMNS) - 4, 0)  # than the figure has room for
+    figure.set_figheight(figure.get_figheight() + 0.25 * more_rows)
+    figure.legend(handles=patches, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False)
     if title:
         figure.suptitle(title)
     _save(figure, path)
@@ -221,7 +226,11 @@ def confusion_plot(
     count = len(classes)
     pixels = matrix.sum(axis=1, keepdims=True)
     share = np.divide(matrix, pixels, out=np.zeros(matrix.shape), where=pixels > 0)
-    side = max(0.4 * count, 3)
+    cell = min(0.4, 40 / count)  # inches, of which a picture of 255 classes has no more than 40
+    side = max(cell * count, 3)
+    classes = [
+        name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in classes
+    ]
     longest = max(len(name) for name in classes) * 0.09
     figure = _figure(side + longest + 1.2, side + longest + 0.8, dpi=120)
     axis = figure.subplots()
@@ -234,14 +243,14 @@ def confusion_plot(
             f"{100 * value:.0f}",
             ha="center",
             va="center",
-            fontsize=8,
+            fontsize=min(8, 46 * cell),
             color="white" if value > 0.55 else "black",
         )
     absent = np.flatnonzero(pixels[:, 0] == 0)
     for row in absent:
         axis.axhspan(row - 0.5, row + 0.5, facecolor="0.93", edgecolor="none")
     for set_ticks in (axis.set_xticks, axis.set_yticks):
-        set_ticks(range(count), classes)
+        set_ticks(range(count), classes, fontsize=min(10, 58 * cell))
         set_ticks(np.arange(count + 1) - 0.5, minor=True)
     axis.tick_params(axis="x", labelrotation=90)
     axis.grid(which="minor", color="0.85", linewidth=0.5)

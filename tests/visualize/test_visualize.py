@@ -193,8 +193,26 @@ def test_confusion_plot_is_normalised_by_rows(tmp_path):
     assert gray == pytest.approx(3 * area(0.9), rel=0.2)  # a row without pixels
 
 
-@pytest.mark.parametrize("count", [2, 21])
-def test_confusion_plot_of_any_number_of_classes(tmp_path, count):
-    names = [f"class {number}" for number in range(count)]
+@pytest.mark.parametrize("height_width", [(20_000, 30), (30, 20_000)])
+def test_comparison_of_a_ribbon_is_a_picture_of_ordinary_size(tmp_path, height_width):
+    ids = np.zeros(height_width, np.uint8)
+    image = np.zeros((*height_width, 3), np.uint8)
+    visualize.comparison(tmp_path / "a.png", image, ids, ids, voc.CLASSES, PALETTE)
+    width, height = Image.open(tmp_path / "a.png").size
+    assert max(width, height) < 2000
+
+
+def test_legend_of_255_classes_leaves_room_for_the_pictures(tmp_path):
+    names = [f"class {number}" for number in range(255)]
+    label = np.arange(40 * 50).reshape(40, 50).astype(np.uint8)
+    picture = np.full((40, 50, 3), 7, np.uint8)
+    visualize.sample_grid(tmp_path / "a.png", [(picture, label)], names, PALETTE)
+    drawn = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
+    assert (drawn == 7).all(axis=2).sum() > 150 * 150
+
+
+@pytest.mark.parametrize(("count", "length"), [(2, 0), (21, 0), (255, 0), (2, 5000)])
+def test_confusion_plot_of_any_number_of_classes(tmp_path, count, length):
+    names = [f"class {number}{length * 'x'}" for number in range(count)]
     visualize.confusion_plot(tmp_path / "a.png", np.eye(count, dtype=int), names)
-    assert Image.open(tmp_path / "a.png").width > 14 * count
+    assert 14 * count < Image.open(tmp_path / "a.png").width < 6000
