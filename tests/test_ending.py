@@ -141,11 +141,12 @@ def command_of(name, small, record, folder):
         "eval": [*network, "--data", record, "--output", folder / "scores.json"],
         "predict": [*network, pictures / "JPEGImages", "--output", folder / "out"],
         "export": [*network, "--output", folder / "network.onnx", "--overwrite"],
+        "info": [small / "network.ckpt"],
     }
     return given[name]
 
 
-LONGEST = {"build": 2.5, "train": 5, "eval": 4, "predict": 4, "export": 4}
+LONGEST = {"build": 2.5, "train": 5, "eval": 4, "predict": 4, "export": 4, "info": 1}
 
 
 def hidden(folder):

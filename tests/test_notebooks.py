@@ -1,4 +1,7 @@
-"""The tutorial runs from top to bottom, in both languages, without a word on stderr."""
+"""The tutorial runs from top to bottom, in both languages, without a word on stderr.
+
+Files of others, which have no checksum, are named there.
+"""
 
 import ast
 import re
@@ -58,7 +61,8 @@ def execute(notebook, folder, monkeypatch):
         for output in cell.outputs:
             if output.output_type == "stream":
                 said[output.name] += output.text
-    assert said["stderr"] == ""
+    notes = [line for line in said["stderr"].splitlines() if "has no checksum" not in line]
+    assert notes == []
     return said["stdout"]
 
 
