@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, program
-from ..files import PathLike
+from ..files import PathLike, check_utf8
 from .checksums import check_sample, index_checksum
 from .metadata import Metadata, index_file, read_metadata
 from .structure import COLUMNS, check_foreign
@@ -76,10 +76,12 @@ def _first_file(path: PathLike) -> Path:
     """File to open for the name of a record: itself, or its first shard."""
     path = Path(path).absolute()
     if os.path.isfile(path):  # of paths too long or with a NUL it is false, too
+        check_utf8(path)
         return path
     for zeros in ("0", "00", "000"):
         shard = path.with_name(path.name + zeros)
         if os.path.isfile(shard):
+            check_utf8(shard)
             return shard
     shown = str(path).replace("\0", "\\0")
     raise InputError(f"record {shown} is missing; build it with {program('build')}")
