@@ -105,5 +105,6 @@ def reported_by(program: str) -> Iterator[None]:
             raise
         _give_up_output()
         where = f"{error.filename}: " if error.filename else ""
-        print(f"{program}: error: {where}{error.strerror}", file=sys.stderr)
+        remedy = "; make it accessible to you" if isinstance(error, PermissionError) else ""
+        print(f"{program}: error: {where}{error.strerror}{remedy}", file=sys.stderr)
         raise SystemExit(2) from None

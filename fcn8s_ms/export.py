@@ -90,6 +90,7 @@ class Config:
             raise InputError(
                 "--fp16 is for ONNX; MindSpore Lite and atc choose the precision when they convert"
             )
+        files.check_utf8(self.output)
         if self.output.exists() and not self.overwrite:
             raise InputError(f"--output {self.output.absolute()} exists; pass --overwrite")
         if self.output.is_dir():

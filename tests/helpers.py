@@ -1,5 +1,6 @@
 """What several tests share: small images, records and networks, servers, comparisons."""
 
+import contextlib
 import http.server
 import importlib.util
 import io
@@ -275,6 +276,19 @@ def error_line_of(main, given, capfd):
     lines = [line for line in lines if line.strip() and "image/s" not in line]
     assert len(lines) == 1, lines
     return lines[0]
+
+
+@contextlib.contextmanager
+def ordinary_user():
+    """Root may write everywhere."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
 
 
 def error_table(rows):

@@ -1,7 +1,5 @@
 """Every fault that data bring: one line that names file and remedy, status 2, nothing written."""
 
-import contextlib
-import os
 import re
 import shutil
 import tempfile
@@ -21,6 +19,7 @@ from .helpers import (
     error_line_of,
     error_of,
     error_table,
+    ordinary_user,
     write_mask,
     write_plain_record,
 )
@@ -135,19 +134,6 @@ def test_existing_output(voc_folder, tmp_path, capfd):
     said = error_line_of(build.main, arguments, capfd)
     assert f"{tmp_path}/r exists; choose another name or pass --overwrite" in said
     assert {path: path.read_bytes() for path in tmp_path.glob("r*")} == before
-
-
-@contextlib.contextmanager
-def ordinary_user():
-    """Root may write everywhere."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 def test_read_only_folder(tmp_path, voc_folder, capfd):

@@ -48,6 +48,7 @@ class OnnxEngine:
         path = Path(path).absolute()
         if not path.is_file():
             raise InputError(f"network {path} is missing; check the path")
+        files.check_utf8(path)
         _check_digest(path)
         available = onnxruntime.get_available_providers()
         wanted = _PROVIDERS if device == "auto" else [device]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, program
-from ..files import PathLike, sha256
+from ..files import PathLike, check_utf8, sha256
 from ..formats import sealing
 from .checksums import check_sample, index_checksum
 from .metadata import Metadata, index_file, read_metadata
@@ -82,10 +82,12 @@ def first_file(path: PathLike) -> Path:
     """
     path = Path(path).absolute()
     if os.path.isfile(path):  # of paths too long or with a NUL it is false, too
+        check_utf8(path)
         return path
     for zeros in ("0", "00", "000"):
         shard = path.with_name(path.name + zeros)
         if os.path.isfile(shard):
+            check_utf8(shard)
             return shard
     shown = str(path).replace("\0", "\\0")
     raise InputError(f"record {shown} is missing; build it with {program('build')}")

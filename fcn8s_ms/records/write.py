@@ -171,6 +171,7 @@ def build_records(
         raise InputError(
             f"{num_shards} shards for {len(pairs)} images; choose 1…{min(len(pairs), _MAX_SHARDS)}"
         )
+    files.check_utf8(output)
     if _NO_FILE_NAME & set(output.name):
         raise InputError(
             f"{output}: MindRecord allows none of {' '.join(sorted(_NO_FILE_NAME))} in a file "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .. import fetch, options, threads
+from .. import fetch, files, options, threads
 from ..device import AMP_LEVELS, CONV_ALGORITHMS, FLAGS, model_arguments
 from ..distributed.ranks import LAUNCH
 from ..errors import InputError, flag, program
@@ -98,6 +98,8 @@ class Options:
             value = getattr(self, field.name)
             if value is None:
                 continue
+            if isinstance(value, Path):
+                files.check_utf8(value)
             at_least = field.metadata["at_least"]
             # Written so that NaN is refused too.
             if field.metadata["positive"] and not value > 0:
@@ -250,6 +252,7 @@ class OptimizerOptions(Options):
     steps: int | None = option(
         None,
         positive=True,
+        at_most=10_000_000,
         may_change=True,
         excludes="epochs",
         help="total number of steps, instead of --epochs",

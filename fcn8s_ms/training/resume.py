@@ -138,7 +138,7 @@ def open_run(
     folder = RunFolder.open(path)
     try:
         progress = _read_progress(folder, data_file, images, ranks)
-    except InputError:
+    except (InputError, OSError):
         folder.release()
         raise
     ranks.share({"step": progress.step, "validations": progress.validations})

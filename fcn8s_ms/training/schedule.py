@@ -36,10 +36,9 @@ class Length:
         """
         total_steps = options.steps or epoch_steps * options.epochs
         if total_steps > _MAX_STEPS:
-            asked = f"--steps {options.steps}" if options.steps else f"--epochs {options.epochs}"
             raise InputError(
-                f"{asked} makes {total_steps:,} steps; up to {_MAX_STEPS:,} are possible: choose "
-                "less, and train longer with --pretrained"
+                f"--epochs {options.epochs} makes {total_steps:,} steps; up to {_MAX_STEPS:,} are "
+                "possible: choose less, and train longer with --pretrained"
             )
         return cls(total_steps, epoch_steps)
 

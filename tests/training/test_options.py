@@ -68,6 +68,11 @@ def test_values_have_the_types_of_their_fields():
             {"fc_width": 10**9},
             "--fc-width is 1000000000; it must be at most 16,384",
         ),
+        (
+            OptimizerOptions,
+            {"steps": 10**9},
+            "--steps is 1000000000; it must be at most 10,000,000",
+        ),
         (OptimizerOptions, {"seed": 2**70}, f"--seed is {2**70}; it must be at most 4,294,967,295"),
         (OptimizerOptions, {"base_lr": float("inf")}, "--base-lr is inf; it must be finite"),
         (RunOptions, {"keep": 0}, "--keep is 0; it must be positive"),

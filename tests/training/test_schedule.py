@@ -51,9 +51,7 @@ def test_constant():
         constant_lr(0.3, 0)
 
 
-@pytest.mark.parametrize("given", [{"epochs": 10**9}, {"steps": 10**9}])
-def test_more_steps_than_learning_rates_fit_into_memory(given):
-    ((name, value),) = given.items()
-    with pytest.raises(InputError, match=f"--{name} {value} makes .* steps; up to 10,000,000"):
-        Length.of(OptimizerOptions(**given), 25)
+def test_more_steps_than_learning_rates_fit_into_memory():
+    with pytest.raises(InputError, match="--epochs 400001 makes 10,000,025 steps; up to 10,000,0"):
+        Length.of(OptimizerOptions(epochs=400_001), 25)
     assert Length.of(OptimizerOptions(epochs=400_000), 25).total_steps == 10_000_000
