@@ -4,6 +4,7 @@
 
 from .ending import end_at_signals
 from .errors import InputError, flag, program, reported_by
+from .formats import paths
 
 if __name__ == "__main__":
     end_at_signals(program("export"))
@@ -90,7 +91,7 @@ class Config:
             raise InputError(
                 "--fp16 is for ONNX; MindSpore Lite and atc choose the precision when they convert"
             )
-        files.check_utf8(self.output)
+        paths.check_utf8(self.output)
         if self.output.exists() and not self.overwrite:
             raise InputError(f"--output {self.output.absolute()} exists; pass --overwrite")
         if self.output.is_dir():

@@ -25,7 +25,6 @@ __all__ = [
     "PathLike",
     "append_json_line",
     "check_regular",
-    "check_utf8",
     "give_ordinary_permissions",
     "json_text",
     "kept_if_used",
@@ -122,18 +121,6 @@ def check_regular(path: PathLike, remedy: str = "check the path") -> None:
     if not stat.S_ISREG(mode):
         kind = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "a pipe, socket or device"
         raise InputError(f"{path.absolute()} cannot be read ({kind}); {remedy}")
-
-
-def check_utf8(path: PathLike) -> None:
-    """Checks that the absolute path of a file is UTF-8: MindSpore opens no other.
-
-    Raises:
-        InputError: it is not.
-    """
-    try:
-        os.path.abspath(path).encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputError(f"{str(path)!r} has a name that is not UTF-8; rename it") from None
 
 
 def read_bytes(path: PathLike, remedy: str = "check the path") -> bytes:

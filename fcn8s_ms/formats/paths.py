@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+from ..errors import InputError
 from ..files import PathLike
 
-__all__ = ["from_folder", "in_folder", "portable"]
+__all__ = ["check_utf8", "from_folder", "in_folder", "portable"]
 
 
 def portable(path: PathLike) -> str:
@@ -45,3 +46,15 @@ def in_folder(path: str, folder: PathLike) -> Path:
         if os.path.lexists(behind_links):
             return Path(os.path.abspath(behind_links))
     return found
+
+
+def check_utf8(path: PathLike) -> None:
+    """Checks that the absolute path of a file is UTF-8: MindSpore opens no other.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        os.path.abspath(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"{str(path)!r} has a name that is not UTF-8; rename it") from None

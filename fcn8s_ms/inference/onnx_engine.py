@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError
-from ..formats import onnx_digest, onnx_file, onnx_metadata, sealing
+from ..formats import onnx_digest, onnx_file, onnx_metadata, paths, sealing
 
 if TYPE_CHECKING:  # not every machine has it
     import onnxruntime
@@ -48,7 +48,7 @@ class OnnxEngine:
         path = Path(path).absolute()
         if not path.is_file():
             raise InputError(f"network {path} is missing; check the path")
-        files.check_utf8(path)
+        paths.check_utf8(path)
         _check_digest(path)
         available = onnxruntime.get_available_providers()
         wanted = _PROVIDERS if device == "auto" else [device]

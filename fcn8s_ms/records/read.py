@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, program
-from ..files import PathLike, check_utf8, sha256
+from ..files import PathLike, sha256
 from ..formats import sealing
+from ..formats.paths import check_utf8
 from .checksums import check_sample, index_checksum
 from .metadata import Metadata, index_file, read_metadata
 from .structure import COLUMNS, check_foreign

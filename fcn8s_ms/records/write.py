@@ -18,6 +18,7 @@ import numpy as np
 from .. import __version__, files, voc
 from ..errors import InputError
 from ..files import PathLike
+from ..formats import paths
 from ..images.reader import MAX_PIXELS
 from ..threads import Progress, available_cpus, map_ahead
 from .checksums import index_checksum, verify_seal
@@ -171,7 +172,7 @@ def build_records(
         raise InputError(
             f"{num_shards} shards for {len(pairs)} images; choose 1…{min(len(pairs), _MAX_SHARDS)}"
         )
-    files.check_utf8(output)
+    paths.check_utf8(output)
     if _NO_FILE_NAME & set(output.name):
         raise InputError(
             f"{output}: MindRecord allows none of {' '.join(sorted(_NO_FILE_NAME))} in a file "

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .. import fetch, files, options, threads
+from .. import fetch, options, threads
 from ..device import AMP_LEVELS, CONV_ALGORITHMS, FLAGS, model_arguments
 from ..distributed.ranks import LAUNCH
 from ..errors import InputError, flag, program
+from ..formats import paths
 from ..images import reader
 from ..network.architectures import (
     ARCHITECTURES,
@@ -37,8 +38,7 @@ __all__ = [
 
 PROGRAM = program("train")
 
-# Eight and four times those of the paper: wider ones have tens of gigabytes of weights.
-_MAX_WIDTH, _MAX_FC_WIDTH = 4096, 16384
+_MAX_WIDTH, _MAX_FC_WIDTH = 4096, 16384  # wider ones have tens of gigabytes of weights
 _BASE_LR = {"momentum": 0.05, "adamw": 0.001}
 
 
@@ -99,7 +99,7 @@ class Options:
             if value is None:
                 continue
             if isinstance(value, Path):
-                files.check_utf8(value)
+                paths.check_utf8(value)
             at_least = field.metadata["at_least"]
             # Written so that NaN is refused too.
             if field.metadata["positive"] and not value > 0:
