@@ -446,6 +446,18 @@ def test_hostile_metadata(small, tmp_path, capsys):
         assert len(line.splitlines()) == 1
 
 
+def test_sizes_that_do_not_fit(small, tmp_path):
+    """Of a file without a digest, which loads and fails only when it is computed."""
+    path = run(small, tmp_path / "network.onnx")
+    network = onnx.load(edited(path))
+    (upscore,) = (node for node in network.graph.node if node.name == "upscore2")
+    (pads,) = (one for one in upscore.attribute if one.name == "pads")
+    pads.ints[:] = [0, 0, 0, 0]
+    onnx.save(network, path)
+    with pytest.raises(InputError, match="network.onnx cannot be computed: .*; export it again"):
+        OnnxEngine(path, "CPU").class_ids(np.zeros((1, 3, 32, 32), np.float32))
+
+
 def test_weights_in_other_files(small, tmp_path):
     """Their bits would be covered by no checksum, and their path is the file's choice."""
     path = run(small, tmp_path / "network.onnx")

@@ -79,7 +79,13 @@ class OnnxEngine:
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
         batch = np.ascontiguousarray(batch, np.float32)
-        result: np.ndarray = self._session.run([self._output], {self._source: batch})[0]
+        try:
+            result: np.ndarray = self._session.run([self._output], {self._source: batch})[0]
+        except Exception as error:  # as above: sizes that do not fit are found only here
+            raise InputError(
+                f"network {self._path} cannot be computed: {str(error).splitlines()[0]}; export it "
+                "again, or give smaller images if there is too little memory"
+            ) from error
         if result.dtype.kind == "f" and not np.isfinite(result).all():
             raise InputError(
                 f"network {self._path} computes logits that are not finite; export it again from a "
