@@ -107,14 +107,13 @@ class Options:
                 limit = f"be at least {at_least}" if at_least else "not be negative"
                 raise InputError(f"{flag(field.name)} is {value}; it must {limit}")
             values = value if isinstance(value, list) else [value]
-            numbers = [one for one in values if isinstance(one, (int, float))]
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"{flag(field.name)} is {value}; it must be finite")
-            at_most = field.metadata["at_most"] or 2**63 - 1
-            if max(numbers, default=0) > at_most:
-                raise InputError(
-                    f"{flag(field.name)} is {max(numbers)}; it must be at most {at_most:,}"
-                )
+            largest = math.inf if isinstance(value, float) else 2**63 - 1
+            at_most = field.metadata["at_most"] or largest
+            for one in values:
+                if isinstance(one, (int, float)) and one > at_most:
+                    raise InputError(f"{flag(field.name)} is {one}; it must be at most {at_most:,}")
 
 
 @dataclass(frozen=True)
