@@ -38,7 +38,7 @@ __all__ = [
 
 PROGRAM = program("train")
 
-_MAX_WIDTH, _MAX_FC_WIDTH = 4096, 16384  # wider ones have tens of gigabytes of weights
+_MAX_WIDTH, _MAX_FC_WIDTH = 4096, 16384  # wider networks have tens of gigabytes of weights
 _BASE_LR = {"momentum": 0.05, "adamw": 0.001}
 
 
@@ -107,14 +107,14 @@ class Options:
             if at_least is not None and not value >= at_least:
                 limit = f"be at least {at_least}" if at_least else "not be negative"
                 raise InputError(f"{flag(field.name)} is {value}; it must {limit}")
-            numbers = value if isinstance(value, list) else [value]
+            values = value if isinstance(value, list) else [value]
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"{flag(field.name)} is {value}; it must be finite")
-            at_most = field.metadata["at_most"]
-            if at_most is not None and max(numbers, default=0) > at_most:
-                raise InputError(
-                    f"{flag(field.name)} is {max(numbers)}; it must be at most {at_most:,}"
-                )
+            largest = math.inf if isinstance(value, float) else 2**63 - 1
+            at_most = field.metadata["at_most"] or largest
+            for one in values:
+                if isinstance(one, (int, float)) and one > at_most:
+                    raise InputError(f"{flag(field.name)} is {one}; it must be at most {at_most:,}")
 
 
 @dataclass(frozen=True)

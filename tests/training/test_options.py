@@ -75,6 +75,7 @@ def test_values_have_the_types_of_their_fields():
         ),
         (OptimizerOptions, {"seed": 2**70}, f"--seed is {2**70}; it must be at most 4,294,967,295"),
         (OptimizerOptions, {"base_lr": float("inf")}, "--base-lr is inf; it must be finite"),
+        (RunOptions, {"save_every": 2**70}, f"--save-every is {2**70}; it must be at most 9,223,"),
         (RunOptions, {"keep": 0}, "--keep is 0; it must be positive"),
     ],
 )
