@@ -7,7 +7,6 @@
 
 from .ending import end_at_signals
 from .errors import InputError, flag, program, reported_by
-from .formats import paths
 
 if __name__ == "__main__":
     end_at_signals(program("build"))
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import records, transforms, voc
+from .formats import paths
 from .images import reader
 from .inspection.contents import draw_crops, histogram, inspect_record
 from .records import encode, sources
@@ -185,7 +185,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--ignore-label is {arguments.ignore_label}; masks hold 0…255")
     reader.check_max_pixels(arguments.max_pixels)
     if arguments.preview is not None:
-        for name, most in (("preview", 100), ("crop_size", 10_000)):
+        for name, most in (("preview", 100), ("crop_size", transforms.LONGEST_SIDE)):
             value = getattr(arguments, name)
             if not 1 <= value <= most:
                 limit = "positive" if value < 1 else f"at most {most:,}"

@@ -288,13 +288,7 @@ def seal(path: files.PathLike, expected: str | None = None) -> bool:
         return False
     sealing.known(path)
     read(path)
-    try:
-        files.write_json(metadata_file(path), {**metadata, "sha256": digest})
-    except OSError as error:
-        raise InputError(
-            f"{metadata_file(path)} cannot be written: {error.strerror}; copy the checkpoint to a "
-            "folder of your own"
-        ) from error
+    sealing.write(metadata_file(path), {**metadata, "sha256": digest}, "checkpoint")
     return True
 
 

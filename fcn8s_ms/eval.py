@@ -4,7 +4,6 @@
 
 from .ending import end_at_signals
 from .errors import InputError, flag, program, reported_by
-from .formats import paths
 
 if __name__ == "__main__":
     end_at_signals(program("eval"))
@@ -20,6 +19,7 @@ import numpy as np
 
 from . import device, fetch, files, inference, threads, transforms, voc
 from .evaluation import report
+from .formats import paths
 from .images import reader
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Config:
                 )
         most = {
             "trimap": 100,
-            "crop_size": 10_000,
+            "crop_size": transforms.LONGEST_SIDE,
             "seed": 2**32 - 1,
             "batch_size": inference.MAX_BATCH,
             "worst": 1000,

@@ -4,7 +4,6 @@
 
 from .ending import end_at_signals
 from .errors import InputError, flag, program, reported_by
-from .formats import paths
 
 if __name__ == "__main__":
     end_at_signals(program("export"))
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from . import __version__, device, files, transforms, voc
+from .formats import paths
 from .options import add_options, option, take_options
-from .transforms import STRIDE
+from .transforms import LONGEST_SIDE, STRIDE
 
 if TYPE_CHECKING:  # MindSpore is loaded late
     from mindspore import nn
@@ -80,10 +80,10 @@ class Config:
         for name in ("height", "width"):
             side = getattr(self, name)
             if self.format == "AIR":
-                if side is None or not STRIDE <= side <= 10_000 or side % STRIDE:
+                if side is None or not STRIDE <= side <= LONGEST_SIDE or side % STRIDE:
                     raise InputError(
                         f"AIR files have a fixed size: give {flag(name)}, a multiple of {STRIDE} "
-                        f"up to 10,000 (it is {side})"
+                        f"up to {LONGEST_SIDE:,} (it is {side})"
                     )
             elif side is not None:
                 raise InputError(f"{self.format} files take any size; leave out {flag(name)}")

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from .errors import InputError, listing
 from .files import PathLike, make_folder, unfinished_folder
 from .formats.checkpoint_file import check_structure
-from .transfer import Transfer, counted_by
+from .transfer import SPARE_BYTES, Transfer, counted_by
 
 __all__ = ["BASE_URL", "DATA_FILE", "TRAINED_FILE", "VGG16_FILE", "fetch_checkpoint", "fetch_data"]
 
@@ -33,7 +33,6 @@ _MOST_MEMBERS = 100_000
 _LARGEST_CONTENT = 2**36
 _LARGEST_CHECKPOINT = 2**33
 _LARGEST_PADDING = 2**20  # GNU tar fills up to 10 kB
-_SPARE_BYTES = 2**24  # left free on the disk
 
 # Of the published checkpoints: convolutions of each stage, what follows them, and the other layers.
 _BACKBONE = {"conv1": 2, "conv2": 2, "conv3": 3, "conv4": 3, "conv5": 3}
@@ -187,7 +186,7 @@ def _unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
 
 def _check_room(folder: Path, size: int, archive: Path) -> None:
     free = shutil.disk_usage(folder).free
-    if free < size + _SPARE_BYTES:
+    if free < size + SPARE_BYTES:
         raise InputError(
             f"{archive.name} needs {size / 1e9:,.1f} GB, but {folder.parent.absolute()} has "
             f"{free / 1e9:,.1f} GB free; nothing is left of it: free some space"

@@ -85,7 +85,10 @@ def lock_folder(path: PathLike) -> int | None:
 
 
 def state_of(path: PathLike) -> tuple[int, ...] | None:
-    """What changes when a file or folder is replaced or written to; None if it is missing."""
+    """Identity and state of a file or folder, another one when it is replaced or written to.
+
+    None if it is missing.
+    """
     try:
         found = os.stat(path)
     except OSError:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Transfer", "counted_by"]
+__all__ = ["SPARE_BYTES", "Transfer", "counted_by"]
 
 _SILENCE = 30.0
 """Seconds without a byte after which a connection is given up."""
@@ -19,7 +19,8 @@ _PERIOD = 60.0
 _LEAST_PER_PERIOD = 60_000
 """A connection that brings fewer bytes than these within so many seconds is given up, too."""
 _BYTES_BETWEEN_CHECKS = 2**24
-_SPARE_BYTES = 2**24  # left free on the disk
+SPARE_BYTES = 2**24
+"""Bytes that downloads leave free on the disk."""
 
 
 class Transfer:
@@ -51,7 +52,7 @@ class Transfer:
         with contextlib.suppress(FileNotFoundError):
             length = max(length - self._part.stat().st_size, 0)  # some of it is there
         free = shutil.disk_usage(self._part.parent).free
-        if free < length + _SPARE_BYTES:
+        if free < length + SPARE_BYTES:
             self._give_up(
                 f"needs {length / 1e9:,.1f} GB more, but {self._part.parent.absolute()} "
                 f"has {free / 1e9:,.1f} GB free: free some space"

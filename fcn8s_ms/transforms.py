@@ -24,6 +24,7 @@ __all__ = [
     "Crop",
     "Encoded",
     "IMAGE_SUFFIXES",
+    "LONGEST_SIDE",
     "MAX_BATCH_PIXELS",
     "RandomSource",
     "STRIDE",
@@ -41,6 +42,9 @@ __all__ = [
 
 MAX_BATCH_PIXELS = 100_000_000
 """Largest number of pixels of a batch of crops: at full width a layer has 26 GB for them."""
+
+LONGEST_SIDE = 10_000
+"""Longest side in pixels of a crop, or of an image that is resized: gigabytes for each layer."""
 
 STRIDE = 32
 """Pixels of input per cell of the deepest feature map: the network takes multiples of it."""

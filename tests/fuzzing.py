@@ -157,20 +157,25 @@ def _read_record(path):
     records.survey_record(path)
 
 
-def _write_onnx(path):
-    import onnx
-
+def _exported_metadata():
     from fcn8s_ms import voc
-    from fcn8s_ms.deployment import onnx_graph
-    from fcn8s_ms.network.batch_norm import fold_batch_norm
 
-    metadata = {
+    return {
         "classes": ["a", "b", "c"],
         "palette": [[0, 0, 0], [1, 2, 3], [9, 9, 9]],
         "mean": voc.IMAGE_MEAN,
         "std": voc.IMAGE_STD,
     }
-    onnx.save(onnx_graph.build(fold_batch_norm(_network()), metadata=metadata), str(path))
+
+
+def _write_onnx(path):
+    import onnx
+
+    from fcn8s_ms.deployment import onnx_graph
+    from fcn8s_ms.network.batch_norm import fold_batch_norm
+
+    network = fold_batch_norm(_network())
+    onnx.save(onnx_graph.build(network, metadata=_exported_metadata()), str(path))
 
 
 def _read_onnx(path):
@@ -191,15 +196,7 @@ def _write_sealed_onnx(path):
 
 
 def _write_onnx_metadata(path):
-    from fcn8s_ms import voc
-
-    metadata = {
-        "classes": ["a", "b", "c"],
-        "palette": [[0, 0, 0], [1, 2, 3], [9, 9, 9]],
-        "mean": voc.IMAGE_MEAN,
-        "std": voc.IMAGE_STD,
-    }
-    path.write_text(json.dumps(metadata), encoding="utf-8")
+    path.write_text(json.dumps(_exported_metadata()), encoding="utf-8")
 
 
 def _read_onnx_metadata(path):

@@ -443,7 +443,7 @@ def test_another_networks_checkpoint(tmp_path):
         ("classes", "cat", "classes is 'cat'; need a list"),
         ("classes", ["a", 3], r"classes\[1\] is 3; need a text"),
         ("palette", [[0, 0, 300], [0, 0, 0]], r"palette\[0\]\[2\] is 300"),
-        ("palette", [[0, 0, 0]] * 3, "2 classes and 3 colours"),
+        ("palette", [[0, 0, 0]] * 3, "palette has 3 items; need 2, as classes"),
         ("sha256", 7, "sha256 is 7; need a text"),
         ("seconds", [], "seconds is .*; need a finite number"),
         ("previous", {"step": None}, "previous.step is None"),

@@ -166,7 +166,7 @@ def test_a_file_that_the_disk_does_not_hold(tmp_path, monkeypatch, length):
     free = iter([usage.free, usage.free])
 
     def disk_usage(path):
-        return usage._replace(free=transfer._SPARE_BYTES + 10**7 if length else next(free, 0))
+        return usage._replace(free=transfer.SPARE_BYTES + 10**7 if length else next(free, 0))
 
     monkeypatch.setattr(transfer.shutil, "disk_usage", disk_usage)
     with (
@@ -378,7 +378,7 @@ def test_archive_that_unpacks_to_more_than_the_disk_holds(server, tmp_path, monk
     server.files["dataset_fcn8s.tar"] = gzip.compress(content)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(
-        fetch.shutil, "disk_usage", lambda path: usage._replace(free=fetch._SPARE_BYTES + 10**6)
+        fetch.shutil, "disk_usage", lambda path: usage._replace(free=fetch.SPARE_BYTES + 10**6)
     )
     with pytest.raises(InputError, match="dataset_fcn8s.tar needs 0.0 GB, but .*free some space"):
         fetch.fetch_data(tmp_path, server.url)

@@ -83,7 +83,7 @@ class _Run:
             file.seek(self._printed)
             return _BEGINS in file.read()
 
-    def begins_steps(self) -> bool:
+    def wait_for_steps(self) -> bool:
         """Waits for the first step after start-up and compilation; False if the process ended."""
         if not self.wait(self.is_training):
             return False
@@ -220,7 +220,7 @@ def run_test(
     with open(folder / "output.txt", "w") as output:
         reference = _Run(folder / "reference", arguments, output)
         reference.start()
-        reference.begins_steps()
+        reference.wait_for_steps()
         start_up = time.monotonic() - reference.started
         reference.wait(reference.is_saving)
         saving = time.monotonic()
@@ -243,7 +243,7 @@ def run_test(
             elif len(history) % _START_UPS == 0:
                 alive = run.wait(lambda: False, moments.uniform(0, start_up))
             else:
-                alive = run.begins_steps()
+                alive = run.wait_for_steps()
                 # Steps, saves, validations; on average the share of a kill.
                 alive = alive and run.wait(lambda: False, moments.uniform(0, 2 * training / kills))
             if not alive:

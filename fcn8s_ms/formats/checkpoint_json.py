@@ -9,7 +9,6 @@ from . import schema
 
 __all__ = ["beside", "metadata_file", "read_metadata", "verified"]
 
-_COLOUR = schema.array(schema.whole_number(0, 255), 3, 3)
 _METADATA = schema.fields(
     {},
     {
@@ -22,7 +21,7 @@ _METADATA = schema.fields(
         "with_weights": schema.truth(),
         "images": schema.whole_number(1),
         "classes": schema.array(schema.text(1000), 2, 255),
-        "palette": schema.array(_COLOUR, 2, 255),
+        "palette": schema.array(schema.COLOUR, 2, 255),
         "arguments": schema.mapping(schema.anything()),
     },
 )
@@ -48,11 +47,7 @@ def beside(path: Path) -> dict[str, Any]:
     remedy = "move the file away, or save the checkpoint again"
     schema.check(metadata, schema.fields({}, {"previous": _METADATA}), file, remedy)
     schema.check(metadata, _METADATA, file, remedy)
-    classes, palette = metadata.get("classes"), metadata.get("palette")
-    if classes is not None and palette is not None and len(classes) != len(palette):
-        raise InputError(
-            f"{file}: {len(classes)} classes and {len(palette)} colours in palette: {remedy}"
-        )
+    schema.check(metadata, schema.as_many("palette", "classes"), file, remedy)
     return metadata
 
 

@@ -34,7 +34,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds.
+    """Contents of a file.
 
     Attributes:
         producer: program that wrote it.

@@ -12,7 +12,7 @@ __all__ = ["NAMES", "parse"]
 _DESCRIPTION = schema.fields(
     {
         "classes": schema.array(schema.text(1000), 2, 255),
-        "palette": schema.array(schema.array(schema.whole_number(0, 255), 3, 3), 2, 255),
+        "palette": schema.array(schema.COLOUR, 2, 255),
         "mean": schema.array(schema.number(), 3, 3),
         "std": schema.array(schema.number(1e-6), 3, 3),
     }

@@ -17,6 +17,7 @@ from ..errors import InputError, listing
 
 __all__ = [
     "Description",
+    "COLOUR",
     "Mismatch",
     "anything",
     "array",
@@ -199,6 +200,10 @@ def as_many(name: str, other: str) -> Description:
             raise Mismatch(f"{name} has {len(found)} items; need {len(expected)}, as {other}")
 
     return describe
+
+
+COLOUR = array(whole_number(0, 255), 3, 3)
+"""RGB."""
 
 
 def check(value: Any, description: Description, source: object, remedy: str) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 from .. import files
 from ..errors import InputError, program
 
-__all__ = ["as_digest", "check_digest", "known", "name_unsealed"]
+__all__ = ["WITHOUT", "as_digest", "check_digest", "known", "name_unsealed", "write"]
 
 logger = logging.getLogger(__name__)
+
+WITHOUT = "has no checksum: its bits cannot be vouched for"
+"""End of the sentence about a file without a checksum."""
 
 _told: set[Path] = set()
 
@@ -32,9 +35,10 @@ def name_unsealed(kind: str, path: files.PathLike, remedy: str | None = None) ->
         return
     _told.add(path)
     logger.warning(
-        "%s %s has no checksum: its bits cannot be vouched for (%s)",
+        "%s %s %s (%s)",
         kind,
         path,
+        WITHOUT,
         remedy or f"{program('info')} --seal {path} gives it one",
     )
 
@@ -75,3 +79,23 @@ def check_digest(path: files.PathLike, expected: str | None) -> str:
             "correct --sha256"
         )
     return found
+
+
+def write(json_file: Path, content: object, kind: str) -> None:
+    """Writes the JSON that holds the checksum of a file.
+
+    Args:
+        json_file: the JSON.
+        content: its content.
+        kind: kind of the file, for the error.
+
+    Raises:
+        InputError: the JSON cannot be written; an older one is unchanged.
+    """
+    try:
+        files.write_json(json_file, content)
+    except OSError as error:
+        raise InputError(
+            f"{json_file} cannot be written: {error.strerror}; copy the {kind} to a folder of your "
+            "own"
+        ) from error

@@ -53,7 +53,7 @@ class ClassIds(_Logits):
 
 
 def is_finite(array: np.ndarray) -> bool:
-    """Whether all numbers are finite. Works plane by plane: large pictures have gigabytes."""
+    """Tells whether all numbers are finite, plane by plane: large pictures have gigabytes."""
     planes = array.reshape(-1, *array.shape[-2:])
     return all(np.isfinite(plane).all() for plane in planes)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import transforms, voc
 from .engine import Engine
-from .view import LONGEST_SIDE, ViewOptions
+from .view import ViewOptions
 
 __all__ = ["Predictor"]
 
@@ -183,11 +183,12 @@ class Predictor:
         self, jobs: list[_Job], scale: float, mirror: bool, batch_size: int
     ) -> list[np.ndarray]:
         """Logits (n_class, h, w) of one view of every image, at the view's size, mirrored back."""
+        most = transforms.LONGEST_SIDE
         for job in jobs:
             longest = round(max(_size(job.image)) * scale)
-            if scale > 1 and longest > LONGEST_SIDE:
+            if scale > 1 and longest > most:
                 raise MemoryError(
-                    f"{longest:,} pixels on a side at scale {scale:g}; up to {LONGEST_SIDE:,}"
+                    f"{longest:,} pixels on a side at scale {scale:g}; up to {most:,}"
                 )
         images = [_resized(job.image, _scaled(_size(job.image), scale)) for job in jobs]
         if mirror:

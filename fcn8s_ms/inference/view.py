@@ -5,17 +5,14 @@ from typing import Any
 
 from ..errors import InputError
 from ..options import ArgumentContainer, add_options, option
-from ..transforms import STRIDE
+from ..transforms import LONGEST_SIDE, STRIDE
 from .engine import ENGINES
 
-__all__ = ["LONGEST_SIDE", "MAX_BATCH", "ViewOptions", "add_arguments", "options_of"]
+__all__ = ["MAX_BATCH", "ViewOptions", "add_arguments", "options_of"]
 
 
 MAX_BATCH = 1024
 """Largest batch of `eval` and `predict`; images wait for others of their size, so more are held."""
-
-LONGEST_SIDE = 10_000
-"""Longest side in pixels of an image that is enlarged: already gigabytes for each layer."""
 
 
 def _size(text: str) -> int | None:

@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..formats.sealing import WITHOUT
+
 __all__ = ["MISMATCH", "NONE", "VERIFIED", "Facts", "names", "table"]
 
 VERIFIED, MISMATCH, NONE = "verified", "mismatch", "none"
 """States of a checksum."""
 
-_WITHOUT = "has no checksum: its bits cannot be vouched for"
 _INDENT, _WIDTH = 16, 100
 
 
 @dataclass
 class Facts:
-    """What is known of a file.
+    """Facts known of a file.
 
     Attributes:
         path: the file.
@@ -45,13 +46,13 @@ class Facts:
             "file": str(self.path),
             "kind": self.kind,
             "bytes": self.size,
-            "checksum": {"state": self.checksum, "note": self.note or _WITHOUT},
+            "checksum": {"state": self.checksum, "note": self.note or WITHOUT},
             **self.values,
         }
 
     def text(self) -> str:
         """The facts as lines for a terminal."""
-        state = _WITHOUT if self.checksum == NONE else f"{self.checksum}: {self.note}"
+        state = WITHOUT if self.checksum == NONE else f"{self.checksum}: {self.note}"
         if self.checksum == NONE and self.note:
             state += f" ({self.note})"
         lines = [f"{self.path}: {self.kind}, {self.size / 1e6:,.1f} MB"]

@@ -149,7 +149,7 @@ _COUNTS = schema.array(schema.whole_number(0))
 _DESCRIPTION = schema.fields(
     {
         "classes": schema.array(schema.text(), 1, 255),
-        "palette": schema.array(schema.array(schema.whole_number(0, 255), 3, 3), 1, 255),
+        "palette": schema.array(schema.COLOUR, 1, 255),
         "ignore_label": schema.whole_number(0, 255),
         "pixel_counts": _COUNTS,
         "num_samples": schema.whole_number(1),

@@ -167,12 +167,10 @@ def _check_digests(path: Path, metadata: Metadata) -> None:
 
 
 def open_record(path: PathLike) -> tuple[Path, int]:
-    """Finds and checks a record file.
+    """Finds and checks a record file; a warning names one without checksums.
 
     Args:
         path: the record file, its first shard, or the name that its shards have in common.
-
-    A warning names a record without checksums.
 
     Returns:
         Absolute path of the file to read from, and the number of rows.

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import __version__, files, voc
+from .. import __version__, voc
 from ..errors import InputError
 from ..files import PathLike
 from ..formats import sealing
@@ -78,14 +78,7 @@ def seal_record(
         index_checksums=tuple(map(index_checksum, shards)),
         sha256=tuple(digests),
     )
-    json_file = _json_of(file, names)
-    try:
-        files.write_json(json_file, dataclasses.asdict(found))
-    except OSError as error:
-        raise InputError(
-            f"{json_file} cannot be written: {error.strerror}; copy the record to a folder of your "
-            "own"
-        ) from error
+    sealing.write(_json_of(file, names), dataclasses.asdict(found), "record")
     return True
 
 

@@ -23,7 +23,8 @@ from ..network.architectures import (
     UPSAMPLE_INITS,
     VGG_WIDTHS,
 )
-from ..transforms import STRIDE, next_multiple
+from ..transforms import LONGEST_SIDE, STRIDE, next_multiple
+from .schedule import MAX_STEPS
 
 __all__ = [
     "PROGRAM",
@@ -107,12 +108,11 @@ class Options:
             if at_least is not None and not value >= at_least:
                 limit = f"be at least {at_least}" if at_least else "not be negative"
                 raise InputError(f"{flag(field.name)} is {value}; it must {limit}")
-            values = value if isinstance(value, list) else [value]
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"{flag(field.name)} is {value}; it must be finite")
             largest = math.inf if isinstance(value, float) else 2**63 - 1
             at_most = field.metadata["at_most"] or largest
-            for one in values:
+            for one in value if isinstance(value, list) else [value]:
                 if isinstance(one, (int, float)) and one > at_most:
                     raise InputError(f"{flag(field.name)} is {one}; it must be at most {at_most:,}")
 
@@ -145,7 +145,7 @@ class DataOptions(Options):
     crop_size: int = option(
         512,
         positive=True,
-        at_most=10_000,
+        at_most=LONGEST_SIDE,
         help="side of the training crops, in pixels (default: %(default)s)",
     )
     min_scale: float = option(0.5, help="smallest random scale (default: %(default)s)")
@@ -252,7 +252,7 @@ class OptimizerOptions(Options):
     steps: int | None = option(
         None,
         positive=True,
-        at_most=10_000_000,
+        at_most=MAX_STEPS,
         may_change=True,
         excludes="epochs",
         help="total number of steps, instead of --epochs",

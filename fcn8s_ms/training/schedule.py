@@ -10,9 +10,10 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from .options import OptimizerOptions
 
-__all__ = ["Length", "constant_lr", "cosine_lr", "learning_rates", "polynomial_lr"]
+__all__ = ["MAX_STEPS", "Length", "constant_lr", "cosine_lr", "learning_rates", "polynomial_lr"]
 
-_MAX_STEPS = 10_000_000
+MAX_STEPS = 10_000_000
+"""Largest number of steps of a training: each has a learning rate."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Length:
             InputError: there are more than 10 million steps, each of which has a learning rate.
         """
         total_steps = options.steps or epoch_steps * options.epochs
-        if total_steps > _MAX_STEPS:
+        if total_steps > MAX_STEPS:
             raise InputError(
-                f"--epochs {options.epochs} makes {total_steps:,} steps; up to {_MAX_STEPS:,} are "
+                f"--epochs {options.epochs} makes {total_steps:,} steps; up to {MAX_STEPS:,} are "
                 "possible: choose less, and train longer with --pretrained"
             )
         return cls(total_steps, epoch_steps)

@@ -143,7 +143,7 @@ def test_folder_that_cannot_be_written(plain, monkeypatch):
     def fail(path, value):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("fcn8s_ms.records.seal.files.write_json", fail)
+    monkeypatch.setattr("fcn8s_ms.formats.sealing.files.write_json", fail)
     with pytest.raises(InputError, match=r"plain.mindrecord.json cannot be written: Permission"):
         records.seal_record(plain)
 
