@@ -222,8 +222,10 @@ def _new_file(path: Path) -> Iterator[Path]:
     """Yields a path to write to, in a folder of its own; the file gets its name at the end."""
     path = path.absolute()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with files.unfinished_folder(path) as folder:
+        with (
+            files.kept_if_used(path.parent, "the folder of --output"),
+            files.unfinished_folder(path) as folder,
+        ):
             # With its own ending: MindSpore appends one to any other.
             unfinished = folder / path.name
             yield unfinished

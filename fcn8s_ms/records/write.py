@@ -94,28 +94,28 @@ def _remove_abandoned(building: Path) -> None:
 
 @contextlib.contextmanager
 def _building_folder(output: Path) -> Iterator[Path]:
-    """A folder next to the output, removed at the end.
+    """A folder next to the output, removed at the end, as is the output's if nothing is built.
 
     It is locked: a folder without a lock was left by a build that was killed, and is removed.
     """
     prefix, suffix = f".{output.name}.", ".building"
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        for folder in output.parent.iterdir():
-            if folder.name.startswith(prefix) and folder.name.endswith(suffix):
-                _remove_abandoned(folder)
-        building = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=output.parent))
-        descriptor = files.lock_folder(building)
-    except OSError as error:
-        raise InputError(
-            f"{output.parent} cannot be written to: {error.strerror}; choose another --output"
-        ) from error
-    try:
-        with files.removed_at_end(building):
-            yield building
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+    with files.kept_if_used(output.parent, "the folder of --output"):
+        try:
+            for folder in output.parent.iterdir():
+                if folder.name.startswith(prefix) and folder.name.endswith(suffix):
+                    _remove_abandoned(folder)
+            building = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=output.parent))
+            descriptor = files.lock_folder(building)
+        except OSError as error:
+            raise InputError(
+                f"{output.parent} cannot be written to: {error.strerror}; choose another --output"
+            ) from error
+        try:
+            with files.removed_at_end(building):
+                yield building
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 def build_records(
