@@ -121,11 +121,16 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [{key: row[key] for key in row if key not in _OF_THE_MACHINE} for row in rows]
 
 
+def _checkpoints(run: Path) -> list[Path]:
+    """Checkpoints of a run, without the hidden ones that a kill has left unfinished."""
+    return sorted(path for path in run.glob("*.ckpt") if not path.name.startswith("."))
+
+
 def _check_readable(run: Path) -> int:
     """Reads every checkpoint of a run; returns the step of the last."""
     from fcn8s_ms import checkpoint
 
-    for path in run.glob("*.ckpt"):
+    for path in _checkpoints(run):
         checkpoint.read(path)
     last = run / "FCN8s-last.ckpt"
     return checkpoint.read_metadata(last)["step"] if last.is_file() else 0
@@ -138,7 +143,7 @@ def _difference(run: Path, reference: Path) -> str | None:
     names = [sorted(path.name for path in folder.iterdir()) for folder in (run, reference)]
     if names[0] != names[1]:
         return f"files: {names[0]} and {names[1]}"
-    for path in sorted(run.glob("*.ckpt")):
+    for path in _checkpoints(run):
         one, other = checkpoint.read(path), checkpoint.read(reference / path.name)
         if list(one) != list(other):
             return f"{path.name}: parameters"

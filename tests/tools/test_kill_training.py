@@ -2,6 +2,8 @@
 
 import pytest
 
+from fcn8s_ms.errors import InputError
+
 from ..helpers import load_tool
 
 
@@ -14,6 +16,16 @@ def test_killed_training_ends_as_one_that_was_not(tmp_path, at_saves):
     assert history
     if at_saves:  # the first save was the first aim
         assert history[0]["steps"] == 2
+
+
+def test_what_a_kill_leaves_unfinished_is_no_checkpoint(tmp_path):
+    """A kill may meet the moment between the creation of a file and its first byte."""
+    tool = load_tool("kill_training")
+    (tmp_path / ".FCN8s-1_2.unfinished-d16a-12149-03c6.ckpt").touch()
+    assert tool._check_readable(tmp_path) == 0
+    (tmp_path / "FCN8s-1_2.ckpt").touch()
+    with pytest.raises(InputError, match="FCN8s-1_2.ckpt cannot be read"):
+        tool._check_readable(tmp_path)
 
 
 def test_networks_of_the_test():
