@@ -63,7 +63,10 @@ def _prepare_streams() -> None:
 
 
 def _give_up_output() -> None:
-    """Drops what is left for standard output; otherwise Python complains about it at exit."""
+    """Drops what standard output does not take; otherwise Python complains about it at exit."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        return
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
