@@ -73,6 +73,8 @@ def programs(folder, record="all.mindrecord", weights="n.ckpt", output="free"):
 @pytest.mark.parametrize("program", ["predict", "eval", "export", "train"])
 @pytest.mark.parametrize("name", ["n.ckpt", "n.ckpt.json"])
 def test_checkpoint_that_may_not_be_read(folder, closed, tiny_network, capfd, name, program):
+    if program == "export":  # loaded here: an ordinary user may not enter Python's own folders
+        pytest.importorskip("onnx")
     closed(folder / name)
     with ordinary_user():
         said = error_of(*programs(folder)[program], capfd)
