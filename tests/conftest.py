@@ -1,5 +1,7 @@
 """Fixtures: a small VOC folder and its records, and a network that is quick to run."""
 
+import os
+
 import pytest
 
 from fcn8s_ms import device, records
@@ -33,8 +35,12 @@ def _configured():
 @pytest.fixture(autouse=True)
 def _graph_mode_again():
     """After a test that has trained in the other mode."""
+    before = os.environ.get("LD_LIBRARY_PATH")
     yield
     device.configure("CPU")
+    # MindSpore 2.7 lengthens it with every device that is set, until no process can be started.
+    if before is not None:
+        os.environ["LD_LIBRARY_PATH"] = before
 
 
 @pytest.fixture
