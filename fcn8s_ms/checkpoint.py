@@ -346,7 +346,7 @@ def load_network(path: files.PathLike) -> nn.Cell:
     """Builds the network that a checkpoint belongs to: its architecture, depths, widths, classes.
 
     Args:
-        path: checkpoint of an `FCN32s`, `FCN16s` or `FCN8s`.
+        path: checkpoint of a network in `fcn8s_ms.model.NETWORKS`.
 
     Returns:
         The network with the checkpoint's weights, of plain layers, in evaluation mode.
@@ -360,9 +360,7 @@ def load_network(path: files.PathLike) -> nn.Cell:
         found = architectures.recognise({name: one.shape for name, one in parameters.items()})
     except ValueError as error:
         raise InputError(f"checkpoint {path} is not of an FCN: {error}") from None
-    network = model.NETWORKS[found.arch](
-        found.num_classes, depths=found.depths, widths=found.widths, fc_width=found.fc_width
-    )
+    network = model.NETWORKS[found.arch](found.num_classes, **found.arguments)
     report = load_into(network, parameters)
     if report.missing or report.dropped:
         raise InputError(f"checkpoint {path} is incomplete: {report}")

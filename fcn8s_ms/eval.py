@@ -85,11 +85,6 @@ class Config:
         for path in self.output:
             report.check_format(path)
         if self.protocol == "tutorial":
-            if self.crop_size % transforms.STRIDE:
-                raise InputError(
-                    f"--crop-size {self.crop_size} is not a multiple of {transforms.STRIDE}; "
-                    f"take {transforms.next_multiple(self.crop_size)}"
-                )
             transforms.check_crops(self.batch_size, self.crop_size, "--batch-size")
             if self.resize or self.scales != (1.0,) or self.flip or self.sliding:
                 raise InputError(
@@ -246,6 +241,12 @@ def _count_crops(config: Config, segmenter: "Segmenter") -> "tuple[ConfusionMatr
 
     from .evaluation.crops import count_crops, tutorial_crops
 
+    engine = segmenter.predictor.engine
+    if config.crop_size % engine.multiple:
+        raise InputError(
+            f"--crop-size {config.crop_size} is not a multiple of {engine.multiple}; "
+            f"take {transforms.next_multiple(config.crop_size, engine.multiple)}"
+        )
     data = tutorial_crops(
         config.data,
         len(segmenter.classes),
@@ -256,7 +257,7 @@ def _count_crops(config: Config, segmenter: "Segmenter") -> "tuple[ConfusionMatr
         max_pixels=config.max_pixels,
     )
     with tqdm(total=data.num_samples // config.batch_size, unit="batch") as bar:
-        return count_crops(segmenter.predictor.engine, data, bar.update), data.data_file
+        return count_crops(engine, data, bar.update), data.data_file
 
 
 def _count_images(

@@ -20,7 +20,7 @@ import numpy as np
 from . import __version__, device, files, transforms, voc
 from .formats import paths
 from .options import add_options, option, take_options
-from .transforms import LONGEST_SIDE, STRIDE
+from .transforms import LONGEST_SIDE
 
 if TYPE_CHECKING:  # MindSpore is loaded late
     from mindspore import nn
@@ -52,13 +52,13 @@ class Config:
         InputError: two arguments do not go together, or the file exists.
     """
 
-    checkpoint: Path = option(help="trained FCN-8s, FCN-16s or FCN-32s")
+    checkpoint: Path = option(help="trained FCN")
     output: Path = option(help="file to write")
     format: str = option(
         "ONNX", type=str.upper, choices=FORMATS, help="format of the file (default: %(default)s)"
     )
-    height: int | None = option(None, help="height of the input, a multiple of 32 (AIR)")
-    width: int | None = option(None, help="width of the input, a multiple of 32 (AIR)")
+    height: int | None = option(None, help="height of the input (AIR)")
+    width: int | None = option(None, help="width of the input (AIR)")
     argmax: bool = option(
         False,
         help="output class ids, int32 (N, H, W), instead of logits, float32 (N, classes, H, W)",
@@ -67,7 +67,7 @@ class Config:
         False,
         help="take pixels, uint8 (N, H, W, 3) in BGR order, instead of normalised float32 "
         "(N, 3, H, W). ONNX: any size, padded inside; otherwise sides are multiples of 32 in "
-        "either case",
+        "either case, or of any size for networks that take any",
     )
     fp16: bool = option(False, help="float16 weights and arithmetic (ONNX)")
     image: Path | None = option(None, help="picture to compare on (default: a drawn one)")
@@ -80,10 +80,10 @@ class Config:
         for name in ("height", "width"):
             side = getattr(self, name)
             if self.format == "AIR":
-                if side is None or not STRIDE <= side <= LONGEST_SIDE or side % STRIDE:
+                if side is None or not 1 <= side <= LONGEST_SIDE:
                     raise InputError(
-                        f"AIR files have a fixed size: give {flag(name)}, a multiple of {STRIDE} "
-                        f"up to {LONGEST_SIDE:,} (it is {side})"
+                        f"AIR files have a fixed size: give {flag(name)}, up to {LONGEST_SIDE:,} "
+                        f"(it is {side})"
                     )
             elif side is not None:
                 raise InputError(f"{self.format} files take any size; leave out {flag(name)}")
@@ -137,10 +137,18 @@ def export(config: Config) -> float | None:
 
     target = device.configure(config.device, device_id=config.device_id, mode=config.mode)
     _check_format(config.format, target)
-    # MINDIR files do not pad pixels.
-    picture = _comparison_picture(config.image, config.normalize and config.format == "MINDIR")
     segmenter = Segmenter.from_checkpoint(config.checkpoint)
     network = _network(segmenter, config.checkpoint)
+    multiple = segmenter.predictor.engine.multiple
+    for name, side in zip(("height", "width"), config.size or ()):
+        if side % multiple:
+            raise InputError(
+                f"{flag(name)} is {side}; {config.checkpoint} takes multiples of {multiple}: take "
+                f"{transforms.next_multiple(side, multiple)}"
+            )
+    # MINDIR files do not pad pixels.
+    whole = multiple if config.normalize and config.format == "MINDIR" else 1
+    picture = _comparison_picture(config.image, whole)
 
     difference = None
     with _new_file(config.output) as unfinished:
@@ -152,7 +160,8 @@ def export(config: Config) -> float | None:
         else:
             deployed.write(network, unfinished, config.format, size=config.size, **interface)
         if expected is not None:
-            found = _run_file(unfinished, config.format, picture, config.normalize)
+            batch = picture[np.newaxis] if config.normalize else _normalized(picture, multiple)
+            found = _without_padding(_run_file(unfinished, config.format, batch), picture)
             difference = _difference(found, expected, config.argmax)
             limit = _limit(config.fp16, config.argmax)
             if not difference <= limit:  # nor is NaN
@@ -189,12 +198,12 @@ def _network(segmenter: "Segmenter", checkpoint: Path) -> "nn.Cell":
     return engine.network
 
 
-def _comparison_picture(path: Path | None, whole_strides: bool) -> np.ndarray:
+def _comparison_picture(path: Path | None, multiple: int) -> np.ndarray:
     """Picture to compare on: uint8 (H, W, 3), BGR.
 
     Args:
         path: image file; None for a drawn picture.
-        whole_strides: crop the sides to multiples of 32.
+        multiple: crop the sides to multiples of it.
     """
     from .inference import read_image
     from .records import demo
@@ -204,13 +213,12 @@ def _comparison_picture(path: Path | None, whole_strides: bool) -> np.ndarray:
         picture = np.ascontiguousarray(drawn[..., ::-1])
     else:
         picture = read_image(path)
-    if whole_strides:
-        height, width = (side // STRIDE * STRIDE for side in picture.shape[:2])
-        picture = picture[:height, :width]
-        if not picture.size:
-            raise InputError(
-                f"--image {path} is too small; the comparison needs {STRIDE}x{STRIDE} pixels"
-            )
+    height, width = (side // multiple * multiple for side in picture.shape[:2])
+    picture = picture[:height, :width]
+    if not picture.size:
+        raise InputError(
+            f"--image {path} is too small; the comparison needs {multiple}x{multiple} pixels"
+        )
     return picture
 
 
@@ -260,6 +268,7 @@ def _write_onnx(
             "architecture": type(network).__name__,
             "version": __version__,
             "interface": _interface(normalize, argmax),
+            "multiple": segmenter.predictor.engine.multiple,
         },
         mean=voc.IMAGE_MEAN if normalize else None,
         std=voc.IMAGE_STD if normalize else None,
@@ -282,28 +291,26 @@ def _interface(normalize: bool, argmax: bool) -> str:
 
 def _logits(segmenter: "Segmenter", picture: np.ndarray) -> np.ndarray:
     """Logits of the checkpoint: float32 (1, n_class, H, W)."""
-    logits = segmenter.predictor.engine.logits(_normalized(picture))
+    engine = segmenter.predictor.engine
+    logits = engine.logits(_normalized(picture, engine.multiple))
     return _without_padding(logits, picture)
 
 
-def _run_file(path: Path, file_format: str, picture: np.ndarray, normalize: bool) -> np.ndarray:
+def _run_file(path: Path, file_format: str, batch: np.ndarray) -> np.ndarray:
     """Output of the written file: logits (1, n_class, H, W) or class ids (1, H, W)."""
-    batch = picture[np.newaxis] if normalize else _normalized(picture)
     if file_format == "ONNX":
         from .deployment import onnx_graph
 
-        output = onnx_graph.run(path, batch)
-    else:
-        from .deployment import deployed
+        return onnx_graph.run(path, batch)
+    from .deployment import deployed
 
-        output = deployed.run(path, batch)
-    return _without_padding(output, picture)
+    return deployed.run(path, batch)
 
 
-def _normalized(picture: np.ndarray) -> np.ndarray:
-    """Input of the network: float32 (1, 3, H, W), padded to multiples of 32."""
+def _normalized(picture: np.ndarray, multiple: int) -> np.ndarray:
+    """Input of the network: float32 (1, 3, H, W), padded to multiples of a number."""
     table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
-    return transforms.pad_to_multiple(transforms.normalize(picture, table)[np.newaxis])
+    return transforms.pad_to_multiple(transforms.normalize(picture, table)[np.newaxis], multiple)
 
 
 def _without_padding(output: np.ndarray, picture: np.ndarray) -> np.ndarray:

@@ -251,4 +251,4 @@ class FCN8s(_FCN):
 
 
 NETWORKS = {network.__name__.lower(): network for network in (FCN32s, FCN16s, FCN8s)}
-"""The three by their names in `network.architectures.ARCHITECTURES`."""
+"""By their names in `network.architectures.ARCHITECTURES`."""

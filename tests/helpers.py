@@ -347,6 +347,7 @@ class Spread:
     """An engine of 21 classes that depends on the pixels around, and says 7 and 15 now and then."""
 
     n_class = 21
+    multiple = 32
     name = "spread"
 
     def logits(self, batch):

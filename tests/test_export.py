@@ -244,8 +244,8 @@ def test_a_signal_leaves_no_folder(small, tmp_path, number):
     ("flags", "message"),
     [
         (["--format", "AIR"], "AIR files have a fixed size: give --height"),
-        (["--format", "AIR", "--height", "64", "--width", "50"], "give --width, a multiple of 32"),
-        (["--format", "AIR", "--height", "320000"], "a multiple of 32 up to 10,000 (it is 320000)"),
+        (["--format", "AIR", "--height", "64"], "AIR files have a fixed size: give --width"),
+        (["--format", "AIR", "--height", "320000"], "give --height, up to 10,000 (it is 320000)"),
         (
             ["--format", "AIR", "--height", "64", "--width", "64"],
             "on an Ascend only, this is a CPU",
@@ -284,6 +284,9 @@ def test_air_asks_mindspore_for_a_fixed_size(small, tmp_path, monkeypatch, capsy
     path = run(small, tmp_path / "a.air", "--format", "AIR", "--height", "64", "--width", "96")
     assert asked == [((1, 3, 64, 96), ms.float32, "AIR")]
     assert path.read_bytes() == b"air" and "not run here" in capsys.readouterr().out
+    flags = ["--format", "AIR", "--height", "64", "--width", "50"]
+    error = error_of(lambda: run(small, tmp_path / "b.air", *flags), capsys)
+    assert "--width is 50" in error and "takes multiples of 32: take 64" in error
 
 
 def test_an_exported_file_is_not_exported_again(small, tmp_path, capsys):

@@ -79,7 +79,7 @@ def test_checkpoint_as_text(saved, capsys):
     for part in (
         "checkpoint, 0.1 MB",
         "verified: SHA-256 in FCN8s.ckpt.json",
-        "FCN-8s, backbone vgg16, 3 classes, --widths 4 4 8 8 8 --fc-width 16",
+        "FCN-8s, backbone vgg16, --widths 4 4 8 8 8 --fc-width 16, 3 classes",
         "3: sky, road, tree",
         "GFLOPs for an image of 64×128, padded from 64×100",
         "epoch 2, step 30, loss 0.5",

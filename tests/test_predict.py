@@ -26,6 +26,7 @@ class Brightest:
     """An engine of four classes: which of blue, green and red is the strongest around, or none."""
 
     n_class = 4
+    multiple = 32
     name = "brightest"
 
     def logits(self, batch):
@@ -346,7 +347,7 @@ def test_video(weights, tmp_path, capsys):
         (("--plain-names",), "for one kind of file"),
         (("--opacity", "1.5"), "choose 0…1"),
         (("--batch-size", "0"), "must be positive"),
-        (("--sliding", "50", "20"), "take a multiple of 32"),
+        (("--sliding", "50", "20"), "this network takes multiples of 32"),
         (("--resize", "300000"), "more than 10,000 pixels on a side take too much memory"),
         (("--resize", "5000", "--scales", "1,4"), "resize is 5000, scaled by up to 4; more than"),
         (("--batch-size", str(10**9)), "--batch-size is 1000000000; it must be at most 1,024"),

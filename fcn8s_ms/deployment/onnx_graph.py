@@ -13,7 +13,7 @@ from mindspore import nn
 from .. import files
 from ..errors import InputError
 from ..formats import onnx_digest
-from ..transforms import STRIDE
+from ..network.architectures import multiple_of
 
 __all__ = ["build", "import_onnx", "run", "to_float16", "write"]
 
@@ -66,7 +66,7 @@ def build(
     graph = _Graph(onnx)
     x, size = "image", None
     if mean is not None and std is not None:
-        x, size = graph.prepared(x, mean, std)
+        x, size = graph.prepared(x, mean, std, multiple_of(network))
     pools = {}
     for stage in (1, 2, 3, 4, 5):
         x = graph.layers(f"conv{stage}", getattr(network, f"conv{stage}"), x)
@@ -226,15 +226,19 @@ class _Graph:
             pads=[(side - stride) // 2] * 4,
         )
 
-    def prepared(self, pixels: str, mean: Sequence[float], std: Sequence[float]) -> tuple[str, str]:
-        """Normalises and pads uint8 (N, H, W, 3); returns the result, and (H, W) before it."""
+    def prepared(
+        self, pixels: str, mean: Sequence[float], std: Sequence[float], multiple: int
+    ) -> tuple[str, str | None]:
+        """Normalises and pads uint8 (N, H, W, 3); returns the result, and (H, W) before padding."""
         x = self.node("Transpose", [pixels], perm=[0, 3, 1, 2])
         x = self.node("Cast", [x], to=self.onnx.TensorProto.FLOAT)
         for operator, name, values in (("Sub", "mean", mean), ("Div", "std", std)):
             array = np.asarray(values, np.float32).reshape(1, 3, 1, 1)
             x = self.node(operator, [x, self.constant(name, array)])
+        if multiple == 1:
+            return x, None
         size = self.node("Shape", [x], start=2, end=4)
         # Up to the next multiple; the result of Mod has the sign of the divisor.
-        missing = self.node("Mod", [self.node("Neg", [size]), self.int64([STRIDE, STRIDE])])
+        missing = self.node("Mod", [self.node("Neg", [size]), self.int64([multiple, multiple])])
         pads = self.node("Concat", [self.int64([0] * 6), missing], axis=0)
         return self.node("Pad", [x, pads]), size

@@ -15,10 +15,13 @@ _DESCRIPTION = schema.fields(
         "palette": schema.array(schema.COLOUR, 2, 255),
         "mean": schema.array(schema.number(), 3, 3),
         "std": schema.array(schema.number(1e-6), 3, 3),
+        "multiple": schema.whole_number(1),
     }
 )
 NAMES = ("classes", "palette", "mean", "std")
-"""Entries that are JSON; all others are text."""
+"""Entries that are JSON and must be there; `multiple` is JSON too, all others are text."""
+
+_MULTIPLE = "32"  # of files without the entry
 
 _REMEDY = "export it again with fcn8s_ms.export"
 
@@ -40,7 +43,8 @@ def parse(texts: Mapping[str, str], source: object) -> dict[str, Any]:
     if missing:
         raise InputError(f"{source} has no {listing(missing)} in its metadata; {_REMEDY}")
     found: dict[str, Any] = {}
-    for name in NAMES:
+    texts = {"multiple": _MULTIPLE, **texts}
+    for name in (*NAMES, "multiple"):
         try:
             found[name] = files.parse_json(texts[name])
         except ValueError as error:

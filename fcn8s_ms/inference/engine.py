@@ -17,12 +17,17 @@ ENGINES = ("mindspore", "onnx")
 class Engine(Protocol):
     """Anything that computes a network for `fcn8s_ms.inference.Predictor`.
 
-    Batches are normalised: float32 (N, 3, H, W), BGR, H and W multiples of 32.
+    Batches are normalised: float32 (N, 3, H, W), BGR, H and W multiples of `multiple`.
     """
 
     @property
     def n_class(self) -> int:
         """Number of classes."""
+        ...
+
+    @property
+    def multiple(self) -> int:
+        """Number that height and width of a batch are multiples of; 1 for any size."""
         ...
 
     @property

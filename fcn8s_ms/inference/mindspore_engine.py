@@ -8,7 +8,7 @@ from mindspore import Tensor, nn, ops
 
 from .. import files
 from ..errors import InputError
-from ..transforms import STRIDE
+from ..network.architectures import multiple_of
 
 __all__ = ["ClassIds", "MindSporeEngine", "is_finite"]
 
@@ -27,9 +27,10 @@ class _Logits(nn.Cell):
     def __init__(self, network: nn.Cell):
         super().__init__(auto_prefix=False)
         self.network = network
+        self.multiple = multiple_of(network)
 
     def construct(self, x: Tensor) -> Tensor:
-        if x.shape[2] % STRIDE != 0 or x.shape[3] % STRIDE != 0:
+        if x.shape[2] % self.multiple != 0 or x.shape[3] % self.multiple != 0:
             raise ValueError("height and width of the images must be multiples of 32")
         return self.network(x)
 
@@ -68,12 +69,14 @@ class MindSporeEngine:
     Attributes:
         network: as given.
         n_class: number of classes.
+        multiple: height and width of a batch are multiples of it.
     """
 
     def __init__(self, network: nn.Cell, path: files.PathLike | None = None):
         self.network = network
         self._path = path
         self.n_class: int = network.n_class
+        self.multiple = multiple_of(network)
         self._class_ids = ClassIds(network)
         self._logits = _Logits(network)
         for cell in (self._class_ids, self._logits):
@@ -97,7 +100,7 @@ class MindSporeEngine:
         """Computes the class ids of a normalised batch.
 
         Args:
-            batch: float32 (N, 3, H, W), H and W multiples of 32; array or Tensor.
+            batch: float32 (N, 3, H, W), H and W multiples of `multiple`; array or Tensor.
 
         Returns:
             int32 array (N, H, W).

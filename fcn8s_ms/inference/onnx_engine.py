@@ -31,6 +31,7 @@ class OnnxEngine:
 
     Attributes:
         n_class: number of classes.
+        multiple: height and width of a batch are multiples of it.
         metadata: entries that the export put into the file: `classes`, `palette`, `mean`, `std`, …
 
     Raises:
@@ -69,6 +70,7 @@ class OnnxEngine:
         self._name = f"ONNX Runtime {onnxruntime.__version__}, {names[0]}"
         self.metadata = _metadata(self._session, path)
         self.n_class = len(self.metadata["classes"])
+        self.multiple: int = self.metadata["multiple"]
         source, output = _interface(self._session, path, self.n_class)
         self._source, self._output, self._path = source, output, path
 
@@ -97,7 +99,7 @@ class OnnxEngine:
         """Computes the class ids of a normalised batch.
 
         Args:
-            batch: float32 array (N, 3, H, W), H and W multiples of 32.
+            batch: float32 array (N, 3, H, W), H and W multiples of `multiple`.
 
         Returns:
             int32 array (N, H, W).

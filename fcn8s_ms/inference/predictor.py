@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from .. import transforms, voc
+from ..errors import InputError
 from .engine import Engine
 from .view import ViewOptions
 
@@ -31,11 +32,12 @@ class _Job:
 
 
 class Predictor:
-    """Computes class ids and probabilities of images with an engine that takes multiples of 32.
+    """Computes class ids and probabilities of images with an engine.
 
-    An image is padded at the bottom and right, by the mean colour, to the next multiple of 32; the
-    network's output for the padding is dropped. With `resize`, `scales` or `flip` the logits of
-    every view are scaled to the image's own size, and the softmax of all views is averaged there.
+    An image is padded at the bottom and right, by the mean colour, to the next multiple that the
+    engine takes: 32 for most networks, 1 (no padding) for those that take any size. The network's
+    output for the padding is dropped. With `resize`, `scales` or `flip` the logits of every view
+    are scaled to the image's own size, and the softmax of all views is averaged there.
 
     Args:
         engine: computes the network.
@@ -60,6 +62,11 @@ class Predictor:
     ):
         self.engine = engine
         self.view = ViewOptions(**view)
+        if self.view.sliding is not None and self.view.sliding[0] % engine.multiple:
+            raise InputError(
+                f"sliding window of {self.view.sliding[0]} pixels; this network takes multiples of "
+                f"{engine.multiple}"
+            )
         self._mean, self._std = mean, std
         self._table = transforms.normalization_table(mean, std)
 
@@ -75,7 +82,7 @@ class Predictor:
     @property
     def protocol(self) -> str:
         """Description of how images are seen, to state with every score."""
-        return self.view.protocol
+        return self.view.protocol(self.engine.multiple)
 
     # --- one image, or many --------------------------------------------------------------------
 
@@ -157,7 +164,7 @@ class Predictor:
 
     def _padded_sizes(self, job: _Job) -> tuple[_Size, ...]:
         sizes = (_scaled(_size(job.image), scale) for scale in self.view.scales)
-        return tuple(_padded(size) for size in sizes)
+        return tuple(self._padded(size) for size in sizes)
 
     # --- views ---------------------------------------------------------------------------------
 
@@ -224,11 +231,17 @@ class Predictor:
 
     def _batch(self, images: list[np.ndarray]) -> np.ndarray:
         """Normalised images, padded to their common size: float32 (N, 3, H, W)."""
-        height, width = _padded(_size(images[0]))
+        height, width = self._padded(_size(images[0]))
         batch = np.zeros((len(images), len(self._table), height, width), np.float32)
         for place, image in zip(batch, images):
             place[:, : image.shape[0], : image.shape[1]] = transforms.normalize(image, self._table)
         return batch
+
+    def _padded(self, size: _Size) -> _Size:
+        multiple = self.engine.multiple
+        return transforms.next_multiple(size[0], multiple), transforms.next_multiple(
+            size[1], multiple
+        )
 
 
 def _size(image: np.ndarray) -> _Size:
@@ -238,10 +251,6 @@ def _size(image: np.ndarray) -> _Size:
 def _scaled(size: _Size, factor: float) -> _Size:
     height, width = (max(round(side * factor), 1) for side in size)
     return height, width
-
-
-def _padded(size: _Size) -> _Size:
-    return transforms.next_multiple(size[0]), transforms.next_multiple(size[1])
 
 
 def _cropped(array: np.ndarray, size: _Size) -> np.ndarray:

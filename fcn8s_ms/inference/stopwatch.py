@@ -21,6 +21,7 @@ class TimedEngine:
     def __init__(self, engine: Engine):
         self._engine = engine
         self.n_class = engine.n_class
+        self.multiple = engine.multiple
         self.name = engine.name
         self.seconds = 0.0
 

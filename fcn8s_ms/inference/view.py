@@ -5,7 +5,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..options import ArgumentContainer, add_options, option
-from ..transforms import LONGEST_SIDE, STRIDE
+from ..transforms import LONGEST_SIDE
 from .engine import ENGINES
 
 __all__ = ["MAX_BATCH", "ViewOptions", "add_arguments", "options_of"]
@@ -73,8 +73,8 @@ class ViewOptions:
         if self.sliding is not None:
             crop, stride = self.sliding
             object.__setattr__(self, "sliding", (crop, stride))
-            if crop < 1 or crop % STRIDE:
-                raise InputError(f"sliding window of {crop} pixels; take a multiple of {STRIDE}")
+            if crop < 1:
+                raise InputError(f"sliding window of {crop} pixels; take at least one")
             if not 0 < stride <= crop:
                 raise InputError(f"sliding stride of {stride} pixels; take 1…{crop}, the window")
 
@@ -89,14 +89,18 @@ class ViewOptions:
         """True if the network's own class ids are the result: one view, whole, at its own size."""
         return self.resize is None and self.sliding is None and self.views == [(1.0, False)]
 
-    @property
-    def protocol(self) -> str:
-        """Description of the view in words, to state with every score."""
+    def protocol(self, multiple: int) -> str:
+        """Description of the view in words, to state with every score.
+
+        Args:
+            multiple: number that the sides of the network's inputs are multiples of.
+        """
         size = "at its own size"
         if self.resize is not None:
             size = f"resized to a longer side of {self.resize} pixels"
         if self.sliding is None:
-            size = f"whole, {size} (padded to a multiple of 32, scored without the padding)"
+            padding = f"padded to a multiple of {multiple}, scored without the padding"
+            size = f"whole, {size} ({padding if multiple > 1 else 'no padding'})"
         else:
             crop, stride = self.sliding
             size = f"in windows of {crop}x{crop} every {stride} pixels, {size} (overlaps averaged)"

@@ -10,7 +10,7 @@ from ..errors import InputError, listing
 from ..formats import checkpoint_file, checkpoint_json
 from ..formats.checkpoint_file import Stored
 from ..network import architectures, layers
-from ..network.architectures import ARCHITECTURES, Dimensions
+from ..network.architectures import Dimensions
 from ..transforms import next_multiple
 from .facts import MISMATCH, VERIFIED, Facts, names, table
 
@@ -87,14 +87,13 @@ def _add_network(
     missing = [name for name in expected if name not in own or own[name].shape != expected[name]]
     facts.values |= {
         "architecture": network.arch,
-        "backbone": network.backbone,
-        "depths": network.depths,
-        "widths": network.widths,
-        "fc_width": network.fc_width,
+        **network.facts,
         "num_classes": network.num_classes,
         "missing": missing,
     }
-    facts.lines.append(("network", _described(network)))
+    title = network.architecture.title
+    described = f"{title}, {network.description}, {network.num_classes} classes"
+    facts.lines.append(("network", described))
     _add_parameters(facts, "parameters", own)
     if len(own) < len(stored):
         others = {name: one for name, one in stored.items() if name not in expected}
@@ -102,16 +101,6 @@ def _add_network(
     if missing:
         facts.lines.append(("missing", listing(missing)))
     _add_operations(facts, network, size, show_layers)
-
-
-def _described(network: Dimensions) -> str:
-    backbone = network.backbone or f"of {' '.join(map(str, network.depths))} convolutions"
-    title = ARCHITECTURES[network.arch].title
-    text = f"{title}, backbone {backbone}, {network.num_classes} classes"
-    if (network.widths, network.fc_width) != (architectures.VGG_WIDTHS, architectures.FC_WIDTH):
-        widths = " ".join(map(str, network.widths))
-        text += f", --widths {widths} --fc-width {network.fc_width}"
-    return text
 
 
 def _add_parameters(facts: Facts, heading: str, stored: dict[str, Stored]) -> None:
@@ -133,7 +122,7 @@ def _add_parameters(facts: Facts, heading: str, stored: dict[str, Stored]) -> No
 def _add_operations(
     facts: Facts, network: Dimensions, size: tuple[int, int], show_layers: bool
 ) -> None:
-    height, width = (next_multiple(side) for side in size)
+    height, width = (next_multiple(side, network.architecture.multiple) for side in size)
     found = layers.layers(network, height, width)
     operations = 2 * sum(one.macs for one in found)
     facts.values["operations"] = {

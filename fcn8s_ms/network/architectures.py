@@ -1,7 +1,8 @@
-"""Networks of the family by name, with what programs and checkpoints need to know of them."""
+"""Networks by name, with what programs and checkpoints need to know of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "ARCHITECTURES",
@@ -12,29 +13,61 @@ __all__ = [
     "VGG_WIDTHS",
     "Architecture",
     "Dimensions",
+    "VggDimensions",
+    "multiple_of",
     "recognise",
 ]
 
+_Shapes = Mapping[str, Sequence[int]]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A network of the family.
+    """A network that can be trained and used here.
 
     Attributes:
         class_name: name of its class in `fcn8s_ms.model`; checkpoints are named after it.
-        title: its name in the paper.
-        last_layer: upsampling layer that returns the logits; it tells checkpoints apart.
+        title: its name in the literature.
+        family: networks of a family share their layers, the reading of their sizes from a
+            checkpoint, and their ONNX graph.
+        marks: parameters that together tell its checkpoints from those of the others.
+        parts: prefixes of parameter names, by the names of the parts for `--freeze`.
+        options: options of the training program that are for some architectures only, and that
+            this one takes.
+        multiple: height and width of an input are multiples of it; 1 for any size.
+        has_auxiliary: whether it can be trained with an auxiliary head.
     """
 
     class_name: str
     title: str
-    last_layer: str
+    family: str
+    marks: tuple[str, ...]
+    parts: Mapping[str, tuple[str, ...]]
+    options: tuple[str, ...] = ()
+    multiple: int = 32
+    has_auxiliary: bool = False
+
+
+def _vgg(class_name: str, title: str, last_layer: str) -> Architecture:
+    return Architecture(
+        class_name=class_name,
+        title=title,
+        family="vgg",
+        marks=(f"{last_layer}.weight", "conv1.0.weight"),
+        parts={
+            "backbone": ("conv1.", "conv2.", "conv3.", "conv4.", "conv5."),
+            "fc": ("conv6.", "conv7."),
+            "head": ("score_",),
+            "upsampling": ("upscore",),
+        },
+        options=("backbone", "widths", "fc_width", "upsample_init", "skip_init"),
+    )
 
 
 ARCHITECTURES = {
-    "fcn32s": Architecture("FCN32s", "FCN-32s", "upscore32"),
-    "fcn16s": Architecture("FCN16s", "FCN-16s", "upscore16"),
-    "fcn8s": Architecture("FCN8s", "FCN-8s", "upscore8"),
+    "fcn32s": _vgg("FCN32s", "FCN-32s", "upscore32"),
+    "fcn16s": _vgg("FCN16s", "FCN-16s", "upscore16"),
+    "fcn8s": _vgg("FCN8s", "FCN-8s", "upscore8"),
 }
 """By the names that `--arch` takes."""
 
@@ -56,21 +89,68 @@ SKIP_INITS = ("xavier_uniform", "zeros")
 
 @dataclass(frozen=True)
 class Dimensions:
-    """A network of the family and its sizes, as its weights show them.
+    """A network and its sizes, as its weights show them; each family adds its own.
 
     Attributes:
         arch: name in `ARCHITECTURES`.
         num_classes: number of classes.
+    """
+
+    arch: str
+    num_classes: int
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the network's class, besides the number of classes."""
+        raise NotImplementedError
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Sizes by name, for a report."""
+        raise NotImplementedError
+
+    @property
+    def description(self) -> str:
+        """Backbone and sizes in words."""
+        raise NotImplementedError
+
+    @property
+    def architecture(self) -> Architecture:
+        """Entry in `ARCHITECTURES`."""
+        return ARCHITECTURES[self.arch]
+
+
+@dataclass(frozen=True)
+class VggDimensions(Dimensions):
+    """Sizes of an FCN-32s, FCN-16s or FCN-8s.
+
+    Attributes:
         depths: convolutions in conv1…conv5.
         widths: channels of conv1…conv5.
         fc_width: channels of conv6 and conv7.
     """
 
-    arch: str
-    num_classes: int
     depths: tuple[int, ...]
     widths: tuple[int, ...]
     fc_width: int
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the network's class, besides the number of classes."""
+        return {"depths": self.depths, "widths": self.widths, "fc_width": self.fc_width}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Sizes by name, for a report."""
+        return {"backbone": self.backbone, **self.arguments}
+
+    @property
+    def description(self) -> str:
+        """Backbone and sizes in words."""
+        text = f"backbone {self.backbone or f'of {_spaced(self.depths)} convolutions'}"
+        if (self.widths, self.fc_width) != (VGG_WIDTHS, FC_WIDTH):
+            text += f", --widths {_spaced(self.widths)} --fc-width {self.fc_width}"
+        return text
 
     @property
     def backbone(self) -> str | None:
@@ -78,7 +158,7 @@ class Dimensions:
         return next((name for name, one in BACKBONES.items() if one == self.depths), None)
 
 
-def recognise(shapes: Mapping[str, Sequence[int]]) -> Dimensions:
+def recognise(shapes: _Shapes) -> Dimensions:
     """Finds out the network that parameters belong to.
 
     Args:
@@ -87,34 +167,60 @@ def recognise(shapes: Mapping[str, Sequence[int]]) -> Dimensions:
     Raises:
         ValueError: a parameter that tells the network is missing or has another shape.
     """
-    arch = next((name for name, one in ARCHITECTURES.items() if _last(one) in shapes), None)
+    arch = next(
+        (name for name, one in ARCHITECTURES.items() if shapes.keys() >= {*one.marks}), None
+    )
     if arch is None:
-        names = ", ".join(f"'{_last(one)}'" for one in ARCHITECTURES.values())
+        names = ", ".join(f"'{one.marks[0]}'" for one in ARCHITECTURES.values())
         raise ValueError(f"it has none of the parameters {names}")
+    return _RECOGNISE[ARCHITECTURES[arch].family](arch, shapes)
 
-    def channels(name: str) -> int:
-        if name not in shapes:
-            raise ValueError(f"parameter '{name}' is missing")
-        if len(shapes[name]) != 4:
-            raise ValueError(f"parameter '{name}' has shape {tuple(shapes[name])}")
-        return shapes[name][0]
 
-    num_classes = channels("score_fr.weight")
+def multiple_of(network: object) -> int:
+    """Height and width of the network's inputs are multiples of this number.
+
+    Args:
+        network: Cell of a class in `ARCHITECTURES`; for any other, 32 is assumed.
+    """
+    names = {one.class_name: one.multiple for one in ARCHITECTURES.values()}
+    return names.get(type(network).__name__, 32)
+
+
+def _channels(shapes: _Shapes, name: str) -> int:
+    """Output channels of a convolution."""
+    if name not in shapes:
+        raise ValueError(f"parameter '{name}' is missing")
+    if len(shapes[name]) != 4:
+        raise ValueError(f"parameter '{name}' has shape {tuple(shapes[name])}")
+    return shapes[name][0]
+
+
+def _classes(shapes: _Shapes, name: str) -> int:
+    """Number of classes that a convolution scores."""
+    num_classes = _channels(shapes, name)
     if num_classes < 2:
         raise ValueError(f"it has {num_classes} classes; segmentation needs at least 2")
-    return Dimensions(
+    return num_classes
+
+
+def _recognise_vgg(arch: str, shapes: _Shapes) -> Dimensions:
+    return VggDimensions(
         arch=arch,
-        num_classes=num_classes,
+        num_classes=_classes(shapes, "score_fr.weight"),
         depths=tuple(_depth(shapes, f"conv{stage}") for stage in range(1, 6)),
-        widths=tuple(channels(f"conv{stage}.0.weight") for stage in range(1, 6)),
-        fc_width=channels("conv6.0.weight"),
+        widths=tuple(_channels(shapes, f"conv{stage}.0.weight") for stage in range(1, 6)),
+        fc_width=_channels(shapes, "conv6.0.weight"),
     )
 
 
-def _last(architecture: Architecture) -> str:
-    return f"{architecture.last_layer}.weight"
+def _spaced(numbers: Sequence[int]) -> str:
+    return " ".join(map(str, numbers))
 
 
-def _depth(shapes: Mapping[str, Sequence[int]], stage: str) -> int:
+_RECOGNISE: dict[str, Callable[[str, _Shapes], Dimensions]] = {"vgg": _recognise_vgg}
+"""By family."""
+
+
+def _depth(shapes: _Shapes, stage: str) -> int:
     """Number of convolutions of a stage: every third layer is one, after it BatchNorm and ReLU."""
     return sum(len(one) == 4 for name, one in shapes.items() if name.startswith(f"{stage}."))

@@ -6,7 +6,7 @@ For what can be said of a checkpoint without building its network.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .architectures import Dimensions
+from .architectures import Dimensions, VggDimensions
 
 __all__ = ["BACKBONE", "Layer", "layers", "parameters"]
 
@@ -81,6 +81,11 @@ def parameters(network: Dimensions) -> dict[str, tuple[int, ...]]:
 
 
 def _layers(network: Dimensions, height: int, width: int) -> Iterator[Layer]:
+    if isinstance(network, VggDimensions):
+        yield from _vgg(network, height, width)
+
+
+def _vgg(network: VggDimensions, height: int, width: int) -> Iterator[Layer]:
     def conv(name: str, entering: int, leaving: int, side: int, at: int, norm: bool) -> Layer:
         stage, _, place = name.partition(".")
         return Layer(

@@ -12,9 +12,10 @@ from typing import Any
 
 from ..errors import InputError, flag
 from ..formats import paths
+from ..network.architectures import ARCHITECTURES
 from ..options import add_option
 from ..records import demo
-from ..transforms import MAX_BATCH_PIXELS, check_crops
+from ..transforms import MAX_BATCH_PIXELS, check_crops, next_multiple
 from .options import (
     PROGRAM,
     DataOptions,
@@ -49,6 +50,12 @@ class Config:
         if self.optimizer.patience is not None and not has_validation:
             raise InputError("--patience counts validations; pass --val-data FILE too")
         batch, crop_size = self.optimizer.batch_size, self.data.crop_size
+        multiple = ARCHITECTURES[self.network.arch].multiple
+        if crop_size % multiple:
+            raise InputError(
+                f"--crop-size {crop_size} is not a multiple of {multiple}; "
+                f"take {next_multiple(crop_size, multiple)}"
+            )
         check_crops(batch, crop_size, "--batch-size")
         # The crops of a step are held together; the network sees a batch at a time.
         held = batch * self.optimizer.accumulate

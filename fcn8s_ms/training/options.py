@@ -23,7 +23,7 @@ from ..network.architectures import (
     UPSAMPLE_INITS,
     VGG_WIDTHS,
 )
-from ..transforms import LONGEST_SIDE, STRIDE, next_multiple
+from ..transforms import LONGEST_SIDE
 from .schedule import MAX_STEPS
 
 __all__ = [
@@ -162,11 +162,6 @@ class DataOptions(Options):
         super().__post_init__()
         if self.num_classes is not None and not 2 <= self.num_classes <= 255:
             raise InputError(f"--num-classes is {self.num_classes}; choose 2…255")
-        if self.crop_size % STRIDE:
-            raise InputError(
-                f"--crop-size {self.crop_size} is not a multiple of {STRIDE}; "
-                f"take {next_multiple(self.crop_size)}"
-            )
 
 
 @dataclass(frozen=True)
@@ -230,6 +225,11 @@ class NetworkOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        architecture = ARCHITECTURES[self.arch]
+        for name in sorted({name for one in ARCHITECTURES.values() for name in one.options}):
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default and name not in architecture.options:
+                raise InputError(f"{flag(name)} is not for --arch {self.arch}; leave it out")
         if self.widths is not None and not (len(self.widths) == 5 and min(self.widths) > 0):
             given = " ".join(map(str, self.widths))
             raise InputError(

@@ -23,7 +23,9 @@ def texts(**changed):
 
 def test_entries_of_an_export():
     found = onnx_metadata.parse({**texts(), "version": "0.1.0"}, "network.onnx")
-    assert found == {**VALID, "version": "0.1.0"}
+    assert found == {**VALID, "version": "0.1.0", "multiple": 32}
+    found = onnx_metadata.parse(texts(multiple=1), "network.onnx")
+    assert found["multiple"] == 1
 
 
 @error_table(

@@ -183,6 +183,7 @@ class Plain:
     """An engine without MindSpore: logits that depend on the 5x5 pixels around, padding too."""
 
     n_class = 3
+    multiple = 32
     name = "plain"
 
     def logits(self, batch):
@@ -335,7 +336,7 @@ def test_batches_are_of_one_padded_size_and_few_images_wait():
         ({"resize": 0}, "resize is 0"),
         ({"scales": ()}, "give one or more"),
         ({"scales": (0,)}, "between 0 and 8"),
-        ({"sliding": (50, 25)}, "a multiple of 32"),
+        ({"sliding": (50, 25)}, "multiples of 32"),
         ({"sliding": (64, 65)}, r"take 1…64"),
         ({"sliding": (64, 0)}, r"take 1…64"),
     ],
@@ -407,3 +408,12 @@ def test_exif_turns_files_and_pil_images_upright(tmp_path):
         found = segmenter(image)
         assert found.shape == (48, 64)
         assert (found == expected).mean() > 0.9
+
+
+def test_a_network_of_any_size_gets_no_padding():
+    engine = Plain()
+    engine.multiple = 1
+    predictor = Predictor(engine)
+    predictor(np.zeros((33, 47, 3), np.uint8))
+    assert engine.shape == (1, 3, 33, 47)
+    assert "(no padding)" in predictor.protocol

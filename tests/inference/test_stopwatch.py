@@ -7,6 +7,7 @@ from fcn8s_ms.inference.stopwatch import Stopwatch, TimedEngine
 
 class Slow:
     n_class = 2
+    multiple = 32
     name = "slow"
 
     def logits(self, batch):

@@ -7,7 +7,7 @@ import pytest
 
 from fcn8s_ms import model
 from fcn8s_ms.network import architectures, layers
-from fcn8s_ms.network.architectures import BACKBONES, VGG_WIDTHS, Dimensions
+from fcn8s_ms.network.architectures import BACKBONES, VGG_WIDTHS, VggDimensions
 
 from ..helpers import TINY
 
@@ -15,7 +15,7 @@ NETWORKS = [(arch, backbone) for arch in model.NETWORKS for backbone in BACKBONE
 
 
 def full(arch="fcn8s", classes=21, backbone="vgg16"):
-    return Dimensions(arch, classes, BACKBONES[backbone], VGG_WIDTHS, 4096)
+    return VggDimensions(arch, classes, BACKBONES[backbone], VGG_WIDTHS, 4096)
 
 
 def shapes_of(network):

@@ -77,6 +77,7 @@ def test_command_names_nothing_but_what_differs():
     ("given", "message"),
     [
         (["--steps", "0"], "--steps is 0; it must be positive"),
+        (["--crop-size", "100"], "--crop-size 100 is not a multiple of 32; take 128"),
         (["--accumulate", "0"], "--accumulate is 0"),
         (["--clip-norm", "0"], "--clip-norm is 0.0"),
         (["--power", "0"], "--power is 0.0"),

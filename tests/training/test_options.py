@@ -45,7 +45,6 @@ def test_values_have_the_types_of_their_fields():
 @pytest.mark.parametrize(
     ("group", "given", "message"),
     [
-        (DataOptions, {"crop_size": 100}, "--crop-size 100 is not a multiple of 32; take 128"),
         (NetworkOptions, {"widths": [1, 2, 3]}, "--widths is 1 2 3; give five"),
         (OptimizerOptions, {"base_lr": float("nan")}, "--base-lr is nan; it must be positive"),
         (OptimizerOptions, {"seed": -1}, "--seed is -1; it must not be negative"),
