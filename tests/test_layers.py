@@ -68,7 +68,8 @@ FOLDERS = {
             "schedule",
             "tensorboard",
         },
-        {"options"},
+        {"option_group"},
+        {"network_options", "options"},
         {"callbacks", "network", "stored"},
         {"run_folder"},
         {"arguments", "resume"},
@@ -97,8 +98,8 @@ WITHOUT_MINDSPORE = set(
     network.architectures network.layers network.vgg_weights
     records.checksums records.classes records.encode records.labelme records.metadata
     records.scenes records.sources records.structure records.survey
-    training.history training.interruption training.schedule
-    training.tensorboard
+    training.history training.interruption training.network_options training.option_group
+    training.schedule training.tensorboard
     visualize.figures visualize.overlays
     """.split()
 )

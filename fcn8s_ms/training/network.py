@@ -9,7 +9,7 @@ from .. import checkpoint, model
 from ..errors import InputError
 from ..network import batch_norm, cpu, freeze
 from ..network.architectures import BACKBONES, VGG_WIDTHS
-from .options import NetworkOptions
+from .network_options import NetworkOptions
 
 __all__ = ["build_network"]
 

@@ -3,118 +3,30 @@
 The flags of the training program follow from the fields: name, type, default, choices and help.
 """
 
-import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .. import fetch, options, threads
+from .. import fetch, threads
 from ..device import AMP_LEVELS, CONV_ALGORITHMS, FLAGS, model_arguments
 from ..distributed.ranks import LAUNCH
 from ..errors import InputError, flag, program
-from ..formats import paths
 from ..images import reader
-from ..network.architectures import (
-    ARCHITECTURES,
-    BACKBONES,
-    FC_WIDTH,
-    SKIP_INITS,
-    UPSAMPLE_INITS,
-    VGG_WIDTHS,
-)
 from ..transforms import LONGEST_SIDE
+from .option_group import Options, option
 from .schedule import MAX_STEPS
 
 __all__ = [
     "PROGRAM",
     "DataOptions",
     "DeviceOptions",
-    "NetworkOptions",
     "OptimizerOptions",
-    "Options",
     "RunOptions",
-    "option",
 ]
 
 PROGRAM = program("train")
 
-_MAX_WIDTH, _MAX_FC_WIDTH = 4096, 16384  # wider networks have tens of gigabytes of weights
 _BASE_LR = {"momentum": 0.05, "adamw": 0.001}
-
-
-def option(
-    default: Any,
-    *,
-    help: str,
-    heading: str | None = None,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    positive: bool = False,
-    excludes: str | None = None,
-    may_change: bool = False,
-    **parsing: Any,
-) -> Any:
-    """Declares an option of the training program, as `fcn8s_ms.options.option` with some rules.
-
-    Args:
-        default: value where the flag is not given.
-        help: explanation in `--help`.
-        heading: heading in `--help`, where it differs from that of the group.
-        at_least: smallest number that is allowed, 0 or 1.
-        at_most: largest number that is allowed, of all numbers if there are several.
-        positive: whether only numbers above 0 are allowed.
-        excludes: name of the option that cannot be given together with this one.
-        may_change: whether a resumed run may change it. None of these change the steps still to
-            come, except their number, which moves the learning rates, and the device, which moves
-            the last bits.
-        parsing: further arguments of `add_argument`.
-    """
-    rules = {
-        "heading": heading,
-        "at_least": at_least,
-        "at_most": at_most,
-        "positive": positive,
-        "excludes": excludes,
-        "may_change": may_change,
-    }
-    return options.option(default, help=help, rules=rules, **parsing)
-
-
-@dataclass(frozen=True)
-class Options:
-    """Base of the groups; checks the ranges of their numbers.
-
-    Attributes:
-        HEADING: heading of the group in `--help`.
-
-    Raises:
-        InputError: a value is out of range.
-    """
-
-    HEADING: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is None:
-                continue
-            if isinstance(value, Path):
-                paths.check_utf8(value)
-            at_least = field.metadata["at_least"]
-            # Written so that NaN is refused too.
-            if field.metadata["positive"] and not value > 0:
-                raise InputError(f"{flag(field.name)} is {value}; it must be positive")
-            if at_least is not None and not value >= at_least:
-                limit = f"be at least {at_least}" if at_least else "not be negative"
-                raise InputError(f"{flag(field.name)} is {value}; it must {limit}")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise InputError(f"{flag(field.name)} is {value}; it must be finite")
-            largest = math.inf if isinstance(value, float) else 2**63 - 1
-            at_most = field.metadata["at_most"] or largest
-            for one in value if isinstance(value, list) else [value]:
-                if isinstance(one, (int, float)) and one > at_most:
-                    raise InputError(f"{flag(field.name)} is {one}; it must be at most {at_most:,}")
 
 
 @dataclass(frozen=True)
@@ -162,79 +74,6 @@ class DataOptions(Options):
         super().__post_init__()
         if self.num_classes is not None and not 2 <= self.num_classes <= 255:
             raise InputError(f"--num-classes is {self.num_classes}; choose 2…255")
-
-
-@dataclass(frozen=True)
-class NetworkOptions(Options):
-    """Network to train, its initial weights, and the parts that stay unchanged."""
-
-    HEADING: ClassVar[str] = "network"
-
-    arch: str = option(
-        "fcn8s",
-        choices=ARCHITECTURES,
-        help="source of the scores: conv7 only; also pool4; also pool3 (default: %(default)s)",
-    )
-    backbone: str = option(
-        "vgg16",
-        choices=BACKBONES,
-        help="VGG with 16 or 19 layers, and BatchNorm (default: %(default)s)",
-    )
-    widths: list[int] | None = option(
-        None,
-        nargs=5,
-        at_most=_MAX_WIDTH,
-        metavar=("W1", "W2", "W3", "W4", "W5"),
-        help=f"channels of conv1 to conv5 (default: VGG's, {' '.join(map(str, VGG_WIDTHS))})",
-    )
-    fc_width: int = option(
-        FC_WIDTH,
-        positive=True,
-        at_most=_MAX_FC_WIDTH,
-        metavar="N",
-        help="channels of conv6 and conv7 (default: %(default)s)",
-    )
-    pretrained: Path | None = option(
-        None, help="checkpoint to start from; parameters whose name and shape agree are loaded"
-    )
-    upsample_init: str = option(
-        "xavier_uniform",
-        choices=UPSAMPLE_INITS,
-        help="initial weights of the transposed convolutions: as in the tutorial's code, or as in "
-        "the paper (default: %(default)s)",
-    )
-    skip_init: str = option(
-        "xavier_uniform",
-        choices=SKIP_INITS,
-        help="initial weights of the scores of pool3 and pool4: as in the tutorial's code, or as "
-        "in the paper, where each network starts from the one with a skip less "
-        "(default: %(default)s)",
-    )
-    freeze: list[str] = option(
-        [],
-        nargs="+",
-        choices=("backbone", "upsampling"),
-        help="parts to keep unchanged; backbone: conv1 to conv5, including the statistics of their "
-        "BatchNorms; upsampling: the transposed convolutions",
-    )
-    freeze_bn: bool = option(
-        False,
-        help="keep every BatchNorm unchanged, weights and statistics, and normalise with its "
-        "stored statistics",
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        architecture = ARCHITECTURES[self.arch]
-        for name in sorted({name for one in ARCHITECTURES.values() for name in one.options}):
-            default = type(self).__dataclass_fields__[name].default
-            if getattr(self, name) != default and name not in architecture.options:
-                raise InputError(f"{flag(name)} is not for --arch {self.arch}; leave it out")
-        if self.widths is not None and not (len(self.widths) == 5 and min(self.widths) > 0):
-            given = " ".join(map(str, self.widths))
-            raise InputError(
-                f"--widths is {given}; give five positive numbers, the channels of conv1 to conv5"
-            )
 
 
 @dataclass(frozen=True)

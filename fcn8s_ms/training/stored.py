@@ -11,14 +11,9 @@ from typing import Any
 from .. import options
 from ..errors import flag
 from ..formats import schema
-from .options import (
-    DataOptions,
-    DeviceOptions,
-    NetworkOptions,
-    OptimizerOptions,
-    Options,
-    RunOptions,
-)
+from .network_options import NetworkOptions
+from .option_group import Options
+from .options import DataOptions, DeviceOptions, OptimizerOptions, RunOptions
 
 __all__ = ["ARGUMENTS", "GROUPS", "in_file", "value_types"]
 

@@ -5,7 +5,7 @@ from fcn8s_ms import checkpoint, model
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.network.cpu import CpuStage
 from fcn8s_ms.training.network import build_network
-from fcn8s_ms.training.options import NetworkOptions
+from fcn8s_ms.training.network_options import NetworkOptions
 
 from ..helpers import TINY
 

@@ -6,10 +6,10 @@ import pytest
 from fcn8s_ms.errors import InputError, flag
 from fcn8s_ms.training import arguments
 from fcn8s_ms.training.arguments import Config
+from fcn8s_ms.training.network_options import NetworkOptions
 from fcn8s_ms.training.options import (
     DataOptions,
     DeviceOptions,
-    NetworkOptions,
     OptimizerOptions,
     RunOptions,
 )

@@ -1,0 +1,93 @@
+"""Options of the network that is trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from ..errors import InputError, flag
+from ..network.architectures import (
+    ARCHITECTURES,
+    BACKBONES,
+    FC_WIDTH,
+    SKIP_INITS,
+    UPSAMPLE_INITS,
+    VGG_WIDTHS,
+)
+from .option_group import Options, option
+
+__all__ = ["NetworkOptions"]
+
+_MAX_WIDTH, _MAX_FC_WIDTH = 4096, 16384  # wider networks have tens of gigabytes of weights
+
+
+@dataclass(frozen=True)
+class NetworkOptions(Options):
+    """Network to train, its initial weights, and the parts that stay unchanged."""
+
+    HEADING: ClassVar[str] = "network"
+
+    arch: str = option(
+        "fcn8s",
+        choices=ARCHITECTURES,
+        help="source of the scores: conv7 only; also pool4; also pool3 (default: %(default)s)",
+    )
+    backbone: str = option(
+        "vgg16",
+        choices=BACKBONES,
+        help="VGG with 16 or 19 layers, and BatchNorm (default: %(default)s)",
+    )
+    widths: list[int] | None = option(
+        None,
+        nargs=5,
+        at_most=_MAX_WIDTH,
+        metavar=("W1", "W2", "W3", "W4", "W5"),
+        help=f"channels of conv1 to conv5 (default: VGG's, {' '.join(map(str, VGG_WIDTHS))})",
+    )
+    fc_width: int = option(
+        FC_WIDTH,
+        positive=True,
+        at_most=_MAX_FC_WIDTH,
+        metavar="N",
+        help="channels of conv6 and conv7 (default: %(default)s)",
+    )
+    pretrained: Path | None = option(
+        None, help="checkpoint to start from; parameters whose name and shape agree are loaded"
+    )
+    upsample_init: str = option(
+        "xavier_uniform",
+        choices=UPSAMPLE_INITS,
+        help="initial weights of the transposed convolutions: as in the tutorial's code, or as in "
+        "the paper (default: %(default)s)",
+    )
+    skip_init: str = option(
+        "xavier_uniform",
+        choices=SKIP_INITS,
+        help="initial weights of the scores of pool3 and pool4: as in the tutorial's code, or as "
+        "in the paper, where each network starts from the one with a skip less "
+        "(default: %(default)s)",
+    )
+    freeze: list[str] = option(
+        [],
+        nargs="+",
+        choices=("backbone", "upsampling"),
+        help="parts to keep unchanged; backbone: conv1 to conv5, including the statistics of their "
+        "BatchNorms; upsampling: the transposed convolutions",
+    )
+    freeze_bn: bool = option(
+        False,
+        help="keep every BatchNorm unchanged, weights and statistics, and normalise with its "
+        "stored statistics",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        architecture = ARCHITECTURES[self.arch]
+        for name in sorted({name for one in ARCHITECTURES.values() for name in one.options}):
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default and name not in architecture.options:
+                raise InputError(f"{flag(name)} is not for --arch {self.arch}; leave it out")
+        if self.widths is not None and not (len(self.widths) == 5 and min(self.widths) > 0):
+            given = " ".join(map(str, self.widths))
+            raise InputError(
+                f"--widths is {given}; give five positive numbers, the channels of conv1 to conv5"
+            )
