@@ -21,7 +21,7 @@ from . import records, transforms, voc
 from .formats import paths
 from .images import reader
 from .inspection.contents import draw_crops, histogram, inspect_record
-from .records import encode, sources
+from .records import masks, sources
 
 __all__ = ["get_parser", "main"]
 
@@ -134,7 +134,7 @@ def _add_class_flags(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--mask-values",
-        choices=encode.MASK_VALUES,
+        choices=masks.MASK_VALUES,
         default="auto",
         help="auto: gray and palette masks hold ids, RGB masks colours (default: %(default)s)",
     )

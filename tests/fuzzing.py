@@ -44,7 +44,8 @@ def _read_picture(path):
     """As a picture to predict, and as one to build a record from, with a whole mask."""
     from fcn8s_ms import inference, voc
     from fcn8s_ms.errors import InputError
-    from fcn8s_ms.records.encode import Encoder, MaskReader
+    from fcn8s_ms.records.encode import Encoder
+    from fcn8s_ms.records.masks import MaskReader
     from fcn8s_ms.records.sources import Pair
 
     mask = path.with_name("whole_mask.png")

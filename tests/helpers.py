@@ -28,7 +28,7 @@ from fcn8s_ms import (
     visualize,
     voc,
 )
-from fcn8s_ms.records import encode
+from fcn8s_ms.records import masks
 from fcn8s_ms.training import arguments as train_arguments
 
 TINY = {"widths": [4, 4, 8, 8, 8], "fc_width": 16}
@@ -55,7 +55,7 @@ def write_mask(path, ids):
 
 
 def read_mask(path):
-    return encode.MaskReader(voc.CLASSES).read(path)
+    return masks.MaskReader(voc.CLASSES).read(path)
 
 
 def draw_pair(name, height, width):

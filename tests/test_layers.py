@@ -44,9 +44,10 @@ FOLDERS = {
     "records": [
         {"metadata", "labelme", "scenes"},
         {"checksums", "classes", "structure"},
-        {"read", "sources"},
+        {"masks", "read", "sources"},
         {"encode"},
-        {"order", "survey", "write"},
+        {"fill", "order", "survey"},
+        {"write"},
         {"demo", "seal"},
     ],
     "images": [{"header"}, {"reader"}],
@@ -96,7 +97,7 @@ WITHOUT_MINDSPORE = set(
     inference.video inference.view
     inspection.checkpoint inspection.exported inspection.facts
     network.architectures network.layers network.vgg_weights
-    records.checksums records.classes records.encode records.labelme records.metadata
+    records.checksums records.classes records.encode records.labelme records.masks records.metadata
     records.scenes records.sources records.structure records.survey
     training.history training.interruption training.network_options training.option_group
     training.schedule training.tensorboard
@@ -107,6 +108,7 @@ WITHOUT_MINDSPORE = set(
 LAZY = {
     "device",
     "records.demo",
+    "records.fill",
     "records.read",
     "records.seal",
     "records.write",

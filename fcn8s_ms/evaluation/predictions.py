@@ -10,7 +10,7 @@ from .. import files, records, transforms, voc
 from ..errors import InputError, listing
 from ..images.reader import MAX_PIXELS
 from ..inference import Predictor
-from ..records import encode
+from ..records.masks import MaskReader
 
 if TYPE_CHECKING:  # it loads MindSpore
     from ..dataset import SegDataset
@@ -126,7 +126,7 @@ def read_predictions(folder: files.PathLike, data: "SegDataset") -> Iterator[Pre
             f"{folder} lacks {len(missing)} of {len(names)} masks: {listing(missing)}; "
             "put them there, under the names of the record's images"
         )
-    masks = encode.MaskReader(
+    masks = MaskReader(
         [str(number) for number in range(255)], mask_values="ids", max_pixels=data.max_pixels
     )
     for name, image, label in data.whole_samples():

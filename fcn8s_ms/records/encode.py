@@ -8,35 +8,24 @@ files alike when they are read: it keeps the upper 8 of 16 bits and drops transp
 Masks: a gray PNG of class ids, with `IGNORE_LABEL` for pixels that are ignored.
 """
 
-import contextlib
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from .. import files, transforms, voc
-from ..errors import InputError, listing
-from ..files import PathLike
+from ..errors import InputError
 from ..formats import png
 from ..images import reader
 from ..images.reader import ImageFile
-from . import checksums, labelme
+from . import checksums
+from .masks import MaskReader, count_values
 from .sources import Pair
 
-__all__ = ["MASK_VALUES", "Encoder", "MaskReader", "Row"]
-
-MASK_VALUES = ("auto", "ids", "colours")
-"""Meaning of the values of masks; `auto`: gray and palette images hold ids, RGB images colours."""
+__all__ = ["Encoder", "Row"]
 
 _LIMIT = 2**25 - 2**12
 """Maximum bytes of an image and its label: MindRecord's page, less what it adds."""
-
-_FLOAT32_EXACT = 2**24  # OpenCV's histograms are float32
-_NO_LABEL = -1
 
 
 @dataclass(frozen=True)
@@ -75,267 +64,6 @@ def _read_image(file: ImageFile) -> tuple[bytes, tuple[int, int]]:
     if kind == "PNG" and b"eXIf" not in [name for name, _ in png.chunks(file.encoded)]:
         return file.encoded, (height, width)
     return cv2.imencode(".png", pixels)[1].tobytes(), (height, width)
-
-
-# --- masks -------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _decoding(file: ImageFile) -> Iterator[None]:
-    """Turns the errors of Pillow and of the PNG checks into one that names the file."""
-    try:
-        yield
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{file.path} is too large ({error}); cut it into tiles") from error
-    except InputError:
-        raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise file.damaged() from error
-
-
-def _count_values(mask: np.ndarray) -> np.ndarray:
-    """Pixels of each value, int64 (256,). Unlike `np.bincount`, OpenCV lets other threads run."""
-    if mask.size > _FLOAT32_EXACT:
-        return np.bincount(mask.ravel(), minlength=256)
-    return cv2.calcHist([mask], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
-
-
-def _read_sbd(path: Path) -> np.ndarray:
-    """Class ids of a MATLAB file of SBD: the field Segmentation of its structure GTcls."""
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise InputError(
-            f"{path} is a MATLAB file, which needs SciPy to be read: pip install 'fcn8s-ms[sbd]'"
-        ) from error
-    encoded = files.read_bytes(path, "put it there or take it off the list")
-    try:
-        content = loadmat(io.BytesIO(encoded), variable_names=["GTcls"])
-    except Exception as error:  # SciPy raises all kinds of exceptions for damaged files
-        raise InputError(
-            f"{path} cannot be read as a MATLAB file ({len(encoded)} bytes): fetch the file again"
-        ) from error
-    try:
-        ids = content["GTcls"]["Segmentation"][0, 0]
-    except (KeyError, ValueError, IndexError) as error:
-        raise InputError(
-            f"{path} has no GTcls with a Segmentation; take the files of SBD's folder cls"
-        ) from error
-    if ids.dtype != np.uint8 or ids.ndim != 2:
-        raise InputError(
-            f"{path}: Segmentation is {ids.dtype} of shape {ids.shape}; save it as 8-bit ids (H, W)"
-        )
-    return np.ascontiguousarray(ids)
-
-
-@dataclass(frozen=True)
-class _Mask:
-    """Content of a mask file.
-
-    Attributes:
-        values: uint8 (H, W).
-        label_of_value: label of each value, int16 (256,); `_NO_LABEL` for foreign values.
-        png: gray PNG of the values, if the file is easily turned into one.
-        orientation: Exif orientation of the file, by which the values have been turned upright;
-            None for shapes, which are drawn on the upright image.
-    """
-
-    values: np.ndarray
-    label_of_value: np.ndarray
-    png: bytes | None = None
-    orientation: int | None = 1
-
-
-class MaskReader:
-    """Reads masks of any kind as labels.
-
-    Args:
-        names: class names; the position is the class id.
-        ignore_label: value of masks that is ignored.
-        label_map: labels for some values, in place of the values themselves; `IGNORE_LABEL` for
-            those that are ignored.
-        colours: label of each RGB colour, for masks that hold colours.
-        mask_values: one of the values in `MASK_VALUES`.
-        max_pixels: largest number of pixels of an image or mask; 0 for any.
-
-    Raises:
-        InputError: masks hold colours, but there are none.
-    """
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        *,
-        ignore_label: int = voc.IGNORE_LABEL,
-        label_map: Mapping[int, int] | None = None,
-        colours: Mapping[tuple[int, int, int], int] | None = None,
-        mask_values: str = "auto",
-        max_pixels: int = reader.MAX_PIXELS,
-    ):
-        self.max_pixels = max_pixels
-        self._ids = {name: number for number, name in enumerate(names)}
-        self._ignore_label = ignore_label
-        self._mask_values = mask_values
-        # Of labels themselves, which colours and shapes are turned into.
-        self._label_of_label = self._table(voc.IGNORE_LABEL)
-        self._label_of_value = self._table(ignore_label)
-        for value, label in (label_map or {}).items():
-            self._label_of_value[value] = label
-        self._has_label_map = bool(label_map)
-        self._label_of_colour: np.ndarray | None = None
-        if colours:
-            self._label_of_colour = np.full(2**24, _NO_LABEL, np.int16)
-            for (red, green, blue), label in colours.items():
-                self._label_of_colour[red << 16 | green << 8 | blue] = label
-        elif mask_values == "colours":
-            raise InputError(
-                "masks of colours need a class file that gives every class its colour: --classes"
-            )
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self._ids)
-
-    def read(self, path: PathLike) -> np.ndarray:
-        """Labels of a mask file.
-
-        Args:
-            path: gray or palette image of ids, RGB image of colours, labelme's JSON, or a MATLAB
-                file of SBD.
-
-        Returns:
-            uint8 array (H, W).
-
-        Raises:
-            InputError: the file is missing, cannot be decoded, is of another kind, or holds
-                something that is not a class.
-        """
-        path = Path(path).absolute()
-        mask = self.read_values(path)
-        self.check(np.flatnonzero(_count_values(mask.values)), mask, path)
-        return mask.label_of_value[mask.values].astype(np.uint8)
-
-    def holds_labels(self, mask: _Mask) -> bool:
-        """Whether labels are the mask's own values, not those of colours, a label map or shapes."""
-        return mask.label_of_value is self._label_of_value and not self._has_label_map
-
-    def check(self, present: np.ndarray, mask: _Mask, path: Path) -> None:
-        """Raises InputError if one of the values that are present has no label."""
-        foreign = present[mask.label_of_value[present] == _NO_LABEL].tolist()
-        if not foreign:
-            return
-        remedy = "correct the mask, or pass the meaning of its values as --label-map"
-        if set(present.tolist()) == {0, 255}:
-            remedy = 'is it a mask of two classes? Then pass a --label-map of {"255": 1}'
-        raise InputError(
-            f"{path} holds label {listing(foreign, 8)}; classes are 0…{self.num_classes - 1}, and "
-            f"{self._ignore_label} is ignored: {remedy}"
-        )
-
-    def read_values(self, path: Path) -> _Mask:
-        """Content of a mask file, whose values may be foreign; raises as `read`."""
-        suffix = path.suffix.lower()
-        if suffix == ".json":
-            shapes = labelme.read_mask(path, self._ids)
-            return _Mask(shapes, self._label_of_label, orientation=None)
-        if suffix == ".mat":
-            return _Mask(_read_sbd(path), self._label_of_value)
-        file = reader.open_file(
-            path, self.max_pixels, "put it there or take its image off the list"
-        )
-        mask = self._of_file(file)
-        if file.orientation == 1:
-            return mask
-        return replace(
-            mask,
-            values=reader.upright(mask.values, file.orientation),
-            png=None,
-            orientation=file.orientation,
-        )
-
-    def _of_file(self, file: ImageFile) -> _Mask:
-        """Content of an image file, as it is stored: not turned upright."""
-        encoded = file.unturned()
-        with _decoding(file):
-            if self._mask_values == "ids" or self._label_of_colour is None:
-                gray = png.gray(encoded) if encoded.startswith(png.SIGNATURE) else None
-                if gray is not None:
-                    values = transforms.decode_label(gray, str(file.path), self.max_pixels)
-                    return _Mask(values, self._label_of_value, gray)
-            image = Image.open(io.BytesIO(encoded))
-            reader.check_pixels(file.path, *image.size, self.max_pixels)
-            image.load()
-        return self._of_image(image, encoded, file.path)
-
-    def _of_image(self, image: Image.Image, encoded: bytes, path: Path) -> _Mask:
-        """Content of a mask that Pillow has decoded: ids or colours."""
-        what = f"{path} is an image of mode {image.mode}"
-        if image.format == "JPEG":
-            raise InputError(f"{path} is a JPEG, which blurs class ids; save masks as PNG")
-        if image.mode == "P" and self._mask_values != "ids" and self._label_of_colour is not None:
-            return self._of_palette(image, self._label_of_colour, path)
-        if image.mode in ("P", "L", "1") and self._mask_values != "colours":
-            return _Mask(_ids(image, encoded), self._label_of_value)
-        if image.mode in ("RGB", "RGBA") and self._mask_values != "ids":
-            if self._label_of_colour is None:
-                raise InputError(
-                    f"{what}; a mask holds class ids (gray or palette), or colours that the file "
-                    "of --classes gives"
-                )
-            return self._of_colours(image, self._label_of_colour, path)
-        raise InputError(
-            f"{what}; a mask is an 8-bit gray or palette image of class ids"
-            + (", or RGB" if self._label_of_colour is not None else "")
-        )
-
-    def _of_palette(self, image: Image.Image, label_of_colour: np.ndarray, path: Path) -> _Mask:
-        """By the palette's colours if asked to; otherwise the indices, unless colours disagree."""
-        if self._mask_values == "colours":
-            return self._of_colours(image, label_of_colour, path)
-        indices = np.asarray(image)
-        palette = np.asarray(image.getpalette("RGB"), np.int64).reshape(-1, 3)
-        present = np.unique(indices)
-        if present.max() < len(palette):
-            packed = (palette[present] << (16, 8, 0)).sum(axis=1)
-            by_colour, by_index = label_of_colour[packed], self._label_of_value[present]
-            if (by_colour != _NO_LABEL).all() and (by_colour != by_index).any():
-                raise InputError(
-                    f"{path} is a palette image whose indices and colours disagree about the "
-                    "classes; choose one of them with --mask-values"
-                )
-        return _Mask(indices, self._label_of_value)
-
-    def _of_colours(self, image: Image.Image, label_of_colour: np.ndarray, path: Path) -> _Mask:
-        rgb = np.asarray(image.convert("RGB"))
-        packed = rgb[:, :, 0].astype(np.int32) << 16
-        packed |= rgb[:, :, 1].astype(np.int32) << 8
-        packed |= rgb[:, :, 2]
-        labels = label_of_colour[packed]
-        if (labels == _NO_LABEL).any():
-            unknown = np.unique(packed[labels == _NO_LABEL])
-            shown = [f"({c >> 16}, {c >> 8 & 255}, {c & 255})" for c in unknown.tolist()]
-            raise InputError(
-                f"{path} holds colours of no class: {listing(shown, 4)}; add them to the file of "
-                "--classes (named 'ignore' if they do not count) or correct the mask"
-            )
-        return _Mask(labels.astype(np.uint8), self._label_of_label)
-
-    def _table(self, ignored: int) -> np.ndarray:
-        """Label of each value: the value of a class itself, and `IGNORE_LABEL` of one value."""
-        table = np.full(256, _NO_LABEL, np.int16)
-        table[: self.num_classes] = np.arange(self.num_classes)
-        table[ignored] = voc.IGNORE_LABEL
-        return table
-
-
-def _ids(mask: Image.Image, encoded: bytes) -> np.ndarray:
-    """Ids of a gray or palette image, uint8 (H, W)."""
-    values = np.asarray(mask).astype(np.uint8)
-    if mask.format == "PNG" and mask.mode == "L":
-        # Pillow spreads 2 and 4 bits over 0…255; the numbers in the file are the ids.
-        return values // (255 // (2 ** encoded[24] - 1))
-    return values
 
 
 # --- rows --------------------------------------------------------------------------------------
@@ -380,12 +108,12 @@ class Encoder:
                 f"{mask_path} is {values.shape[1]}x{values.shape[0]}, its image {image_path} "
                 f"{size[1]}x{size[0]}; give both one size"
             )
-        counts = _count_values(values)
+        counts = count_values(values)
         present = np.flatnonzero(counts)
         self._masks.check(present, mask, mask_path)
         if (mask.label_of_value[present] != present).any():
             values = mask.label_of_value[values].astype(np.uint8)
-            counts, encoded = _count_values(values), None
+            counts, encoded = count_values(values), None
         if encoded is None:
             # Without a level OpenCV writes differences of neighbours: twice as long to decode.
             encoded = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()

@@ -12,7 +12,8 @@ from fcn8s_ms import inference
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.formats import png
 from fcn8s_ms.images import header, reader
-from fcn8s_ms.records.encode import Encoder, MaskReader
+from fcn8s_ms.records.encode import Encoder
+from fcn8s_ms.records.masks import MaskReader
 from fcn8s_ms.records.sources import Pair
 
 from ..helpers import draw_pair, mutations

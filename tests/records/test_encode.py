@@ -10,8 +10,9 @@ from PIL import Image
 from fcn8s_ms import transforms, voc
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.formats import png
-from fcn8s_ms.records import checksums, encode
-from fcn8s_ms.records.encode import Encoder, MaskReader
+from fcn8s_ms.records import checksums, encode, masks
+from fcn8s_ms.records.encode import Encoder
+from fcn8s_ms.records.masks import MaskReader
 from fcn8s_ms.records.sources import Pair
 
 from ..helpers import draw_pair, read_mask, shape, write_labelme, write_mask, write_mat
@@ -278,9 +279,9 @@ def test_label_is_the_masks_png_with_a_seal(tmp_path):
 def test_counts_of_large_masks_are_exact(monkeypatch):
     mask = np.full((100, 100), 7, np.uint8)
     expected = np.bincount(mask.ravel(), minlength=256)
-    assert (encode._count_values(mask) == expected).all()
-    monkeypatch.setattr(encode, "_FLOAT32_EXACT", 10)
-    assert (encode._count_values(mask) == expected).all()
+    assert (masks.count_values(mask) == expected).all()
+    monkeypatch.setattr(masks, "_FLOAT32_EXACT", 10)
+    assert (masks.count_values(mask) == expected).all()
 
 
 def test_any_flipped_or_missing_byte_of_a_mask_is_refused(tmp_path):

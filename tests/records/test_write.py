@@ -14,7 +14,7 @@ import pytest
 
 from fcn8s_ms import files, records, transforms, voc
 from fcn8s_ms.errors import InputError
-from fcn8s_ms.records import checksums, sources, write
+from fcn8s_ms.records import checksums, fill, sources, write
 
 from ..helpers import SIZES, draw_pair, write_mask, write_plain_record
 
@@ -249,10 +249,10 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
-@pytest.mark.parametrize("spare", [write._SPARE_BYTES, -(10**12)])
+@pytest.mark.parametrize("spare", [fill._SPARE_BYTES, -(10**12)])
 def test_disk_that_is_full(pairs, small_disk, monkeypatch, spare):
     """Told by ourselves before it is, or else by MindSpore."""
-    monkeypatch.setattr(write, "_SPARE_BYTES", spare)
+    monkeypatch.setattr(fill, "_SPARE_BYTES", spare)
     reason = "No space left on device" if spare > 0 else "MindSpore says: No free disk to be used.*"
     with pytest.raises(InputError, match=f"r cannot be written: {reason}; free some space"):
         records.build_records(pairs, small_disk / "r")
@@ -302,7 +302,7 @@ def test_what_does_not_read_back_is_not_kept(pairs, tmp_path, monkeypatch, fault
 
 _HALF_A_BUILD = """
 import sys, time
-from fcn8s_ms.records import encode, sources, write
+from fcn8s_ms.records import encode, fill, sources, write
 
 class Encoder(encode.Encoder):
     def __call__(self, pair):
@@ -310,7 +310,7 @@ class Encoder(encode.Encoder):
             time.sleep(1)
         return super().__call__(pair)
 
-write._ROWS_PER_WRITE, write.Encoder = 2, Encoder
+fill._ROWS_PER_WRITE, write.Encoder = 2, Encoder
 write.build_records(sources.voc_pairs(sys.argv[1], "trainval"), sys.argv[2], overwrite=True)
 """
 
@@ -321,7 +321,7 @@ def test_build_that_is_killed(pairs, voc_folder, tmp_path, monkeypatch):
     records.build_records(pairs[:2], output)
     before = {path.name: path.read_bytes() for path in output.parent.iterdir()}
 
-    monkeypatch.setattr(write, "_ROWS_PER_WRITE", 2)
+    monkeypatch.setattr(fill, "_ROWS_PER_WRITE", 2)
     process = subprocess.Popen([sys.executable, "-c", _HALF_A_BUILD, voc_folder, output])
     try:
         while not list(output.parent.glob(".r.*.building/r")):

@@ -1,0 +1,177 @@
+"""The rows of a record: encoded, counted, written and read back."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import voc
+from ..errors import InputError
+from ..threads import Progress, available_cpus, map_ahead
+from .checksums import verify_seal
+from .encode import Encoder, Row
+from .metadata import record_files
+from .read import quiet_stderr, rows
+from .sources import Pair
+
+__all__ = ["Tally", "write_rows"]
+
+_MAX_FAULTS_SHOWN = 20
+# Rows are handed to MindRecord when this many, or this many bytes, have gathered.
+_ROWS_PER_WRITE = 32
+_BYTES_PER_WRITE = 2**25
+# MindSpore wants 8 MB left and does not always notice when a write fails.
+_SPARE_BYTES = 2**24
+
+
+@dataclass
+class Tally:
+    """Counts over the rows of a record, int64 (C,).
+
+    Attributes:
+        pixels: as `Metadata.pixel_counts`.
+        images: as `Metadata.image_counts`.
+        present: as `Metadata.present_pixels`.
+    """
+
+    pixels: np.ndarray
+    images: np.ndarray
+    present: np.ndarray
+
+    @classmethod
+    def of(cls, num_classes: int) -> "Tally":
+        """Counts of no rows."""
+        return cls(*(np.zeros(num_classes, np.int64) for _ in range(3)))
+
+    def add(self, counts: np.ndarray) -> None:
+        """Adds a row's pixels of each label value, int64 (256,)."""
+        counts = counts[: len(self.pixels)]
+        self.pixels += counts
+        self.images += counts > 0
+        self.present += np.where(counts > 0, counts.sum(), 0)
+
+
+class _Writer:
+    """MindRecord's writer; gets rows in portions, and raises OSError for its errors."""
+
+    def __init__(self, path: Path, num_shards: int):
+        from mindspore.mindrecord import FileWriter
+
+        self._folder = path.parent
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._writer = FileWriter(str(path), shard_num=num_shards)
+        self._writer.add_schema(
+            {
+                "file_name": {"type": "string"},
+                "data": {"type": "bytes"},
+                "label": {"type": "bytes"},
+            },
+            "semantic segmentation: image file and label PNG",
+        )
+
+    def add(self, row: Row) -> None:
+        self._rows.append({"file_name": row.name, "data": row.image, "label": row.label})
+        self._bytes += len(row.image) + len(row.label)
+        if len(self._rows) == _ROWS_PER_WRITE or self._bytes > _BYTES_PER_WRITE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if shutil.disk_usage(self._folder).free < self._bytes + _SPARE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._call(self._writer.write_raw_data, self._rows)
+        self._rows, self._bytes = [], 0
+
+    def close(self) -> None:
+        if self._rows:
+            self._flush()
+        self._call(self._writer.commit)
+
+    @staticmethod
+    def _call(function: Callable[..., object], *arguments: object) -> None:
+        from mindspore.mindrecord.common.exceptions import MindRecordException
+
+        try:
+            with quiet_stderr():
+                function(*arguments)
+        except (RuntimeError, MindRecordException) as error:
+            found = re.search(r"\[ERROR\] (.+)", str(error))
+            reason = found[1] if found else str(error).splitlines()[0]
+            raise OSError(None, f"MindSpore says: {reason}") from error
+
+
+def write_rows(
+    pairs: list[Pair], path: Path, encoder: Encoder, num_shards: int, progress: Progress | None
+) -> Tally:
+    """Writes the record into the building folder and reads it back."""
+    tally = Tally.of(encoder.num_classes)
+    writer = _Writer(path, num_shards)
+    faults: list[str] = []
+    num_faults = 0
+    values = np.zeros(256, np.int64)
+    doubtful = True  # whether all masks may be of two classes, as 0 and 255
+
+    def encode(pair: Pair) -> Row | InputError:
+        try:
+            pair.name.encode("utf-8")
+            return encoder(pair)
+        except UnicodeEncodeError:
+            return InputError(f"{str(pair.image)!r} has a name that is not UTF-8; rename it")
+        except InputError as error:
+            return error
+
+    # Decoding releases the interpreter lock, so threads use all CPUs.
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        results = map_ahead(pool, encode, pairs, 16 * available_cpus())
+        for result in progress(results, len(pairs)) if progress else results:
+            if isinstance(result, InputError):
+                num_faults += 1
+                faults += [str(result)] if num_faults <= _MAX_FAULTS_SHOWN else []
+            elif not num_faults:
+                tally.add(result.counts)
+                values += result.counts
+                doubtful = doubtful and result.from_values
+                writer.add(result)
+    if num_faults:
+        if num_faults > len(faults):
+            faults.append(f"… and {num_faults - len(faults)} more")
+        raise InputError(
+            f"{num_faults} of {len(pairs)} images cannot be used, nothing was written:"
+            + ("\n  " if len(faults) > 1 else " ")
+            + "\n  ".join(faults)
+        )
+    if doubtful and set(np.flatnonzero(values)) == {0, voc.IGNORE_LABEL}:
+        raise InputError(
+            f"{pairs[0].mask} and all other masks hold nothing but 0 and 255, and 255 is ignored: "
+            'pass a --label-map of {"255": 1} for two classes, or of {"255": "ignore"} if that is '
+            "intended"
+        )
+    writer.close()
+    _read_back(record_files(path, num_shards)[0], len(pairs))
+    return tally
+
+
+def _read_back(path: Path, num_rows: int) -> None:
+    """Raises OSError if a record differs from what was written.
+
+    MindRecord drops rows that it considers invalid, and does not notice every failed write.
+    """
+    written = 0
+    try:
+        with quiet_stderr():
+            for row in rows(path):
+                verify_seal(row["label"].tobytes(), row["data"], str(row["file_name"]))
+                written += 1
+    except (RuntimeError, ValueError) as error:
+        raise OSError(
+            None, "what was written does not read back, the disk is full or faulty"
+        ) from error
+    if written != num_rows:
+        raise OSError(None, f"only {written} of {num_rows} images were written")
