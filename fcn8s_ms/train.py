@@ -89,7 +89,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
     from .training.callbacks import Validation
     from .training.data import draw_sample, fetch_data, open_data
     from .training.loop import Loop, evaluation_of
-    from .training.network import build_network
+    from .training.network import build_network, lr_factors
     from .training.optimizer import make_optimizer
     from .training.recorder import Recorder
 
@@ -124,6 +124,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
     )
     for line in report:
         print(line)
+    factors = lr_factors(network, config.network.arch, config.optimizer.lr_factors())
     predictor = Predictor(MindSporeEngine(network))
 
     output = config.run.output or Path("runs") / time.strftime(f"{prefix}%Y%m%d-%H%M%S")
@@ -137,7 +138,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
         progress.check(length, folder)
         loss = CrossEntropyLoss(class_weights=data.class_weights, ranks=ranks.size)
         learning_rates = schedule.learning_rates(
-            config.optimizer, length.total_steps, config.device.lr_factor(ranks.size)
+            config.optimizer, length.total_steps, config.device.lr_scale(ranks.size)
         )
         optimizer = make_optimizer(
             config.optimizer.optimizer,
@@ -146,6 +147,8 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
             momentum=config.optimizer.momentum,
             weight_decay=config.optimizer.weight_decay,
             clip_norm=config.optimizer.clip_norm,
+            factors=factors,
+            bias_decay=config.optimizer.bias_decay,
         )
         precision = config.device.precision(target)
         if data.accumulate == 1:

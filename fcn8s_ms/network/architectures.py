@@ -8,6 +8,7 @@ __all__ = [
     "ARCHITECTURES",
     "BACKBONES",
     "FC_WIDTH",
+    "PARTS",
     "SKIP_INITS",
     "UPSAMPLE_INITS",
     "VGG_WIDTHS",
@@ -31,7 +32,8 @@ class Architecture:
         family: networks of a family share their layers, the reading of their sizes from a
             checkpoint, and their ONNX graph.
         marks: parameters that together tell its checkpoints from those of the others.
-        parts: prefixes of parameter names, by the names of the parts for `--freeze`.
+        parts: prefixes of parameter names, by the names of the parts for `--freeze` and
+            `--lr-factor`.
         options: options of the training program that are for some architectures only, and that
             this one takes.
         multiple: height and width of an input are multiples of it; 1 for any size.
@@ -46,6 +48,12 @@ class Architecture:
     options: tuple[str, ...] = ()
     multiple: int = 32
     has_auxiliary: bool = False
+
+    def part_of(self, parameter: str) -> str | None:
+        """Part that a parameter belongs to, by its name; None for none."""
+        return next(
+            (part for part, prefixes in self.parts.items() if parameter.startswith(prefixes)), None
+        )
 
 
 def _vgg(class_name: str, title: str, last_layer: str) -> Architecture:
@@ -70,6 +78,9 @@ ARCHITECTURES = {
     "fcn8s": _vgg("FCN8s", "FCN-8s", "upscore8"),
 }
 """By the names that `--arch` takes."""
+
+PARTS = tuple(dict.fromkeys(part for one in ARCHITECTURES.values() for part in one.parts))
+"""Parts of the networks; each network has some of them."""
 
 BACKBONES = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 """Number of convolutions in conv1…conv5. Source: https://arxiv.org/abs/1409.1556, table 1."""

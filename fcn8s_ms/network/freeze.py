@@ -1,10 +1,10 @@
 """Freezing: parts of a network that training leaves unchanged."""
 
-from mindspore import nn
+from collections.abc import Iterable
 
-__all__ = ["freeze_backbone", "freeze_batch_norm", "freeze_upsampling"]
+from mindspore import Parameter, nn
 
-_BACKBONE = ("conv1", "conv2", "conv3", "conv4", "conv5")
+__all__ = ["freeze_batch_norm", "freeze_part"]
 
 
 def freeze_batch_norm(network: nn.Cell) -> list[str]:
@@ -22,42 +22,34 @@ def freeze_batch_norm(network: nn.Cell) -> list[str]:
     for _, cell in network.cells_and_names():
         if isinstance(cell, nn.BatchNorm2d):
             cell.use_batch_statistics = False
-            frozen += _without_gradient(cell)
+            frozen += _without_gradient(cell.trainable_params())
     return frozen
 
 
-def freeze_backbone(network: nn.Cell) -> list[str]:
-    """Freezes conv1…conv5 of an FCN, and the statistics of their BatchNorms.
+def freeze_part(network: nn.Cell, prefixes: tuple[str, ...]) -> list[str]:
+    """Freezes the parameters of a part, and the statistics of its BatchNorms.
+
+    Call it before the network is compiled.
+
+    Args:
+        network: Cell.
+        prefixes: of the names of the part's parameters, as in
+            `network.architectures.Architecture.parts`.
 
     Returns:
         Names of the parameters that had a gradient before.
     """
-    frozen = []
-    for name in _BACKBONE:
-        stage = getattr(network, name)
-        frozen += freeze_batch_norm(stage) + _without_gradient(stage)
-    return frozen
+    for name, cell in network.cells_and_names():
+        if isinstance(cell, nn.BatchNorm2d) and f"{name}.".startswith(prefixes):
+            cell.use_batch_statistics = False
+    return _without_gradient(
+        one for one in network.trainable_params() if one.name.startswith(prefixes)
+    )
 
 
-def freeze_upsampling(network: nn.Cell) -> list[str]:
-    """Freezes the transposed convolutions of an FCN.
-
-    Initialised bilinearly, they are the fixed interpolation of section 4.3 of the paper,
-    https://arxiv.org/abs/1411.4038.
-
-    Returns:
-        Names of the parameters that had a gradient before.
-    """
-    frozen = []
-    for _, cell in network.cells_and_names():
-        if isinstance(cell, nn.Conv2dTranspose):
-            frozen += _without_gradient(cell)
-    return frozen
-
-
-def _without_gradient(cell: nn.Cell) -> list[str]:
+def _without_gradient(parameters: Iterable[Parameter]) -> list[str]:
     names = []
-    for parameter in cell.trainable_params():
+    for parameter in parameters:
         parameter.requires_grad = False
         names.append(parameter.name)
     return names

@@ -44,7 +44,14 @@ class Config:
         if self.optimizer.patience is not None and not has_validation:
             raise InputError("--patience counts validations; pass --val-data FILE too")
         batch, crop_size = self.optimizer.batch_size, self.data.crop_size
-        multiple = ARCHITECTURES[self.network.arch].multiple
+        architecture = ARCHITECTURES[self.network.arch]
+        for part in self.optimizer.lr_factors():
+            if part not in (*architecture.parts, "bias"):
+                raise InputError(
+                    f"--lr-factor {part}: --arch {self.network.arch} has no such part; choose from "
+                    f"{', '.join(architecture.parts)}, bias"
+                )
+        multiple = architecture.multiple
         if crop_size % multiple:
             raise InputError(
                 f"--crop-size {crop_size} is not a multiple of {multiple}; "

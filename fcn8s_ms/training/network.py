@@ -1,5 +1,7 @@
-"""Network of a training: built, its weights loaded, and parts of it frozen."""
+"""Network of a training: built, its weights loaded, parts of it frozen or learning faster."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import mindspore as ms
@@ -8,10 +10,11 @@ from mindspore import nn
 from .. import checkpoint, model
 from ..errors import InputError
 from ..network import batch_norm, cpu, freeze
-from ..network.architectures import BACKBONES, VGG_WIDTHS
+from ..network.architectures import ARCHITECTURES, BACKBONES, VGG_WIDTHS
 from .network_options import NetworkOptions
+from .optimizer import is_bias
 
-__all__ = ["build_network"]
+__all__ = ["build_network", "lr_factors"]
 
 
 def build_network(
@@ -35,7 +38,8 @@ def build_network(
         The network, and lines that report what was loaded, frozen and synchronised.
 
     Raises:
-        InputError: the pretrained weights cannot be read, or are those of another network.
+        InputError: the pretrained weights cannot be read, or are those of another network, or
+            nothing is left to train.
     """
     pretrained = options.pretrained if load_pretrained else None
     parameters = {} if pretrained is None else checkpoint.read(pretrained)
@@ -59,6 +63,37 @@ def build_network(
     return network, lines
 
 
+def lr_factors(network: nn.Cell, arch: str, factors: Mapping[str, float]) -> dict[str, float]:
+    """Factors on the learning rate of the parameters that are trained.
+
+    Args:
+        network: network to train.
+        arch: its name in `ARCHITECTURES`.
+        factors: factor by part; that of 'bias' is for all biases, on top of their part's.
+
+    Returns:
+        Factor by name of the parameter; empty without factors.
+
+    Raises:
+        InputError: nothing of a part is trained.
+    """
+    if not factors:
+        return {}
+    part_of = ARCHITECTURES[arch].part_of
+    found: dict[str, float] = {}
+    used: set[str | None] = set()
+    for parameter in network.trainable_params():
+        kinds = {part_of(parameter.name), "bias" if is_bias(parameter.name) else None}
+        found[parameter.name] = math.prod(factors[kind] for kind in factors if kind in kinds)
+        used |= kinds
+    for part in factors:
+        if part not in used:
+            raise InputError(
+                f"--lr-factor {part}: no parameter of that kind is trained here; leave it out"
+            )
+    return found
+
+
 def _load(network: nn.Cell, parameters: dict[str, ms.Parameter], path: Path) -> str:
     """Loads what fits of the pretrained parameters; returns a line that reports it."""
     report = checkpoint.load_into(network, parameters)
@@ -73,15 +108,16 @@ def _load(network: nn.Cell, parameters: dict[str, ms.Parameter], path: Path) -> 
 def _freeze(network: nn.Cell, options: NetworkOptions) -> list[str]:
     """Freezes parts of a network; returns lines that name what is frozen and what is trained."""
     frozen: list[str] = []
-    if "backbone" in options.freeze:
-        frozen += freeze.freeze_backbone(network)
-    if "upsampling" in options.freeze:
-        frozen += freeze.freeze_upsampling(network)
+    parts = ARCHITECTURES[options.arch].parts
+    for part in (one for one in parts if one in options.freeze):
+        frozen += freeze.freeze_part(network, parts[part])
     if options.freeze_bn:
         frozen += freeze.freeze_batch_norm(network)
     if not frozen:
         return []
     trained = [parameter.name for parameter in network.trainable_params()]
+    if not trained:
+        raise InputError("--freeze leaves nothing to train; leave out a part")
     return [
         f"{len(frozen)} parameters frozen: {', '.join(frozen)}",
         f"{len(trained)} parameters trained: {', '.join(trained)}",

@@ -9,6 +9,7 @@ from ..network.architectures import (
     ARCHITECTURES,
     BACKBONES,
     FC_WIDTH,
+    PARTS,
     SKIP_INITS,
     UPSAMPLE_INITS,
     VGG_WIDTHS,
@@ -69,9 +70,10 @@ class NetworkOptions(Options):
     freeze: list[str] = option(
         [],
         nargs="+",
-        choices=("backbone", "upsampling"),
-        help="parts to keep unchanged; backbone: conv1 to conv5, including the statistics of their "
-        "BatchNorms; upsampling: the transposed convolutions",
+        choices=PARTS,
+        help="parts to keep unchanged, including the statistics of their BatchNorms, as far as "
+        "--arch has them; backbone: conv1 to conv5; fc: conv6 and conv7; head: the layers that "
+        "score; upsampling: the transposed convolutions",
     )
     freeze_bn: bool = option(
         False,
@@ -86,6 +88,12 @@ class NetworkOptions(Options):
             default = type(self).__dataclass_fields__[name].default
             if getattr(self, name) != default and name not in architecture.options:
                 raise InputError(f"{flag(name)} is not for --arch {self.arch}; leave it out")
+        for part in self.freeze:
+            if part not in architecture.parts:
+                raise InputError(
+                    f"--freeze {part}: --arch {self.arch} has no such part; choose from "
+                    f"{', '.join(architecture.parts)}"
+                )
         if self.widths is not None and not (len(self.widths) == 5 and min(self.widths) > 0):
             given = " ".join(map(str, self.widths))
             raise InputError(

@@ -3,6 +3,7 @@
 The flags of the training program follow from the fields: name, type, default, choices and help.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from ..device import AMP_LEVELS, CONV_ALGORITHMS, FLAGS, model_arguments
 from ..distributed.ranks import LAUNCH
 from ..errors import InputError, flag, program
 from ..images import reader
+from ..network.architectures import PARTS
 from ..transforms import LONGEST_SIDE
 from .option_group import Options, option
 from .schedule import MAX_STEPS
@@ -121,6 +123,13 @@ class OptimizerOptions(Options):
     min_lr: float = option(
         None, at_least=0, help="learning rate of the last step (default: --base-lr / 100)"
     )
+    lr_factor: list[str] = option(
+        [],
+        nargs="+",
+        metavar="PART=F",
+        help="multiply the learning rate of parts, such as backbone=0.1 head=10; parts are those "
+        f"of --freeze ({', '.join(PARTS)}), and bias: all biases, on top of their part's factor",
+    )
     power: float = option(
         0.9, positive=True, help="exponent of the polynomial schedule (default: %(default)s)"
     )
@@ -135,6 +144,11 @@ class OptimizerOptions(Options):
         at_least=0,
         help="L2 penalty on all weights; AdamW: decay per step, times the learning rate "
         "(default: %(default)s)",
+    )
+    bias_decay: bool = option(
+        True,
+        help="whether weight decay takes biases too, and with AdamW the gamma and beta of "
+        "BatchNorm; momentum leaves those alone (default: yes)",
     )
     clip_norm: float | None = option(
         None, positive=True, help="upper limit for the norm of the gradient of all weights together"
@@ -169,6 +183,28 @@ class OptimizerOptions(Options):
             raise InputError(f"--momentum is {self.momentum}; it must be below 1")
         if self.min_lr > self.base_lr:
             raise InputError(f"--min-lr {self.min_lr} is above --base-lr {self.base_lr}")
+        self.lr_factors()
+
+    def lr_factors(self) -> dict[str, float]:
+        """Returns the factors of `--lr-factor` by part.
+
+        Raises:
+            InputError: one is not of the form PART=F, or F is not a positive number.
+        """
+        factors: dict[str, float] = {}
+        for one in self.lr_factor:
+            part, _, text = one.partition("=")
+            try:
+                factor = float(text)
+            except ValueError:
+                raise InputError(f"--lr-factor {one}: write PART=F, such as head=10") from None
+            if part in factors:
+                raise InputError(f"--lr-factor has {part} twice")
+            if not 0 < factor < math.inf:
+                unchanged = f"; to keep it unchanged: --freeze {part}" if factor == 0 else ""
+                raise InputError(f"--lr-factor {one}: F must be positive and finite{unchanged}")
+            factors[part] = factor
+        return factors
 
 
 _SEVERAL_DEVICES = "several devices"
@@ -244,7 +280,7 @@ class DeviceOptions(Options):
             if getattr(self, name) and not self.distributed:
                 raise InputError(f"{flag(name)} is for several devices; pass --distributed too")
 
-    def lr_factor(self, ranks: int) -> int:
+    def lr_scale(self, ranks: int) -> int:
         """Returns the factor on all learning rates for a number of processes."""
         return ranks if self.scale_lr else 1
 

@@ -23,8 +23,9 @@ __all__ = ["Progress", "TrainingState", "command_to_resume", "open_run"]
 
 logger = logging.getLogger(__name__)
 
-# Parameters of the optimizer that follow from the arguments of the run.
-_CONSTANTS = ("learning_rate", "momentum", "weight_decay")
+# Beginnings of the names of what is no state: constants that follow from the arguments of the run,
+# and sums that are 0 between steps.
+_NO_STATE = ("learning_rate", "momentum", "weight_decay", "accumulated.")
 
 
 def command_to_resume(path: files.PathLike, ranks: int) -> str:
@@ -183,8 +184,7 @@ class TrainingState:
         self.optimizer = [
             parameter
             for parameter in model.train_network.get_parameters()
-            if parameter.name not in (*own, *_CONSTANTS)
-            and not parameter.name.startswith("accumulated.")
+            if parameter.name not in own and not parameter.name.startswith(_NO_STATE)
         ]
 
     def parameters(self) -> "Iterable[Parameter]":

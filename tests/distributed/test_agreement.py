@@ -9,6 +9,7 @@ from fcn8s_ms import model
 from fcn8s_ms.distributed import agreement
 from fcn8s_ms.distributed.ranks import Ranks
 from fcn8s_ms.network import batch_norm, freeze
+from fcn8s_ms.network.architectures import ARCHITECTURES
 from fcn8s_ms.training import interruption
 
 from ..helpers import TINY
@@ -83,7 +84,7 @@ def test_statistics_that_training_changes():
     network = model.FCN8s(21, **TINY)
     names = [parameter.name for parameter in batch_norm.moving_statistics(network)]
     assert len(names) == 30 and names[:2] == ["conv1.1.moving_mean", "conv1.1.moving_variance"]
-    freeze.freeze_backbone(network)
+    freeze.freeze_part(network, ARCHITECTURES["fcn8s"].parts["backbone"])
     names = [parameter.name for parameter in batch_norm.moving_statistics(network)]
     assert [name.split(".")[0] for name in names] == ["conv6", "conv6", "conv7", "conv7"]
 
@@ -99,7 +100,7 @@ def test_batch_norm_is_synchronized_but_where_it_is_frozen(monkeypatch):
 
     monkeypatch.setattr(nn, "SyncBatchNorm", SyncBatchNorm)
     network = model.FCN8s(21, **TINY)
-    freeze.freeze_backbone(network)
+    freeze.freeze_part(network, ARCHITECTURES["fcn8s"].parts["backbone"])
     parameters = list(network.get_parameters())
     names = [parameter.name for parameter in parameters]
     assert batch_norm.synchronize_batch_norm(network) == 2

@@ -159,7 +159,7 @@ def test_without_a_waiting_launcher_its_death_means_nothing():
 def test_learning_rate_grows_with_the_ranks_on_request():
     given = ["--distributed", "--base-lr", "0.01", "--warmup-steps", "2"]
     alone, scaled = (
-        schedule.learning_rates(config.optimizer, 10, config.device.lr_factor(4))
+        schedule.learning_rates(config.optimizer, 10, config.device.lr_scale(4))
         for config in (train.parse(given), train.parse([*given, "--scale-lr"]))
     )
     assert alone[0] == 0.005 and alone[2] == 0.01 and alone[-1] == pytest.approx(0.0001)

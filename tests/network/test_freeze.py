@@ -3,9 +3,12 @@ from mindspore import Tensor, nn
 
 from fcn8s_ms.loss import CrossEntropyLoss
 from fcn8s_ms.model import FCN8s
-from fcn8s_ms.network import freeze
+from fcn8s_ms.network import cpu, freeze
+from fcn8s_ms.network.architectures import ARCHITECTURES
 
 from ..helpers import TINY
+
+PARTS = ARCHITECTURES["fcn8s"].parts
 
 
 def changed_by_training(network):
@@ -29,7 +32,7 @@ def names(network, *prefixes):
 
 def test_backbone_stays_as_it_is():
     network = FCN8s(5, **TINY)
-    frozen = freeze.freeze_backbone(network)
+    frozen = freeze.freeze_part(network, PARTS["backbone"])
     # 13 convolutions with gamma and beta.
     assert len(frozen) == 39 and len(set(frozen)) == 39
     backbone = names(network, "conv1.", "conv2.", "conv3.", "conv4.", "conv5.")
@@ -54,13 +57,25 @@ def test_batch_norms_stay_as_they_are_and_normalise_with_their_statistics():
 
 def test_upsampling_stays_as_it_is():
     network = FCN8s(5, upsample_init="bilinear", **TINY)
-    frozen = freeze.freeze_upsampling(network)
+    frozen = freeze.freeze_part(network, PARTS["upsampling"])
     assert frozen == ["upscore2.weight", "upscore_pool4.weight", "upscore8.weight"]
     assert changed_by_training(network) == names(network, "") - set(frozen)
 
 
+def test_fully_connected_layers_stay_as_they_are():
+    """In the layers for a CPU too; the backbone below them is trained through them."""
+    network = FCN8s(5, **TINY)
+    frozen = freeze.freeze_part(network, PARTS["fc"])
+    own = names(network, "conv6.", "conv7.")
+    assert set(frozen) == {name for name in own if "moving" not in name} and len(frozen) == 6
+    assert changed_by_training(cpu.accelerate(network)) == names(network, "") - own
+
+
 def test_both():
     network = FCN8s(5, **TINY)
-    assert len(freeze.freeze_backbone(network) + freeze.freeze_batch_norm(network)) == 39 + 4
+    assert (
+        len(freeze.freeze_part(network, PARTS["backbone"]) + freeze.freeze_batch_norm(network))
+        == 39 + 4
+    )
     weights = names(network, "conv6", "conv7", "score", "upscore")
     assert changed_by_training(network) == {name for name in weights if name.endswith("weight")}

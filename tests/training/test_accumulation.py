@@ -42,7 +42,12 @@ def in_numpy(skipped=()):
 def make_step(scaling=None):
     network = Squares()
     optimizer = make_optimizer(
-        "momentum", network.trainable_params(), RATES, weight_decay=0.0, clip_norm=0.5
+        "momentum",
+        network.trainable_params(),
+        RATES,
+        weight_decay=0.0,
+        clip_norm=0.5,
+        factors=None if scaling is None else {"w": 1.0},  # groups
     )
     if scaling is None:
         return network, nn.TrainOneStepCell(network, optimizer)

@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
+from mindspore import nn
 
 from fcn8s_ms import checkpoint, model
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.network.cpu import CpuStage
-from fcn8s_ms.training.network import build_network
+from fcn8s_ms.training.network import build_network, lr_factors
 from fcn8s_ms.training.network_options import NetworkOptions
 
 from ..helpers import TINY
+
+KINDS = ("weight", "bias")
 
 
 def weights(network):
@@ -52,9 +55,37 @@ def test_loaded_and_frozen_parts_are_reported(tmp_path):
 
 
 def test_weights_of_another_network(tmp_path):
-    from mindspore import nn
-
     path = tmp_path / "dense.ckpt"
     checkpoint.save(nn.Dense(2, 2), path, {})
     with pytest.raises(InputError, match="dense.ckpt has no parameter of this network"):
         build_network(NetworkOptions(pretrained=path, **TINY), 3, seed=1)
+
+
+def test_factors_of_parts_and_biases_multiply():
+    network = nn.SequentialCell()
+    for name in ("conv1.0", "score_fr", "other"):
+        network.insert_child_to_cell(name.replace(".", "_"), nn.Dense(1, 1))
+    names = [f"{name}.{kind}" for name in ("conv1.0", "score_fr", "other") for kind in KINDS]
+    for parameter, name in zip(network.get_parameters(), names):
+        parameter.name = name
+    factors = lr_factors(network, "fcn8s", {"backbone": 0.5, "head": 10.0, "bias": 2.0})
+    assert factors == dict(zip(names, [0.5, 1.0, 10.0, 20.0, 1.0, 2.0]))
+    assert lr_factors(network, "fcn8s", {}) == {}
+
+
+def test_what_is_frozen_has_no_learning_rate():
+    network, _ = build_network(NetworkOptions(freeze=["fc", "backbone"], **TINY), 3, seed=1)
+    factors = lr_factors(network, "fcn8s", {"head": 10.0})
+    assert {name.split(".")[0]: factor for name, factor in factors.items()} == {
+        **dict.fromkeys(("score_fr", "score_pool4", "score_pool3"), 10.0),
+        **dict.fromkeys(("upscore2", "upscore_pool4", "upscore8"), 1.0),
+    }
+    for part in ("backbone", "bias"):  # frozen; and this network has no biases
+        with pytest.raises(InputError, match=f"--lr-factor {part}: no parameter of that kind is"):
+            lr_factors(network, "fcn8s", {"head": 10.0, part: 2.0})
+
+
+def test_everything_frozen():
+    options = NetworkOptions(freeze=["backbone", "fc", "head", "upsampling"], **TINY)
+    with pytest.raises(InputError, match="--freeze leaves nothing to train"):
+        build_network(options, 3, seed=1)

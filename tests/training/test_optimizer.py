@@ -1,5 +1,6 @@
 """Optimizers against the same arithmetic in numpy."""
 
+import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
@@ -93,3 +94,65 @@ def test_state_is_found_by_name():
 def test_unknown_name():
     with pytest.raises(ValueError, match="optimizer 'sgd' is unknown"):
         make_optimizer("sgd", Product().trainable_params(), RATES)
+
+
+class Layers(nn.Cell):
+    """A loss whose gradient is 1 for each of four numbers, two of them of one part."""
+
+    def __init__(self):
+        super().__init__()
+        names = ("conv.weight", "norm.gamma", "score.weight", "score.bias")
+        values = [Parameter(Tensor([2.0], ms.float32), name=name) for name in names]
+        self.conv, self.gamma, self.score, self.bias = values
+
+    def construct(self, x):
+        return (x * (self.conv + self.gamma + self.score + self.bias)).sum()
+
+
+# Steps with rates 0.1 and 0.2, momentum 0.5 and decay 0.1; the score has factor 10, its bias 20.
+@pytest.mark.parametrize(
+    ("name", "bias_decay", "expected"),
+    [
+        # Gradient with penalty 1.2, then 1 + 0.188; velocity 1.2, then 0.6 + 1.188; and so on.
+        ("momentum", True, [1.88 - 0.2 * 1.788, 1.9 - 0.2 * 1.5, 0.8 - 2 * 1.68, -0.4 - 4 * 1.56]),
+        ("momentum", False, [1.88 - 0.2 * 1.788, 1.9 - 0.2 * 1.5, 0.8 - 2 * 1.68, 0 - 4 * 1.5]),
+        # Each step multiplies by 1 - rate x decay, and subtracts the rate.
+        ("adamw", True, [1.88 * 0.98 - 0.2, 1.88 * 0.98 - 0.2, 0.8 * 0.8 - 2, -0.4 * 0.6 - 4]),
+        ("adamw", False, [1.88 * 0.98 - 0.2, 1.9 - 0.2, 0.8 * 0.8 - 2, 0 - 4.0]),
+    ],
+)
+def test_rates_and_decay_of_single_parameters(mode, name, bias_decay, expected):
+    network = Layers()
+    optimizer = make_optimizer(
+        name,
+        network.trainable_params(),
+        [0.1, 0.2],
+        momentum=0.5,
+        weight_decay=0.1,
+        clip_norm=1000.0,
+        factors={"score.weight": 10.0, "score.bias": 20.0},
+        bias_decay=bias_decay,
+    )
+    step = nn.TrainOneStepCell(network, optimizer).set_train()
+    for _ in range(2):
+        step(Tensor([1.0], ms.float32))
+    found = [parameter.asnumpy().item() for parameter in network.get_parameters()]
+    assert found == pytest.approx(expected, rel=1e-5)
+    # The order of the state in a checkpoint.
+    assert [one.name for one in optimizer.parameters] == [
+        one.name for one in network.trainable_params()
+    ]
+
+
+def test_factors_of_one_change_no_bit(mode):
+    results = []
+    for factors in (None, {"w": 1.0}):
+        network = Product()
+        optimizer = make_optimizer(
+            "momentum", network.trainable_params(), RATES, clip_norm=1.0, factors=factors
+        )
+        step = nn.TrainOneStepCell(network, optimizer).set_train()
+        for _ in RATES:
+            step(Tensor(X))
+        results.append(np.append(network.w.asnumpy(), network.v.asnumpy()))
+    assert np.array_equal(*results)

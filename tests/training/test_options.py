@@ -75,6 +75,16 @@ def test_values_have_the_types_of_their_fields():
         (OptimizerOptions, {"seed": 2**70}, f"--seed is {2**70}; it must be at most 4,294,967,295"),
         (OptimizerOptions, {"base_lr": float("inf")}, "--base-lr is inf; it must be finite"),
         (RunOptions, {"save_every": 2**70}, f"--save-every is {2**70}; it must be at most 9,223,"),
+        (
+            NetworkOptions,
+            {"freeze": ["head", "aux"]},
+            "fcn8s has no such part; choose from backbone,",
+        ),
+        (OptimizerOptions, {"lr_factor": ["head"]}, "--lr-factor head: write PART=F, such as"),
+        (OptimizerOptions, {"lr_factor": ["head=ten"]}, "--lr-factor head=ten: write PART=F"),
+        (OptimizerOptions, {"lr_factor": ["head=2", "head=3"]}, "--lr-factor has head twice"),
+        (OptimizerOptions, {"lr_factor": ["head=0"]}, "keep it unchanged: --freeze head"),
+        (OptimizerOptions, {"lr_factor": ["head=nan"]}, "head=nan: F must be positive and finite$"),
         (RunOptions, {"keep": 0}, "--keep is 0; it must be positive"),
     ],
 )
@@ -106,6 +116,15 @@ def test_learning_rates_without_a_value_follow_the_optimizer():
     assert OptimizerOptions().base_lr == 0.05
     options = OptimizerOptions(optimizer="adamw")
     assert (options.base_lr, options.min_lr) == (0.001, 0.00001)
+
+
+def test_parts_of_the_learning_rate_are_those_of_the_architecture():
+    given = ["--lr-factor", "backbone=0.1", "bias=2", "head=1e1"]
+    config = arguments.parse(given)
+    assert config.optimizer.lr_factors() == {"backbone": 0.1, "bias": 2.0, "head": 10.0}
+    assert arguments.command(config) == given
+    with pytest.raises(InputError, match="fcn8s has no .*backbone, fc, head, upsampling, bias$"):
+        arguments.parse(["--lr-factor", "aux=10"])
 
 
 def test_arguments_are_kept_flat(tmp_path):

@@ -111,6 +111,7 @@ def test_every_state_of_an_optimizer_is_restored(record, tmp_path, stop_at):
     """Bias corrections and second moments; the sums of an accumulated gradient are no state."""
     given = ["--optimizer", "adamw", "--clip-norm", "0.5", "--accumulate", "2", "--steps", "4"]
     given += ["--batch-size", "1", "--freeze", "backbone", "--schedule", "polynomial"]
+    given += ["--lr-factor", "head=10", "fc=0.5", "--no-bias-decay"]
     train.main(arguments(record, tmp_path / "whole", *given))
     stop_at(3)
     interrupted(arguments(record, tmp_path / "run", *given))
@@ -118,6 +119,7 @@ def test_every_state_of_an_optimizer_is_restored(record, tmp_path, stop_at):
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     found, expected = state(tmp_path / "run"), state(tmp_path / "whole")
     assert list(found) == list(expected)
+    assert not any(name.startswith("learning_rate") for name in found)  # it follows the arguments
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
     assert {"beta1_power", "moment2.conv6.0.weight"} < set(found)
     assert "moment2.conv1.0.weight" not in found  # frozen

@@ -54,7 +54,7 @@ def test_every_field_is_described(tmp_path, content):
         ("base_lr", -1, "base_lr is -1; it must be positive: correct the file"),
         ("min_lr", 9.0, "min_lr 9.0 is above base_lr 0.05: correct the file"),
         ("crop_size", 33, "crop_size 33 is not a multiple of 32; take 64: correct the file"),
-        ("freeze", ["all"], r"freeze\[0\] is 'all'; need one of backbone, upsampling"),
+        ("freeze", ["all"], r"freeze\[0\] is 'all'; need one of backbone, fc, head, upsampling"),
         ("ranks", 0, "ranks is 0; need a whole number"),
         ("data", None, "data is None; need a text"),
     ],
