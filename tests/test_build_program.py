@@ -144,11 +144,11 @@ def test_labelme(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "give one of --voc-root, --images, --labelme, --inspect, --seal, not 0 of them"),
+        ("", "give one of --voc-root, --images, --labelme, "),
         ("--voc-root x --images y", "not 2 of them"),
         ("--voc-root x", "--output is missing"),
         ("--images x --output r", "--images needs --labels, the folder of masks, and --classes"),
-        ("--images x --labels y --split train --output r", "--split goes with --voc-root only"),
+        ("--images x --labels y --split train --output r", "--split goes with --voc-root"),
         ("--inspect x --list y", "--list goes with --images only"),
         (
             "--voc-root x --sbd-root y --split train --output r",

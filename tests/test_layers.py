@@ -45,8 +45,8 @@ FOLDERS = {
         {"metadata", "labelme", "scenes"},
         {"checksums", "classes", "structure"},
         {"masks", "read", "sources"},
-        {"encode"},
-        {"fill", "order", "survey"},
+        {"encode", "layouts"},
+        {"arguments", "fill", "order", "survey"},
         {"write"},
         {"demo", "seal"},
     ],
@@ -97,7 +97,8 @@ WITHOUT_MINDSPORE = set(
     inference.video inference.view
     inspection.checkpoint inspection.exported inspection.facts
     network.architectures network.layers network.vgg_weights
-    records.checksums records.classes records.encode records.labelme records.masks records.metadata
+    records.arguments records.checksums records.classes records.encode records.labelme
+    records.layouts records.masks records.metadata
     records.scenes records.sources records.structure records.survey
     training.history training.interruption training.network_options training.option_group
     training.schedule training.tensorboard

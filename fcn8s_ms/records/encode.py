@@ -96,7 +96,10 @@ class Encoder:
             image_path, self._masks.max_pixels, "put it there or take it off the list"
         )
         image, size = _read_image(file)
-        mask = self._masks.read_values(mask_path)
+        if pair.draw is None:
+            mask = self._masks.read_values(mask_path)
+        else:
+            mask = self._masks.of_labels(pair.draw(*size))
         if mask.orientation not in (None, file.orientation):
             raise InputError(
                 f"{image_path} has the Exif orientation {file.orientation}, its mask {mask_path} "

@@ -101,6 +101,7 @@ class MaskReader:
         ignore_label: value of masks that is ignored.
         label_map: labels for some values, in place of the values themselves; `IGNORE_LABEL` for
             those that are ignored.
+        only_mapped: whether values that are not in `label_map` are errors.
         colours: label of each RGB colour, for masks that hold colours.
         mask_values: one of the values in `MASK_VALUES`.
         max_pixels: largest number of pixels of an image or mask; 0 for any.
@@ -115,17 +116,22 @@ class MaskReader:
         *,
         ignore_label: int = voc.IGNORE_LABEL,
         label_map: Mapping[int, int] | None = None,
+        only_mapped: bool = False,
         colours: Mapping[tuple[int, int, int], int] | None = None,
         mask_values: str = "auto",
         max_pixels: int = reader.MAX_PIXELS,
     ):
         self.max_pixels = max_pixels
         self._ids = {name: number for number, name in enumerate(names)}
-        self._ignore_label = ignore_label
         self._mask_values = mask_values
+        self._only_mapped = only_mapped and bool(label_map)
         # Of labels themselves, which colours and shapes are turned into.
         self._label_of_label = self._table(voc.IGNORE_LABEL)
         self._label_of_value = self._table(ignore_label)
+        self._known = f"classes are 0…{len(names) - 1}, and {ignore_label} is ignored"
+        if label_map and self._only_mapped:
+            self._label_of_value[:] = _NO_LABEL
+            self._known = f"this format has {min(label_map)}…{max(label_map)}"
         for value, label in (label_map or {}).items():
             self._label_of_value[value] = label
         self._has_label_map = bool(label_map)
@@ -163,6 +169,10 @@ class MaskReader:
         self.check(np.flatnonzero(count_values(mask.values)), mask, path)
         return mask.label_of_value[mask.values].astype(np.uint8)
 
+    def of_labels(self, labels: np.ndarray) -> Mask:
+        """The content of a mask that has been drawn, as labels."""
+        return Mask(labels, self._label_of_label, orientation=None)
+
     def holds_labels(self, mask: Mask) -> bool:
         """Whether labels are the mask's own values, not those of colours, a label map or shapes."""
         return mask.label_of_value is self._label_of_value and not self._has_label_map
@@ -173,19 +183,17 @@ class MaskReader:
         if not foreign:
             return
         remedy = "correct the mask, or pass the meaning of its values as --label-map"
-        if set(present.tolist()) == {0, 255}:
+        if self._only_mapped:
+            remedy = "correct the mask"
+        elif set(present.tolist()) == {0, 255}:
             remedy = 'is it a mask of two classes? Then pass a --label-map of {"255": 1}'
-        raise InputError(
-            f"{path} holds label {listing(foreign, 8)}; classes are 0…{self.num_classes - 1}, and "
-            f"{self._ignore_label} is ignored: {remedy}"
-        )
+        raise InputError(f"{path} holds label {listing(foreign, 8)}; {self._known}: {remedy}")
 
     def read_values(self, path: Path) -> Mask:
         """Content of a mask file, whose values may be foreign; raises as `read`."""
         suffix = path.suffix.lower()
         if suffix == ".json":
-            shapes = labelme.read_mask(path, self._ids)
-            return Mask(shapes, self._label_of_label, orientation=None)
+            return self.of_labels(labelme.read_mask(path, self._ids))
         if suffix == ".mat":
             return Mask(_read_sbd(path), self._label_of_value)
         file = reader.open_file(

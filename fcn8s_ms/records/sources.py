@@ -3,10 +3,13 @@
 A source is a list of `Pair`. Nothing is decoded here; `records.encode` does that in a build.
 """
 
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from .. import files
 from ..errors import InputError, listing
@@ -17,17 +20,24 @@ from .classes import Classes
 
 __all__ = [
     "Pair",
+    "Source",
+    "below",
+    "by_id",
     "find_sbd_folder",
     "find_voc_folder",
     "folder_pairs",
     "labelme_classes",
     "labelme_pairs",
+    "matched",
     "read_list",
+    "repeated_in",
+    "subfolder",
     "trainaug_pairs",
     "voc_pairs",
 ]
 
 _MASK_SUFFIXES = IMAGE_SUFFIXES | {".mat"}
+_DRIVE = re.compile(r"[A-Za-z]:|~")
 
 
 @dataclass(frozen=True)
@@ -37,18 +47,44 @@ class Pair:
     Attributes:
         name: name of the sample in the record.
         image: path of the image.
-        mask: path of the mask: an image, labelme's JSON or a MATLAB file of SBD.
+        mask: path of the mask: an image, labelme's JSON or a MATLAB file; with `draw`, of what it
+            draws, for messages.
+        draw: draws the labels of an image of some height and width, uint8 (H, W), where the mask is
+            not a file of its own; raises InputError.
     """
 
     name: str
     image: Path
     mask: Path
+    draw: Callable[[int, int], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images and masks, and what their format says about them.
+
+    Attributes:
+        pairs: images and masks, in the order of the rows.
+        folders: folders or files that they come from.
+        list_name: name of their list.
+        classes: classes of the format; None if the user names them.
+        label_map: label of each value that masks hold; others are errors. None if values are ids.
+        mask_values: one of `masks.MASK_VALUES`; None if the user chooses.
+    """
+
+    pairs: list[Pair]
+    folders: tuple[Path, ...]
+    list_name: str
+    classes: Classes | None = None
+    label_map: Mapping[int, int] | None = None
+    mask_values: str | None = None
 
 
 # --- lists -------------------------------------------------------------------------------------
 
 
-def _repeated(names: Iterable[str]) -> list[str]:
+def repeated_in(names: Iterable[str]) -> list[str]:
+    """Names that occur more than once, in order."""
     return sorted(name for name, times in Counter(names).items() if times > 1)
 
 
@@ -63,9 +99,36 @@ def read_list(path: PathLike) -> list[str]:
     names = [name for name in names if name]
     if not names:
         raise InputError(f"{path} is empty; write one image id per line")
-    if repeated := _repeated(names):
+    if repeated := repeated_in(names):
         raise InputError(f"{path} names {listing(repeated)} more than once; remove the repeats")
     return names
+
+
+def below(folder: Path, name: str, source: object) -> Path:
+    """Path of a file that a list or an annotation names, in a folder or its subfolders.
+
+    Raises:
+        InputError: the name leads out of the folder.
+    """
+    parts = name.replace("\\", "/").split("/")
+    if not name.strip() or parts[0] == "" or ".." in parts or _DRIVE.match(name) or "\0" in name:
+        shown = repr(name if len(name) < 80 else name[:80] + "…")
+        raise InputError(
+            f"{source} names the file {shown}, which is not below {folder.absolute()}; name files "
+            "relative to that folder"
+        )
+    return folder.joinpath(*parts)
+
+
+def subfolder(root: Path, name: str, what: str) -> Path:
+    """A folder that a format has in its root.
+
+    Raises:
+        InputError: it is missing.
+    """
+    if not (root / name).is_dir():
+        raise InputError(f"{root.absolute()} has no folder {name}; give {what}")
+    return root / name
 
 
 # --- PASCAL VOC and SBD ------------------------------------------------------------------------
@@ -181,7 +244,7 @@ def trainaug_pairs(voc_root: PathLike, sbd_root: PathLike) -> list[Pair]:
 # --- folders -----------------------------------------------------------------------------------
 
 
-def _by_id(folder: Path, suffixes: Collection[str], ending: str = "") -> dict[str, Path]:
+def by_id(folder: Path, suffixes: Collection[str], ending: str = "") -> dict[str, Path]:
     """Files of a folder and its subfolders by their path without suffix (and ending)."""
     if not folder.is_dir():
         raise InputError(f"{folder.absolute()} is not a folder; check the path")
@@ -225,8 +288,8 @@ def folder_pairs(
             list or a mask is missing, or (without a list) a mask has no image.
     """
     images, labels = Path(images), Path(labels)
-    image_files = _by_id(images, IMAGE_SUFFIXES)
-    mask_files = _by_id(labels, _MASK_SUFFIXES, label_suffix)
+    image_files = by_id(images, IMAGE_SUFFIXES)
+    mask_files = by_id(labels, _MASK_SUFFIXES, label_suffix)
     if label_suffix and images.absolute() == labels.absolute():
         image_files = {
             name: path for name, path in image_files.items() if not name.endswith(label_suffix)
@@ -249,16 +312,38 @@ def folder_pairs(
                 f"{images.absolute()} has no image for {listing(missing)} of {list_file}; add the "
                 "images or take them off the list"
             )
-        if repeated := _repeated(names):
+        if repeated := repeated_in(names):
             raise InputError(
                 f"{list_file} names {listing(repeated)} more than once; remove the repeats"
             )
+    remedy = "choose images with --list, or pass as --label-suffix what masks' names end in"
+    return matched(names, image_files, mask_files, labels, f"add the masks, {remedy}")
+
+
+def matched(
+    names: list[str],
+    image_files: Mapping[str, Path],
+    mask_files: Mapping[str, Path],
+    labels: Path,
+    remedy: str = "add the masks",
+) -> list[Pair]:
+    """Images and masks of some ids.
+
+    Args:
+        names: ids, in the order of the pairs.
+        image_files: images by their ids.
+        mask_files: masks by their ids.
+        labels: folder of the masks, for the message.
+        remedy: advice that ends it.
+
+    Raises:
+        InputError: masks are missing.
+    """
     missing = [name for name in names if name not in mask_files]
     if missing:
         raise InputError(
             f"{labels.absolute()} has no mask for {len(missing)} of {len(names)} images: "
-            f"{listing(missing)}; add the masks, choose images with --list, or "
-            "pass as --label-suffix what masks' names end in"
+            f"{listing(missing)}; {remedy}"
         )
     return [Pair(name, image_files[name], mask_files[name]) for name in names]
 
@@ -275,7 +360,7 @@ def _listed_id(line: str, image_files: dict[str, Path]) -> str:
 
 
 def _labelme_files(folder: PathLike) -> dict[str, Path]:
-    found = _by_id(Path(folder), {".json"})
+    found = by_id(Path(folder), {".json"})
     if not found:
         raise InputError(
             f"{Path(folder).absolute()} holds no labelme files (*.json); check the path"

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -116,7 +116,8 @@ def build_records(
     classes: Sequence[str] = voc.CLASSES,
     palette: np.ndarray | Sequence[Sequence[int]] | None = None,
     ignore_label: int = voc.IGNORE_LABEL,
-    label_map: dict[int, int] | None = None,
+    label_map: Mapping[int, int] | None = None,
+    only_mapped: bool = False,
     colours: dict[tuple[int, int, int], int] | None = None,
     mask_values: str = "auto",
     max_pixels: int = MAX_PIXELS,
@@ -138,6 +139,7 @@ def build_records(
         palette: RGB of each class; VOC's by default.
         ignore_label: value of masks that is ignored; in the record it is 255.
         label_map: labels for some values of masks, in place of the values themselves.
+        only_mapped: whether values that are not in `label_map` are errors.
         colours: label of each RGB colour, for masks that hold colours.
         mask_values: one of `masks.MASK_VALUES`.
         max_pixels: largest number of pixels of an image or mask; 0 for any.
@@ -173,6 +175,7 @@ def build_records(
         classes,
         ignore_label=ignore_label,
         label_map=label_map,
+        only_mapped=only_mapped,
         colours=colours,
         mask_values=mask_values,
         max_pixels=max_pixels,

@@ -1,0 +1,178 @@
+"""Flags that choose a source: images and masks in one of the formats, and what masks mean."""
+
+import argparse
+from pathlib import Path
+
+from .. import voc
+from ..errors import InputError, flag
+from ..images import reader
+from . import layouts, masks, sources
+from .classes import VOC_CLASSES, read_classes
+from .sources import Source
+
+__all__ = ["add_class_flags", "add_source_flags", "chosen_source", "source_of"]
+
+# Source flags, of which exactly one is given, and the flags that need one of them.
+_SOURCES = ("voc_root", "images", "labelme", "instances", "pets", "inspect", "seal")
+_GOES_WITH = {
+    "split": ("voc_root", "pets"),
+    "sbd_root": ("voc_root",),
+    "labels": ("images",),
+    "list": ("images",),
+    "label_suffix": ("images",),
+    "ignore_outline": ("pets",),
+    "sha256": ("seal",),
+}
+# These say themselves which classes there are and what masks mean.
+_OWN_CLASSES = ("instances", "pets")
+_MEANING = {
+    "classes": None,
+    "label_map": None,
+    "ignore_label": voc.IGNORE_LABEL,
+    "mask_values": "auto",
+}
+
+
+def add_source_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say what is converted, of which exactly one is needed."""
+    add = parser.add_argument_group("source (one of)").add_argument
+    add("--voc-root", type=Path, metavar="DIR", help="folder that holds VOCdevkit, or VOC2012")
+    add("--images", type=Path, metavar="DIR", help="folder of images; with --labels")
+    add("--labelme", type=Path, metavar="DIR", help="folder of images and labelme's JSON files")
+    add(
+        "--instances",
+        type=Path,
+        metavar="DIR",
+        help="ID/images/ID.png, a mask per object in ID/masks",
+    )
+    add(
+        "--pets", type=Path, metavar="DIR", help="Oxford-IIIT Pet: folder of images and annotations"
+    )
+    add("--inspect", type=Path, metavar="FILE", help="inspect a record instead of building one")
+
+    add(
+        "--seal",
+        type=Path,
+        metavar="FILE",
+        help="give a record that was built elsewhere its checksums, after reading all of it",
+    )
+    add("--sha256", nargs="+", metavar="HEX", help="with --seal: SHA-256 of each of its files")
+
+    group = parser.add_argument_group("which images")
+    add = group.add_argument
+    add(
+        "--split",
+        help="list of VOC (default: train; trainaug with --sbd-root) or Pet (default: trainval)",
+    )
+    add(
+        "--sbd-root",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds SBD's benchmark_RELEASE, or its folder dataset",
+    )
+    add("--labels", type=Path, metavar="DIR", help="folder of masks, named like the --images")
+    add("--list", type=Path, metavar="FILE", help="image ids, one per line (default: all images)")
+    add(
+        "--label-suffix",
+        metavar="TEXT",
+        help="ending that a mask's name has in addition to its image's, for instance _L",
+    )
+    add("--ignore-outline", action="store_true", help="with --pets: outlines are not a class")
+    reader.add_arguments(group)
+
+
+def add_class_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say what masks mean."""
+    add = parser.add_argument_group("classes").add_argument
+    add(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="names of the classes, one per line in the order of their ids, each with its RGB "
+        "colour if masks hold colours: 'car 64 0 128'; pixels of 'ignore 0 0 0' are ignored "
+        "(default: VOC's; for labelme: all that occur)",
+    )
+    add(
+        "--label-map",
+        type=Path,
+        metavar="JSON",
+        help='class id, class name or "ignore" for values of masks: {"255": 1, "7": "ignore"}',
+    )
+    add(
+        "--ignore-label",
+        type=int,
+        default=voc.IGNORE_LABEL,
+        metavar="N",
+        help="value of masks that is ignored; in the record it is 255 (default: %(default)s)",
+    )
+    add(
+        "--mask-values",
+        choices=masks.MASK_VALUES,
+        default="auto",
+        help="auto: gray and palette masks hold ids, RGB masks colours (default: %(default)s)",
+    )
+
+
+def chosen_source(arguments: argparse.Namespace) -> str:
+    """Name of the source flag that is given.
+
+    Raises:
+        InputError: it is not exactly one, or flags do not go together.
+    """
+    chosen = [name for name in _SOURCES if getattr(arguments, name) is not None]
+    if len(chosen) != 1:
+        flags = ", ".join(map(flag, _SOURCES))
+        raise InputError(f"give one of {flags}, not {len(chosen)} of them; --help has examples")
+    (source,) = chosen
+    for name, owners in _GOES_WITH.items():
+        if getattr(arguments, name) not in (None, False) and source not in owners:
+            owner = " or ".join(map(flag, owners))
+            raise InputError(f"{flag(name)} goes with {owner} only")
+    if source in _OWN_CLASSES:
+        for name, default in _MEANING.items():
+            if getattr(arguments, name) != default:
+                raise InputError(
+                    f"{flag(name)} does not go with {flag(source)}, which has classes of its own"
+                )
+    if source == "images" and (arguments.labels is None or arguments.classes is None):
+        raise InputError("--images needs --labels, the folder of masks, and --classes, a file")
+    if arguments.sbd_root is not None and arguments.split not in (None, "trainaug"):
+        raise InputError(f"--sbd-root makes the list trainaug, not {arguments.split}")
+    if not 0 <= arguments.ignore_label <= 255:
+        raise InputError(f"--ignore-label is {arguments.ignore_label}; masks hold 0…255")
+    return source
+
+
+def source_of(arguments: argparse.Namespace) -> Source:
+    """Images and masks that the flags name, and their classes.
+
+    Raises:
+        InputError: they cannot be found, or are not in the format that the flag says.
+    """
+    if arguments.instances is not None:
+        return layouts.instances(arguments.instances, arguments.max_pixels)
+    if arguments.pets is not None:
+        return layouts.pets(
+            arguments.pets, arguments.split, ignore_outline=arguments.ignore_outline
+        )
+    classes = None if arguments.classes is None else read_classes(arguments.classes)
+    if arguments.labelme is not None:
+        pairs = sources.labelme_pairs(arguments.labelme)
+        classes = classes or sources.labelme_classes(arguments.labelme)
+        return Source(pairs, (arguments.labelme,), "all", classes)
+    if arguments.images is not None:
+        pairs = sources.folder_pairs(
+            arguments.images,
+            arguments.labels,
+            arguments.list,
+            label_suffix=arguments.label_suffix or "",
+        )
+        list_name = arguments.list.stem if arguments.list else "all"
+        return Source(pairs, (arguments.images, arguments.labels), list_name, classes)
+    classes = classes or VOC_CLASSES
+    if arguments.sbd_root is not None:
+        pairs = sources.trainaug_pairs(arguments.voc_root, arguments.sbd_root)
+        return Source(pairs, (arguments.voc_root, arguments.sbd_root), "trainaug", classes)
+    split = arguments.split or "train"
+    pairs = sources.voc_pairs(arguments.voc_root, split)
+    return Source(pairs, (arguments.voc_root,), split, classes)
