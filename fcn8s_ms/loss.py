@@ -11,7 +11,7 @@ from . import files
 from .errors import InputError, listing
 from .voc import IGNORE_LABEL
 
-__all__ = ["CrossEntropyLoss", "median_frequency_weights", "read_class_weights"]
+__all__ = ["AuxiliaryLoss", "CrossEntropyLoss", "median_frequency_weights", "read_class_weights"]
 
 
 def median_frequency_weights(
@@ -130,3 +130,27 @@ class CrossEntropyLoss(nn.Cell):
             total = ops.reshape(self.all_reduce(ops.reshape(total, (1,))), ()) / self.ranks
         # Without a valid pixel the sum of losses is 0; so is the mean.
         return loss / ops.select(total > 0, total, ops.ones_like(total))
+
+
+class AuxiliaryLoss(nn.Cell):
+    """Loss of a network with an auxiliary head: loss(logits) + weight x loss(auxiliary logits).
+
+    Args:
+        loss: from logits and label to a number.
+        weight: factor of the auxiliary head's loss.
+
+    Inputs:
+        outputs: tuple of two Tensors (N, C, H, W), the logits and those of the auxiliary head.
+        label: as `loss` takes it.
+
+    Outputs:
+        As of `loss`.
+    """
+
+    def __init__(self, loss: nn.Cell, weight: float):
+        super().__init__()
+        self.loss = loss
+        self.weight = weight
+
+    def construct(self, outputs: tuple[Tensor, Tensor], label: Tensor) -> Tensor:
+        return self.loss(outputs[0], label) + self.weight * self.loss(outputs[1], label)

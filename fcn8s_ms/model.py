@@ -15,9 +15,19 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from .network.architectures import BACKBONES, FC_WIDTH, SKIP_INITS, UPSAMPLE_INITS, VGG_WIDTHS
+from .network.resnet import FCNResNet50, FCNResNet101
 from .transforms import STRIDE
 
-__all__ = ["BACKBONES", "FCN16s", "FCN32s", "FCN8s", "NETWORKS", "bilinear_kernel"]
+__all__ = [
+    "BACKBONES",
+    "FCN16s",
+    "FCN32s",
+    "FCN8s",
+    "FCNResNet50",
+    "FCNResNet101",
+    "NETWORKS",
+    "bilinear_kernel",
+]
 
 
 def bilinear_kernel(channels: int, kernel_size: int) -> np.ndarray:
@@ -250,5 +260,11 @@ class FCN8s(_FCN):
         return self.upscore8(scores + self.score_pool3(pool3))
 
 
-NETWORKS = {network.__name__.lower(): network for network in (FCN32s, FCN16s, FCN8s)}
+NETWORKS: dict[str, type[nn.Cell]] = {
+    "fcn32s": FCN32s,
+    "fcn16s": FCN16s,
+    "fcn8s": FCN8s,
+    "fcn_resnet50": FCNResNet50,
+    "fcn_resnet101": FCNResNet101,
+}
 """By their names in `network.architectures.ARCHITECTURES`."""

@@ -83,7 +83,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
 
     from .inference import Predictor
     from .inference.mindspore_engine import MindSporeEngine
-    from .loss import CrossEntropyLoss
+    from .loss import AuxiliaryLoss, CrossEntropyLoss
     from .network.batch_norm import moving_statistics
     from .training.accumulation import AccumulatedStep
     from .training.callbacks import Validation
@@ -137,6 +137,8 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
         length = schedule.Length.of(config.optimizer, dataset.get_dataset_size())
         progress.check(length, folder)
         loss = CrossEntropyLoss(class_weights=data.class_weights, ranks=ranks.size)
+        if config.network.loss_weight_of_auxiliary:
+            loss = AuxiliaryLoss(loss, config.network.loss_weight_of_auxiliary)
         learning_rates = schedule.learning_rates(
             config.optimizer, length.total_steps, config.device.lr_scale(ranks.size)
         )

@@ -51,7 +51,10 @@ FOLDERS = {
         {"demo", "seal"},
     ],
     "images": [{"header"}, {"reader"}],
-    "network": [{"architectures", "cpu", "batch_norm", "freeze", "vgg_weights"}, {"layers"}],
+    "network": [
+        {"architectures", "batch_norm", "dropout", "freeze", "vgg_weights"},
+        {"cpu", "layers", "resnet"},
+    ],
     "inference": [
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
         {"outputs", "stopwatch", "view"},
@@ -79,7 +82,7 @@ FOLDERS = {
         {"loop"},
     ],
     "inspection": [{"facts"}, {"checkpoint", "contents", "exported", "record"}],
-    "deployment": [{"deployed", "onnx_graph"}],
+    "deployment": [{"deployed", "onnx_nodes"}, {"onnx_networks"}, {"onnx_graph"}],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

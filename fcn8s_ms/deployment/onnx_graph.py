@@ -4,7 +4,7 @@ MindSpore's own ONNX files have a fixed size and a ConvTranspose that ONNX Runti
 graph takes any size, and its nodes and weights have the names of the network's layers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from .. import files
 from ..errors import InputError
 from ..formats import onnx_digest
 from ..network.architectures import multiple_of
+from . import onnx_networks
+from .onnx_nodes import Graph
 
 __all__ = ["build", "import_onnx", "run", "to_float16", "write"]
 
@@ -47,7 +49,7 @@ def build(
     """Builds the graph of a network in evaluation mode.
 
     Args:
-        network: `FCN8s`, `FCN16s` or `FCN32s`, its BatchNorm folded (`fold_batch_norm`).
+        network: one of `fcn8s_ms.model.NETWORKS`, its BatchNorm folded (`fold_batch_norm`).
         argmax: output class ids instead of logits.
         mean: mean of the channels, BGR, 0…255. With `mean` and `std` the graph takes uint8 pixels,
             and normalises and pads them itself.
@@ -56,34 +58,18 @@ def build(
 
     Returns:
         `onnx.ModelProto`. Input `image`: float32 (N, 3, H, W), normalised BGR, sides multiples of
-        32; or, with `mean`, uint8 (N, H, W, 3), BGR, of any size. Output `logits`: float32
-        (N, n_class, H, W), or `class_ids`: int32 (N, H, W).
+        what the network takes; or, with `mean`, uint8 (N, H, W, 3), BGR, of any size. Output
+        `logits`: float32 (N, n_class, H, W), or `class_ids`: int32 (N, H, W).
 
     Raises:
         InputError: onnx is not installed.
     """
     onnx = import_onnx()
-    graph = _Graph(onnx)
+    graph = Graph(onnx)
     x, size = "image", None
     if mean is not None and std is not None:
         x, size = graph.prepared(x, mean, std, multiple_of(network))
-    pools = {}
-    for stage in (1, 2, 3, 4, 5):
-        x = graph.layers(f"conv{stage}", getattr(network, f"conv{stage}"), x)
-        x = pools[stage] = graph.max_pool(f"pool{stage}", x)
-    x = graph.layers("conv6", network.conv6, x)
-    x = graph.layers("conv7", network.conv7, x)
-    x = graph.conv("score_fr", network.score_fr, x)
-    last = "upscore32"
-    if hasattr(network, "score_pool4"):
-        pool4 = graph.conv("score_pool4", network.score_pool4, pools[4])
-        x = graph.node("Add", [graph.upscore("upscore2", network.upscore2, x), pool4])
-        last = "upscore16"
-    if hasattr(network, "score_pool3"):
-        pool3 = graph.conv("score_pool3", network.score_pool3, pools[3])
-        x = graph.node("Add", [graph.upscore("upscore_pool4", network.upscore_pool4, x), pool3])
-        last = "upscore8"
-    x = graph.upscore(last, getattr(network, last), x)
+    x = onnx_networks.add(graph, network, x)
     if size is not None:
         x = graph.node("Slice", [x, graph.int64([0, 0]), size, graph.int64([2, 3])])
     output, axes = "logits", ["N", network.n_class, "H", "W"]
@@ -167,78 +153,3 @@ def run(path: files.PathLike, image: np.ndarray) -> np.ndarray:
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return session.run(None, {"image": image})[0]
-
-
-class _Graph:
-    """A graph under construction: nodes and weights in the order in which they are added."""
-
-    def __init__(self, onnx: Any):
-        self.onnx = onnx
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
-
-    def node(
-        self, operator: str, inputs: list[str], name: str | None = None, **attributes: Any
-    ) -> str:
-        """Adds a node; returns the name of its output, which is its own."""
-        name = name or f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(
-            self.onnx.helper.make_node(operator, inputs, [name], name=name, **attributes)
-        )
-        return name
-
-    def constant(self, name: str, array: np.ndarray) -> str:
-        self.initializers.append(self.onnx.numpy_helper.from_array(array, name))
-        return name
-
-    def int64(self, values: Sequence[int]) -> str:
-        name = f"constant_{len(self.initializers)}"
-        return self.constant(name, np.asarray(values, np.int64))
-
-    def layers(self, name: str, layers: Iterable[nn.Cell], x: str) -> str:
-        for index, layer in enumerate(layers):
-            if isinstance(layer, nn.Conv2d):
-                x = self.conv(f"{name}.{index}", layer, x)
-            elif isinstance(layer, nn.ReLU):
-                x = self.node("Relu", [x], f"{name}.{index}")
-            else:
-                raise TypeError(f"{name}.{index}: {type(layer).__name__} has no ONNX node here")
-        return x
-
-    def max_pool(self, name: str, x: str) -> str:
-        return self.node("MaxPool", [x], name, kernel_shape=[2, 2], strides=[2, 2])
-
-    def conv(self, name: str, layer: nn.Conv2d, x: str) -> str:
-        side = layer.kernel_size[0]
-        inputs = [x, self.constant(f"{name}.weight", layer.weight.asnumpy())]
-        if layer.has_bias:
-            inputs.append(self.constant(f"{name}.bias", layer.bias.asnumpy()))
-        return self.node("Conv", inputs, name, kernel_shape=[side, side], pads=[side // 2] * 4)
-
-    def upscore(self, name: str, layer: nn.Conv2dTranspose, x: str) -> str:
-        side, stride = layer.kernel_size[0], layer.stride[0]
-        return self.node(
-            "ConvTranspose",
-            [x, self.constant(f"{name}.weight", layer.weight.asnumpy())],
-            name,
-            kernel_shape=[side, side],
-            strides=[stride, stride],
-            pads=[(side - stride) // 2] * 4,
-        )
-
-    def prepared(
-        self, pixels: str, mean: Sequence[float], std: Sequence[float], multiple: int
-    ) -> tuple[str, str | None]:
-        """Normalises and pads uint8 (N, H, W, 3); returns the result, and (H, W) before padding."""
-        x = self.node("Transpose", [pixels], perm=[0, 3, 1, 2])
-        x = self.node("Cast", [x], to=self.onnx.TensorProto.FLOAT)
-        for operator, name, values in (("Sub", "mean", mean), ("Div", "std", std)):
-            array = np.asarray(values, np.float32).reshape(1, 3, 1, 1)
-            x = self.node(operator, [x, self.constant(name, array)])
-        if multiple == 1:
-            return x, None
-        size = self.node("Shape", [x], start=2, end=4)
-        # Up to the next multiple; the result of Mod has the sign of the divisor.
-        missing = self.node("Mod", [self.node("Neg", [size]), self.int64([multiple, multiple])])
-        pads = self.node("Concat", [self.int64([0] * 6), missing], axis=0)
-        return self.node("Pad", [x, pads]), size

@@ -143,7 +143,7 @@ def _add_operations(
         {
             "name": one.name,
             "kernel": one.kernel,
-            "stride": one.stride,
+            "enlarges": one.enlarges,
             "output": [one.channels, one.height, one.width],
             "parameters": one.parameters,
             "gflops": 2 * one.macs / 1e9,
@@ -154,7 +154,8 @@ def _add_operations(
         rows = [
             (
                 one.name,
-                f"{one.kernel}×{one.kernel}" + (f", up by {one.stride}" if one.stride > 1 else ""),
+                f"{one.kernel}×{one.kernel}"
+                + (f", up by {one.enlarges}" if one.enlarges > 1 else ""),
                 f"{one.channels}×{one.height}×{one.width}",
                 f"{one.parameters:,}",
                 f"{2 * one.macs / 1e9:,.2f}",

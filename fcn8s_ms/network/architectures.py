@@ -9,12 +9,16 @@ __all__ = [
     "BACKBONES",
     "FC_WIDTH",
     "PARTS",
+    "RESNET_DEPTHS",
+    "RESNET_WIDTH",
     "SKIP_INITS",
     "UPSAMPLE_INITS",
     "VGG_WIDTHS",
     "Architecture",
     "Dimensions",
+    "ResNetDimensions",
     "VggDimensions",
+    "architecture_of",
     "multiple_of",
     "recognise",
 ]
@@ -72,10 +76,29 @@ def _vgg(class_name: str, title: str, last_layer: str) -> Architecture:
     )
 
 
+def _resnet(class_name: str, title: str, last_block: str) -> Architecture:
+    return Architecture(
+        class_name=class_name,
+        title=title,
+        family="resnet",
+        marks=("classifier.4.weight", f"backbone.{last_block}.conv3.weight"),
+        parts={
+            "backbone": ("backbone.",),
+            "head": ("classifier.",),
+            "aux": ("aux_classifier.",),
+        },
+        options=("resnet_width", "aux_weight"),
+        multiple=1,
+        has_auxiliary=True,
+    )
+
+
 ARCHITECTURES = {
     "fcn32s": _vgg("FCN32s", "FCN-32s", "upscore32"),
     "fcn16s": _vgg("FCN16s", "FCN-16s", "upscore16"),
     "fcn8s": _vgg("FCN8s", "FCN-8s", "upscore8"),
+    "fcn_resnet50": _resnet("FCNResNet50", "FCN-ResNet50", "layer3.5"),
+    "fcn_resnet101": _resnet("FCNResNet101", "FCN-ResNet101", "layer3.22"),
 }
 """By the names that `--arch` takes."""
 
@@ -87,6 +110,12 @@ BACKBONES = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 VGG_WIDTHS = (64, 128, 256, 512, 512)
 """Channels of conv1…conv5. Source: as `BACKBONES`."""
+
+RESNET_DEPTHS = {"fcn_resnet50": (3, 4, 6, 3), "fcn_resnet101": (3, 4, 23, 3)}
+"""Blocks in the four stages. Source: https://arxiv.org/abs/1512.03385, table 1."""
+
+RESNET_WIDTH = 64
+"""Channels of a ResNet's stem. Source: as `RESNET_DEPTHS`."""
 
 FC_WIDTH = 4096
 """Channels of conv6 and conv7, VGG's fully connected layers."""
@@ -169,6 +198,37 @@ class VggDimensions(Dimensions):
         return next((name for name, one in BACKBONES.items() if one == self.depths), None)
 
 
+@dataclass(frozen=True)
+class ResNetDimensions(Dimensions):
+    """Sizes of an FCN on a ResNet.
+
+    Attributes:
+        depths: blocks in the four stages.
+        width: channels of the stem.
+        has_auxiliary: whether the weights have an auxiliary head; inference does without.
+    """
+
+    depths: tuple[int, ...]
+    width: int
+    has_auxiliary: bool
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the network's class for inference, besides the number of classes."""
+        return {"width": self.width}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Sizes by name, for a report."""
+        return {"depths": self.depths, "width": self.width, "auxiliary": self.has_auxiliary}
+
+    @property
+    def description(self) -> str:
+        """Backbone and sizes in words."""
+        text = "with an auxiliary head" if self.has_auxiliary else "without an auxiliary head"
+        return text if self.width == RESNET_WIDTH else f"{text}, --resnet-width {self.width}"
+
+
 def recognise(shapes: _Shapes) -> Dimensions:
     """Finds out the network that parameters belong to.
 
@@ -178,13 +238,18 @@ def recognise(shapes: _Shapes) -> Dimensions:
     Raises:
         ValueError: a parameter that tells the network is missing or has another shape.
     """
-    arch = next(
-        (name for name, one in ARCHITECTURES.items() if shapes.keys() >= {*one.marks}), None
-    )
-    if arch is None:
+    found = [name for name, one in ARCHITECTURES.items() if shapes.keys() >= {*one.marks}]
+    if not found:
         names = ", ".join(f"'{one.marks[0]}'" for one in ARCHITECTURES.values())
         raise ValueError(f"it has none of the parameters {names}")
+    arch = found[-1]  # of networks that contain one another, the largest
     return _RECOGNISE[ARCHITECTURES[arch].family](arch, shapes)
+
+
+def architecture_of(network: object) -> Architecture | None:
+    """Entry in `ARCHITECTURES` of a network by its class; None for any other Cell."""
+    name = type(network).__name__
+    return next((one for one in ARCHITECTURES.values() if one.class_name == name), None)
 
 
 def multiple_of(network: object) -> int:
@@ -193,8 +258,8 @@ def multiple_of(network: object) -> int:
     Args:
         network: Cell of a class in `ARCHITECTURES`; for any other, 32 is assumed.
     """
-    names = {one.class_name: one.multiple for one in ARCHITECTURES.values()}
-    return names.get(type(network).__name__, 32)
+    architecture = architecture_of(network)
+    return 32 if architecture is None else architecture.multiple
 
 
 def _channels(shapes: _Shapes, name: str) -> int:
@@ -228,7 +293,20 @@ def _spaced(numbers: Sequence[int]) -> str:
     return " ".join(map(str, numbers))
 
 
-_RECOGNISE: dict[str, Callable[[str, _Shapes], Dimensions]] = {"vgg": _recognise_vgg}
+def _recognise_resnet(arch: str, shapes: _Shapes) -> Dimensions:
+    return ResNetDimensions(
+        arch=arch,
+        num_classes=_classes(shapes, "classifier.4.weight"),
+        depths=RESNET_DEPTHS[arch],
+        width=_channels(shapes, "backbone.conv1.weight"),
+        has_auxiliary="aux_classifier.4.weight" in shapes,
+    )
+
+
+_RECOGNISE: dict[str, Callable[[str, _Shapes], Dimensions]] = {
+    "vgg": _recognise_vgg,
+    "resnet": _recognise_resnet,
+}
 """By family."""
 
 

@@ -15,9 +15,10 @@ def fold_batch_norm(network: nn.Cell) -> nn.Cell:
     weight and a bias can carry: W' = W s, b' = beta - mean s with s = gamma / sqrt(variance + eps).
 
     Args:
-        network: Cell whose children are `nn.SequentialCell`s with `nn.Conv2d` and `nn.BatchNorm2d`,
-            such as `FCN8s`. It is changed in place, and is for inference only afterwards: its
-            parameters have other names and no moving statistics.
+        network: Cell in which a `nn.BatchNorm2d` follows a `nn.Conv2d`: within a
+            `nn.SequentialCell`, or as child `bnN` of a Cell with a child `convN`. It is changed in
+            place, and is for inference only afterwards: its parameters have other names and no
+            moving statistics.
 
     Returns:
         The network, in evaluation mode.
@@ -26,21 +27,37 @@ def fold_batch_norm(network: nn.Cell) -> nn.Cell:
         ValueError: a BatchNorm does not follow a plain convolution, as in a network of
             `fcn8s_ms.network.cpu.accelerate`.
     """
-    for name, stage in network.name_cells().items():
-        if not isinstance(stage, nn.SequentialCell):
-            continue
-        layers: list[nn.Cell] = []
-        for layer in stage:
-            if isinstance(layer, nn.BatchNorm2d):
-                if not layers or not isinstance(layers[-1], nn.Conv2d):
-                    raise ValueError(
-                        f"{name}: BatchNorm folds into a plain convolution; fold a network before "
-                        "it is accelerated"
-                    )
-                layer = _folded(layers.pop(), layer)
-            layers.append(layer)
-        setattr(network, name, nn.SequentialCell(layers))
+    _fold_children(network)
     return network.set_train(False)
+
+
+def _fold_children(cell: nn.Cell) -> None:
+    for name, child in [*cell.name_cells().items()]:
+        if isinstance(child, nn.BatchNorm2d):
+            conv = name.replace("bn", "conv")
+            _check_plain(name, getattr(cell, conv, None))
+            setattr(cell, conv, _folded(getattr(cell, conv), child))
+            setattr(cell, name, nn.Identity())
+        elif isinstance(child, nn.SequentialCell):
+            layers: list[nn.Cell] = []
+            for layer in child:
+                if isinstance(layer, nn.BatchNorm2d):
+                    _check_plain(name, layers[-1] if layers else None)
+                    layer = _folded(layers.pop(), layer)
+                else:
+                    _fold_children(layer)
+                layers.append(layer)
+            setattr(cell, name, nn.SequentialCell(layers))
+        else:
+            _fold_children(child)
+
+
+def _check_plain(name: str, before: nn.Cell | None) -> None:
+    if not isinstance(before, nn.Conv2d):
+        raise ValueError(
+            f"{name}: BatchNorm folds into a plain convolution; fold a network before it is "
+            "accelerated"
+        )
 
 
 def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:

@@ -18,6 +18,8 @@ from mindspore.ops.operations._grad_ops import (
     ReluGrad,
 )
 
+from .architectures import architecture_of
+
 __all__ = ["CpuConv2d", "CpuMaxPool2d", "CpuStage", "MatMulConv2d", "accelerate"]
 
 
@@ -28,12 +30,15 @@ def accelerate(network: nn.Cell) -> nn.Cell:
     call changes nothing.
 
     Args:
-        network: `FCN32s`, `FCN16s` or `FCN8s`. It is changed in place: its Parameter objects stay,
-            with their names and order.
+        network: `FCN32s`, `FCN16s` or `FCN8s`; another one stays unchanged. It is changed in place:
+            its Parameter objects stay, with their names and order.
 
     Returns:
         The network.
     """
+    architecture = architecture_of(network)
+    if architecture is None or architecture.family != "vgg":
+        return network
     names = [(parameter, parameter.name) for parameter in network.get_parameters()]
     for number in range(1, 6):
         stage, pool = getattr(network, f"conv{number}"), getattr(network, f"pool{number}")

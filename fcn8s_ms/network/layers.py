@@ -6,7 +6,7 @@ For what can be said of a checkpoint without building its network.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .architectures import Dimensions, VggDimensions
+from .architectures import Dimensions, ResNetDimensions, VggDimensions
 
 __all__ = ["BACKBONE", "Layer", "layers", "parameters"]
 
@@ -23,29 +23,31 @@ class Layer:
     Attributes:
         name: name of the layer in the network.
         kernel: side of its kernel.
-        stride: factor by which a transposed convolution enlarges; 1 for a convolution.
+        enlarges: factor by which a transposed convolution enlarges; 1 for a convolution.
         weight: shape of its weight.
         channels: channels of its output.
         height: height of its output.
         width: width of its output.
         batch_norm: name of the BatchNorm after it; None without one.
+        has_bias: whether it adds a bias.
     """
 
     name: str
     kernel: int
-    stride: int
+    enlarges: int
     weight: tuple[int, int, int, int]
     channels: int
     height: int
     width: int
     batch_norm: str | None = None
+    has_bias: bool = False
 
     @property
     def parameters(self) -> int:
-        """Numbers in its weight and in the four vectors of its BatchNorm."""
+        """Numbers in its weight, its bias and the four vectors of its BatchNorm."""
         first, second, height, width = self.weight
-        of_batch_norm = len(_OF_BATCH_NORM) * self.channels if self.batch_norm else 0
-        return first * second * height * width + of_batch_norm
+        vectors = self.has_bias + (len(_OF_BATCH_NORM) if self.batch_norm else 0)
+        return first * second * height * width + vectors * self.channels
 
     @property
     def macs(self) -> int:
@@ -55,7 +57,7 @@ class Layer:
         for every pixel of its input, padding included.
         """
         first, second, height, width = self.weight
-        pixels = (self.height // self.stride) * (self.width // self.stride)
+        pixels = (self.height // self.enlarges) * (self.width // self.enlarges)
         return first * second * height * width * pixels
 
 
@@ -64,8 +66,8 @@ def layers(network: Dimensions, height: int, width: int) -> list[Layer]:
 
     Args:
         network: its sizes.
-        height: height of the image, a multiple of 32.
-        width: width of the image, a multiple of 32.
+        height: height of the image, a multiple of what the network takes.
+        width: width of the image, likewise.
     """
     return list(_layers(network, height, width))
 
@@ -75,6 +77,8 @@ def parameters(network: Dimensions) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for layer in _layers(network, 32, 32):
         found[f"{layer.name}.weight"] = layer.weight
+        if layer.has_bias:
+            found[f"{layer.name}.bias"] = (layer.channels,)
         if layer.batch_norm:
             found.update({f"{layer.batch_norm}.{one}": (layer.channels,) for one in _OF_BATCH_NORM})
     return found
@@ -83,6 +87,8 @@ def parameters(network: Dimensions) -> dict[str, tuple[int, ...]]:
 def _layers(network: Dimensions, height: int, width: int) -> Iterator[Layer]:
     if isinstance(network, VggDimensions):
         yield from _vgg(network, height, width)
+    elif isinstance(network, ResNetDimensions):
+        yield from _resnet(network, height, width)
 
 
 def _vgg(network: VggDimensions, height: int, width: int) -> Iterator[Layer]:
@@ -123,3 +129,40 @@ def _vgg(network: VggDimensions, height: int, width: int) -> Iterator[Layer]:
     yield upscore("upscore_pool4", 2, 8)
     yield conv("score_pool3", network.widths[2], network.num_classes, 1, 8, False)
     yield upscore("upscore8", 8, 1)
+
+
+def _halved(side: int) -> int:
+    """Side of the output of a padded kernel of stride 2."""
+    return (side - 1) // 2 + 1
+
+
+def _resnet(network: ResNetDimensions, height: int, width: int) -> Iterator[Layer]:
+    def conv(name: str, entering: int, leaving: int, kernel: int, norm: str | None) -> Layer:
+        weight = (leaving, entering, kernel, kernel)
+        return Layer(name, kernel, 1, weight, leaving, height, width, norm, norm is None)
+
+    def head(name: str, entering: int) -> Iterator[Layer]:
+        between = entering // 4
+        yield conv(f"{name}.0", entering, between, 3, f"{name}.1")
+        yield conv(f"{name}.4", between, network.num_classes, 1, None)
+
+    height, width = _halved(height), _halved(width)
+    yield conv("backbone.conv1", 3, network.width, 7, "backbone.bn1")
+    height, width = _halved(height), _halved(width)
+    entering = network.width
+    for stage, depth in enumerate(network.depths):
+        planes = network.width * 2**stage
+        for place in range(depth):
+            name = f"backbone.layer{stage + 1}.{place}"
+            yield conv(f"{name}.conv1", entering, planes, 1, f"{name}.bn1")
+            if stage == 1 and place == 0:
+                height, width = _halved(height), _halved(width)
+            yield conv(f"{name}.conv2", planes, planes, 3, f"{name}.bn2")
+            yield conv(f"{name}.conv3", planes, 4 * planes, 1, f"{name}.bn3")
+            if place == 0:
+                shortcut = f"{name}.downsample"
+                yield conv(f"{shortcut}.0", entering, 4 * planes, 1, f"{shortcut}.1")
+            entering = 4 * planes
+    yield from head("classifier", entering)
+    if network.has_auxiliary:
+        yield from head("aux_classifier", entering // 2)

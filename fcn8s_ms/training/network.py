@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 from mindspore import nn
@@ -44,14 +45,7 @@ def build_network(
     pretrained = options.pretrained if load_pretrained else None
     parameters = {} if pretrained is None else checkpoint.read(pretrained)
     ms.set_seed(seed)
-    network = model.NETWORKS[options.arch](
-        num_classes,
-        depths=BACKBONES[options.backbone],
-        widths=options.widths or VGG_WIDTHS,
-        fc_width=options.fc_width,
-        upsample_init=options.upsample_init,
-        skip_init=options.skip_init,
-    )
+    network = model.NETWORKS[options.arch](num_classes, **_arguments(options))
     lines = []
     if pretrained is not None:
         lines.append(_load(network, parameters, pretrained))
@@ -92,6 +86,22 @@ def lr_factors(network: nn.Cell, arch: str, factors: Mapping[str, float]) -> dic
                 f"--lr-factor {part}: no parameter of that kind is trained here; leave it out"
             )
     return found
+
+
+def _arguments(options: NetworkOptions) -> dict[str, Any]:
+    """Arguments of the network's class, besides the number of classes."""
+    if ARCHITECTURES[options.arch].family == "resnet":
+        return {
+            "width": options.resnet_width,
+            "auxiliary": options.loss_weight_of_auxiliary > 0,
+        }
+    return {
+        "depths": BACKBONES[options.backbone],
+        "widths": options.widths or VGG_WIDTHS,
+        "fc_width": options.fc_width,
+        "upsample_init": options.upsample_init,
+        "skip_init": options.skip_init,
+    }
 
 
 def _load(network: nn.Cell, parameters: dict[str, ms.Parameter], path: Path) -> str:

@@ -10,13 +10,17 @@ from ..network.architectures import (
     BACKBONES,
     FC_WIDTH,
     PARTS,
+    RESNET_WIDTH,
     SKIP_INITS,
     UPSAMPLE_INITS,
     VGG_WIDTHS,
 )
 from .option_group import Options, option
 
-__all__ = ["NetworkOptions"]
+__all__ = ["AUX_WEIGHT", "NetworkOptions"]
+
+AUX_WEIGHT = 0.5
+"""Weight of the auxiliary loss that torchvision trains with."""
 
 _MAX_WIDTH, _MAX_FC_WIDTH = 4096, 16384  # wider networks have tens of gigabytes of weights
 
@@ -30,7 +34,9 @@ class NetworkOptions(Options):
     arch: str = option(
         "fcn8s",
         choices=ARCHITECTURES,
-        help="source of the scores: conv7 only; also pool4; also pool3 (default: %(default)s)",
+        help="fcn32s, fcn16s, fcn8s: VGG with BatchNorm, scores from conv7 only, also from pool4, "
+        "also from pool3; fcn_resnet50, fcn_resnet101: torchvision's networks on a dilated ResNet "
+        "(default: %(default)s)",
     )
     backbone: str = option(
         "vgg16",
@@ -50,6 +56,21 @@ class NetworkOptions(Options):
         at_most=_MAX_FC_WIDTH,
         metavar="N",
         help="channels of conv6 and conv7 (default: %(default)s)",
+    )
+    resnet_width: int = option(
+        RESNET_WIDTH,
+        positive=True,
+        at_most=_MAX_WIDTH // 32,
+        metavar="N",
+        help="channels of a ResNet's stem (default: %(default)s)",
+    )
+    aux_weight: float | None = option(
+        None,
+        at_least=0,
+        at_most=100,
+        metavar="W",
+        help="weight of the auxiliary head's loss, for the ResNets; 0 trains without that head "
+        f"(default: {AUX_WEIGHT})",
     )
     pretrained: Path | None = option(
         None, help="checkpoint to start from; parameters whose name and shape agree are loaded"
@@ -99,3 +120,10 @@ class NetworkOptions(Options):
             raise InputError(
                 f"--widths is {given}; give five positive numbers, the channels of conv1 to conv5"
             )
+
+    @property
+    def loss_weight_of_auxiliary(self) -> float:
+        """Weight of the auxiliary head's loss; 0 if there is no such head."""
+        if not ARCHITECTURES[self.arch].has_auxiliary:
+            return 0
+        return AUX_WEIGHT if self.aux_weight is None else self.aux_weight
