@@ -28,10 +28,27 @@ from fcn8s_ms import (
     visualize,
     voc,
 )
+from fcn8s_ms.network.architectures import ARCHITECTURES
 from fcn8s_ms.records import masks
 from fcn8s_ms.training import arguments as train_arguments
 
 TINY = {"widths": [4, 4, 8, 8, 8], "fc_width": 16}
+
+# By family: what makes a network tiny.
+TINY_SIZES = {"vgg": TINY, "resnet": {"width": 4}}
+
+
+def tiny_network(arch, n_class, **arguments):
+    """A network with few channels."""
+    sizes = TINY_SIZES[ARCHITECTURES[arch].family]
+    return model.NETWORKS[arch](n_class, **{**sizes, **arguments})
+
+
+def tiny_flags(arch):
+    """Flags of the training program for the same."""
+    if ARCHITECTURES[arch].family == "resnet":
+        return ["--arch", arch, "--resnet-width", "4"]
+    return ["--arch", arch, "--widths", *map(str, TINY["widths"]), "--fc-width", "16"]
 
 
 # (name, height, width): sides that are no multiples of 32, and two images of one padded size.
@@ -44,7 +61,19 @@ def use_tiny_networks(patch):
 
     def with_tiny_defaults():
         parser = get_parser()
-        parser.set_defaults(**TINY)
+        tiny = {**TINY, "resnet_width": 4}
+        ordinary = {name: parser.get_default(name) for name in tiny}
+        parser.set_defaults(**tiny)
+        parse_args = parser.parse_args
+
+        def parse(*given):
+            found = parse_args(*given)
+            for name in tiny:  # each for its own architectures
+                if found.arch in ARCHITECTURES and not ARCHITECTURES[found.arch].takes(name):
+                    setattr(found, name, ordinary[name])
+            return found
+
+        parser.parse_args = parse
         return parser
 
     patch.setattr(train_arguments, "get_parser", with_tiny_defaults)

@@ -13,8 +13,9 @@ from fcn8s_ms import checkpoint, files, model
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.formats import checkpoint_file
 from fcn8s_ms.model import FCN8s
+from fcn8s_ms.network.architectures import TUTORIAL
 
-from .helpers import TINY, mutations
+from .helpers import TINY, mutations, tiny_network
 
 
 def values(network):
@@ -415,10 +416,13 @@ def test_missing_file(tmp_path):
         checkpoint.load_network(tmp_path / "none.ckpt")
 
 
-@pytest.mark.parametrize("arch", model.NETWORKS)
-@pytest.mark.parametrize("backbone", model.BACKBONES)
-def test_network_is_built_from_the_names(tmp_path, arch, backbone):
-    network = model.NETWORKS[arch](4, depths=model.BACKBONES[backbone], **TINY)
+@pytest.mark.parametrize(
+    ("arch", "arguments"),
+    [(arch, {}) for arch in model.NETWORKS]
+    + [(arch, {"depths": model.BACKBONES["vgg19"]}) for arch in TUTORIAL],
+)
+def test_network_is_built_from_the_names(tmp_path, arch, arguments):
+    network = tiny_network(arch, 4, **arguments)
     checkpoint.save(network, tmp_path / "one.ckpt", {})
     loaded = checkpoint.load_network(tmp_path / "one.ckpt")
     assert type(loaded) is type(network) and loaded.n_class == 4 and not loaded.training

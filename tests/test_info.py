@@ -11,7 +11,7 @@ from mindspore import Parameter, Tensor
 from fcn8s_ms import build, checkpoint, export, files, info
 from fcn8s_ms.model import NETWORKS, FCN8s
 
-from .helpers import TINY, error_of, write_plain_record
+from .helpers import TINY, error_of, tiny_network, write_plain_record
 
 METADATA = {
     "classes": ["sky", "road", "tree"],
@@ -101,7 +101,7 @@ def test_operations_follow_the_size(saved, capsys):
 @pytest.mark.parametrize("arch", NETWORKS)
 def test_architectures(arch, tmp_path, capsys):
     path = tmp_path / "n.ckpt"
-    checkpoint.save(NETWORKS[arch](4, **TINY), path, {})
+    checkpoint.save(tiny_network(arch, 4), path, {})
     found = facts(capsys, path)
     assert found["architecture"] == arch and found["num_classes"] == 4 and not found["missing"]
 

@@ -6,7 +6,12 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from fcn8s_ms.errors import InputError
-from fcn8s_ms.loss import CrossEntropyLoss, median_frequency_weights, read_class_weights
+from fcn8s_ms.loss import (
+    AuxiliaryLoss,
+    CrossEntropyLoss,
+    median_frequency_weights,
+    read_class_weights,
+)
 
 
 def expected_loss(logits, label, weights=None):
@@ -183,3 +188,13 @@ def test_half_precision_logits_are_summed_in_float32():
     found = CrossEntropyLoss()(logits, label)
     assert found.dtype == ms.float32
     assert float(found.asnumpy()) == pytest.approx(np.log(2), rel=1e-5)
+
+
+def test_auxiliary_loss_adds_a_share():
+    rng = np.random.RandomState(0)
+    main, auxiliary = (Tensor(rng.standard_normal((1, 3, 4, 4)).astype(np.float32)) for _ in "ab")
+    label = Tensor(rng.randint(0, 3, (1, 4, 4)).astype(np.int32))
+    loss = CrossEntropyLoss()
+    expected = float(loss(main, label)) + 0.25 * float(loss(auxiliary, label))
+    found = AuxiliaryLoss(loss, 0.25)((main, auxiliary), label)
+    assert float(found) == pytest.approx(expected, rel=1e-6)

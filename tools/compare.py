@@ -49,8 +49,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--arch",
         nargs="+",
         choices=architectures.ARCHITECTURES,
-        default=list(architectures.ARCHITECTURES),
-        help="which to train, in which order (default: all three)",
+        default=list(architectures.TUTORIAL),
+        help="which to train, in which order (default: fcn32s fcn16s fcn8s)",
     )
     add("--output", type=Path, help="folder for the results (default: runs/compare-<date-time>)")
     add("--pictures", type=int, default=4, help="images to show (default: %(default)s)")
@@ -59,14 +59,15 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def _name(arch: str) -> str:
-    return arch.upper().replace("FCN", "FCN-").replace("S", "s")
+    return architectures.ARCHITECTURES[arch].title
 
 
-def _sample_preset(given) -> list[str]:
+def _sample_preset(arch: str, given) -> list[str]:
     """The preset as flags; what is given on the command line comes after it and wins."""
     flags = []
+    takes = architectures.ARCHITECTURES[arch].takes
     for name, value in _SAMPLE_FLAGS.items():
-        if name != "epochs" or "--steps" not in given:
+        if takes(name) and (name != "epochs" or "--steps" not in given):
             flags += ["--" + name.replace("_", "-"), str(value)]
     return flags
 
@@ -145,14 +146,20 @@ def compare(options, given) -> dict:
     if output.exists() and any(output.iterdir()):
         raise InputError(f"{output.absolute()} exists and is not empty; choose another --output")
 
-    if options.narrow:
-        given = [*narrow.flags(narrow.NARROW), *given]
     data, val_data = options.data, options.val_data
     if options.data is None:
         data, val_data = (output / "sample" / f"{split}.mindrecord" for split in ("train", "val"))
-        given = [*_sample_preset(given), *given]
-    given = ["--data", str(data), "--val-data", str(val_data), *given]
-    config = arguments.parse(given)  # a wrong flag ends it here
+
+    def flags_of(arch: str) -> list[str]:
+        flags = ["--data", str(data), "--val-data", str(val_data), "--arch", arch]
+        if options.narrow:
+            flags += narrow.flags(narrow.NARROW, arch)
+        if options.data is None:
+            flags += _sample_preset(arch, given)
+        return [*flags, *given]
+
+    # A wrong flag ends it here.
+    chosen = [arguments.parse(flags_of(arch)) for arch in options.arch][0].device
     output.mkdir(parents=True, exist_ok=True)
     if options.data is None:
         from fcn8s_ms.records.demo import build_records
@@ -164,9 +171,8 @@ def compare(options, given) -> dict:
     for arch in options.arch:
         print(f"\n{_name(arch)}", flush=True)
         run = output / arch
-        _run(arch, [*given, "--arch", arch, "--output", str(run)])
+        _run(arch, [*flags_of(arch), "--output", str(run)])
         results[arch] = _result(RunFolder(run, arch))
-    chosen = config.device
     device.configure(chosen.device, device_id=chosen.device_id, mode=chosen.mode)
     _show(output, results, val_data, options.pictures)
     return results

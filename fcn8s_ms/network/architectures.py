@@ -12,6 +12,7 @@ __all__ = [
     "RESNET_DEPTHS",
     "RESNET_WIDTH",
     "SKIP_INITS",
+    "TUTORIAL",
     "UPSAMPLE_INITS",
     "VGG_WIDTHS",
     "Architecture",
@@ -52,6 +53,11 @@ class Architecture:
     options: tuple[str, ...] = ()
     multiple: int = 32
     has_auxiliary: bool = False
+
+    def takes(self, option: str) -> bool:
+        """Whether an option of the training program is for this architecture, too."""
+        special = {name for one in ARCHITECTURES.values() for name in one.options}
+        return option in self.options or option not in special
 
     def part_of(self, parameter: str) -> str | None:
         """Part that a parameter belongs to, by its name; None for none."""
@@ -104,6 +110,9 @@ ARCHITECTURES = {
 
 PARTS = tuple(dict.fromkeys(part for one in ARCHITECTURES.values() for part in one.parts))
 """Parts of the networks; each network has some of them."""
+
+TUTORIAL = ("fcn32s", "fcn16s", "fcn8s")
+"""Those of the tutorial and the paper's figure, from the coarsest to the finest."""
 
 BACKBONES = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 """Number of convolutions in conv1…conv5. Source: https://arxiv.org/abs/1409.1556, table 1."""

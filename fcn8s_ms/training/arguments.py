@@ -170,7 +170,8 @@ def parse(argv: Sequence[str] | None = None) -> Config:
     if arguments.resume is not None:
         return _resumed(parser, _given(parser, argv))
     if arguments.sample:
-        parser.set_defaults(**demo.PRESET)
+        takes = ARCHITECTURES[arguments.arch].takes
+        parser.set_defaults(**{one: value for one, value in demo.PRESET.items() if takes(one)})
         arguments = parser.parse_args(argv)
     return Config.from_flat(vars(arguments))
 

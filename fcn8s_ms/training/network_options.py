@@ -105,9 +105,8 @@ class NetworkOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         architecture = ARCHITECTURES[self.arch]
-        for name in sorted({name for one in ARCHITECTURES.values() for name in one.options}):
-            default = type(self).__dataclass_fields__[name].default
-            if getattr(self, name) != default and name not in architecture.options:
+        for name, field in type(self).__dataclass_fields__.items():
+            if not architecture.takes(name) and getattr(self, name) != field.default:
                 raise InputError(f"{flag(name)} is not for --arch {self.arch}; leave it out")
         for part in self.freeze:
             if part not in architecture.parts:

@@ -7,11 +7,18 @@ import pytest
 
 from fcn8s_ms import model
 from fcn8s_ms.network import architectures, layers
-from fcn8s_ms.network.architectures import BACKBONES, VGG_WIDTHS, VggDimensions
+from fcn8s_ms.network.architectures import (
+    BACKBONES,
+    RESNET_DEPTHS,
+    TUTORIAL,
+    VGG_WIDTHS,
+    VggDimensions,
+)
 
-from ..helpers import TINY
+from ..helpers import tiny_network
 
-NETWORKS = [(arch, backbone) for arch in model.NETWORKS for backbone in BACKBONES]
+NETWORKS = [(arch, {"depths": depths}) for arch in TUTORIAL for depths in BACKBONES.values()]
+NETWORKS += [(arch, {"auxiliary": head}) for arch in RESNET_DEPTHS for head in (False, True)]
 
 
 def full(arch="fcn8s", classes=21, backbone="vgg16"):
@@ -22,11 +29,13 @@ def shapes_of(network):
     return {one.name: tuple(one.shape) for one in network.get_parameters()}
 
 
-@pytest.mark.parametrize(("arch", "backbone"), NETWORKS)
-def test_parameters_are_those_of_the_network(arch, backbone):
-    shapes = shapes_of(model.NETWORKS[arch](5, depths=BACKBONES[backbone], **TINY))
+@pytest.mark.parametrize(("arch", "arguments"), NETWORKS)
+def test_parameters_are_those_of_the_network(arch, arguments):
+    shapes = shapes_of(tiny_network(arch, 5, **arguments))
     found = architectures.recognise(shapes)
-    assert (found.arch, found.backbone, found.num_classes) == (arch, backbone, 5)
+    assert (found.arch, found.num_classes) == (arch, 5)
+    assert tuple(found.depths) == arguments.get("depths", found.depths)
+    assert found.facts.get("auxiliary") == arguments.get("auxiliary")
     assert list(layers.parameters(found).items()) == list(shapes.items())
     counted = sum(one.parameters for one in layers.layers(found, 64, 64))
     assert counted == sum(map(math.prod, shapes.values()))
@@ -55,9 +64,11 @@ def test_sizes_and_operations_are_those_of_the_exported_graph(arch):
     from fcn8s_ms.deployment import onnx_graph
     from fcn8s_ms.network.batch_norm import fold_batch_norm
 
-    network = model.NETWORKS[arch](5, **TINY)
+    height, width = (64, 96) if arch in TUTORIAL else (75, 101)
+    network = tiny_network(arch, 5)
+    dimensions = architectures.recognise(shapes_of(network))
     graph = onnx_graph.build(fold_batch_norm(network))
-    for axis, side in zip(graph.graph.input[0].type.tensor_type.shape.dim, (1, 3, 64, 96)):
+    for axis, side in zip(graph.graph.input[0].type.tensor_type.shape.dim, (1, 3, height, width)):
         axis.dim_value = side
     inferred = onnx.shape_inference.infer_shapes(graph, data_prop=True).graph
     sizes = {
@@ -65,14 +76,16 @@ def test_sizes_and_operations_are_those_of_the_exported_graph(arch):
         for value in (*inferred.value_info, *inferred.input)
     }
     weights = {one.name: list(one.dims) for one in inferred.initializer}
-    dimensions = architectures.recognise(shapes_of(network))
-    # Without BatchNorm every second layer of a stage is a convolution, not every third.
-    found = {
-        re.sub(r"\d+$", lambda place: str(int(place[0]) // 3 * 2), one.name)
-        if "." in one.name
-        else one.name: one
-        for one in layers.layers(dimensions, 64, 96)
-    }
+    # Without BatchNorm every second layer of a stage is a convolution, not every third; the last
+    # layer of a ResNet's head is one place earlier.
+    found = {one.name: one for one in layers.layers(dimensions, height, width)}
+    if arch in TUTORIAL:
+        found = {
+            re.sub(r"\.(\d+)$", lambda place: f".{int(place[1]) // 3 * 2}", name): one
+            for name, one in found.items()
+        }
+    else:
+        found["classifier.3"] = found.pop("classifier.4")
     nodes = [node for node in inferred.node if node.op_type in ("Conv", "ConvTranspose")]
     assert {node.name for node in nodes} == set(found)
     for node in nodes:

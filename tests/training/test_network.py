@@ -42,6 +42,19 @@ def test_vggs_widths_without_others(monkeypatch):
     assert given["depths"] == (2, 2, 3, 3, 3)
 
 
+def test_networks_on_a_resnet():
+    options = NetworkOptions(arch="fcn_resnet50", resnet_width=4)
+    network, _ = build_network(options, 3, seed=1)
+    assert network.has_auxiliary and options.loss_weight_of_auxiliary == 0.5
+    options = NetworkOptions(arch="fcn_resnet50", resnet_width=4, aux_weight=0)
+    assert not build_network(options, 3, seed=1)[0].has_auxiliary
+    assert NetworkOptions(**TINY).loss_weight_of_auxiliary == 0
+    with pytest.raises(InputError, match="--aux-weight is not for --arch fcn8s; leave it out"):
+        NetworkOptions(aux_weight=0.4)
+    with pytest.raises(InputError, match="--widths is not for --arch fcn_resnet50"):
+        NetworkOptions(arch="fcn_resnet50", widths=[4, 4, 8, 8, 8])
+
+
 def test_loaded_and_frozen_parts_are_reported(tmp_path):
     path = tmp_path / "weights.ckpt"
     checkpoint.save(model.FCN8s(3, **TINY), path, {})

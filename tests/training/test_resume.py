@@ -128,6 +128,19 @@ def test_every_state_of_an_optimizer_is_restored(record, tmp_path, stop_at):
     assert rates[0] == 0.001 and rates[-1] == pytest.approx(0.00001)
 
 
+def test_dropout_and_auxiliary_head_go_on_where_they_stopped(record, tmp_path, stop_at):
+    given = ["--arch", "fcn_resnet50", "--steps", "3", "--batch-size", "2"]
+    train.main(arguments(record, tmp_path / "whole", *given))
+    stop_at(2)
+    interrupted(arguments(record, tmp_path / "run", *given))
+    train.main(["--resume", str(tmp_path / "run")])
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    name = "FCNResNet50-last.ckpt"
+    found, expected = state(tmp_path / "run", name), state(tmp_path / "whole", name)
+    assert list(found) == list(expected) and "aux_classifier.4.bias" in found
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
 def test_run_can_become_longer(record, tmp_path):
     """With a constant learning rate the longer run is the run that was long from the start."""
     constant = ["--schedule", "constant", "--base-lr", "0.01"]
