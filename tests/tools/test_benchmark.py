@@ -8,9 +8,9 @@ import types
 import numpy as np
 import pytest
 from benchmark import command_line, race, scale, workloads
-from benchmark.contestants import pipeline
+from benchmark.contestants import infer, pipeline, train
 
-from fcn8s_ms import transforms, voc
+from fcn8s_ms import model, transforms, voc
 
 from ..helpers import TOOLS, augment
 
@@ -76,13 +76,28 @@ def test_baseline_of_a_single_file_runs_in_its_own_checkout(tmp_path, monkeypatc
     (tmp_path / "old" / "fcn8s_ms" / "__init__.py").write_text("")
     (tmp_path / "old" / "tools" / "benchmark.py").write_text(SINGLE_FILE)
     monkeypatch.chdir(tmp_path)
-    command_line.main(["metrics", "--baseline", "old", "--rounds", "1", "--crop", "32"])
+    given = ["metrics", "--baseline", "old", "--rounds", "1", "--crop", "32", "--fc-width", "8"]
+    command_line.main(given)
     root = str(tmp_path / "old")
     started = json.loads((tmp_path / "old" / "started.json").read_text())
     assert started[:2] == [root, f"{root}/tools/benchmark.py"]
     assert started[2:] == ["--contestant", "metrics_ours", "--crop", "32", "--workers", "1"]
     row = capsys.readouterr().out.splitlines()[-1].split()
     assert row[:2] == ["baseline", "0.5000"] and "1.00" in row
+
+
+@pytest.mark.parametrize("contestant", [train.ours, train.plain, infer.ours, infer.plain])
+def test_networks_have_the_width_of_the_command_line(monkeypatch, contestant):
+    class Built(Exception):
+        pass
+
+    def build(n_class, fc_width=4096):
+        raise Built(fc_width)
+
+    monkeypatch.setattr(model, "FCN8s", build)
+    for given, expected in ((["--fc-width", "8"], 8), ([], 4096)):
+        with pytest.raises(Built, match=f"^{expected}$"):
+            contestant(command_line.get_parser().parse_args(given))
 
 
 def test_paired_ratio():
@@ -161,6 +176,7 @@ def test_plain_metrics_are_ours():
         (["metrics", "--against", "torch", "--torch-python", "/bin/false"], "has no torch"),
         (["metrics", "--torch-python", "/no/python"], "/no/python cannot be run; give the path"),
         (["metrics", "--baseline", "/bin"], "--baseline /bin is not a checkout of this project"),
+        (["train", "--fc-width", "0"], "--fc-width is 0; it must be positive"),
         (["scale", "--baseline", str(TOOLS.parent)], "--baseline is not for scale"),
     ],
 )

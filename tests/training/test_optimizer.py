@@ -101,12 +101,12 @@ class Layers(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        names = ("conv.weight", "norm.gamma", "score.weight", "score.bias")
+        names = ("conv.weight", "score.weight", "norm.gamma", "score.bias")
         values = [Parameter(Tensor([2.0], ms.float32), name=name) for name in names]
-        self.conv, self.gamma, self.score, self.bias = values
+        self.conv, self.score, self.gamma, self.bias = values
 
     def construct(self, x):
-        return (x * (self.conv + self.gamma + self.score + self.bias)).sum()
+        return (x * (self.conv + self.score + self.gamma + self.bias)).sum()
 
 
 # Steps with rates 0.1 and 0.2, momentum 0.5 and decay 0.1; the score has factor 10, its bias 20.
@@ -114,11 +114,11 @@ class Layers(nn.Cell):
     ("name", "bias_decay", "expected"),
     [
         # Gradient with penalty 1.2, then 1 + 0.188; velocity 1.2, then 0.6 + 1.188; and so on.
-        ("momentum", True, [1.88 - 0.2 * 1.788, 1.9 - 0.2 * 1.5, 0.8 - 2 * 1.68, -0.4 - 4 * 1.56]),
-        ("momentum", False, [1.88 - 0.2 * 1.788, 1.9 - 0.2 * 1.5, 0.8 - 2 * 1.68, 0 - 4 * 1.5]),
+        ("momentum", True, [1.88 - 0.2 * 1.788, 0.8 - 2 * 1.68, 1.9 - 0.2 * 1.5, -0.4 - 4 * 1.56]),
+        ("momentum", False, [1.88 - 0.2 * 1.788, 0.8 - 2 * 1.68, 1.9 - 0.2 * 1.5, 0 - 4 * 1.5]),
         # Each step multiplies by 1 - rate x decay, and subtracts the rate.
-        ("adamw", True, [1.88 * 0.98 - 0.2, 1.88 * 0.98 - 0.2, 0.8 * 0.8 - 2, -0.4 * 0.6 - 4]),
-        ("adamw", False, [1.88 * 0.98 - 0.2, 1.9 - 0.2, 0.8 * 0.8 - 2, 0 - 4.0]),
+        ("adamw", True, [1.88 * 0.98 - 0.2, 0.8 * 0.8 - 2, 1.88 * 0.98 - 0.2, -0.4 * 0.6 - 4]),
+        ("adamw", False, [1.88 * 0.98 - 0.2, 0.8 * 0.8 - 2, 1.9 - 0.2, 0 - 4.0]),
     ],
 )
 def test_rates_and_decay_of_single_parameters(mode, name, bias_decay, expected):

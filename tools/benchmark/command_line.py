@@ -70,6 +70,13 @@ def get_parser() -> argparse.ArgumentParser:
         help="untimed rounds before them: MindSpore tries out numbers of threads in its first five "
         "(default: %(default)s)",
     )
+    add(
+        "--fc-width",
+        type=int,
+        metavar="N",
+        help="channels of conv6 and conv7 for train and infer (default: all 4096, which a baseline "
+        "has in any case)",
+    )
     add("--network", type=Path, help="ONNX file to run for infer (default: MindSpore)")
     add("--ranks", type=int, default=2, help="processes for scale (default: %(default)s)")
     add(
@@ -120,6 +127,8 @@ def main(argv=None) -> None:
             raise InputError(
                 f"part {min(unknown)!r} is unknown; choose from {', '.join(PARTS)}, scale"
             )
+        if options.fc_width is not None and options.fc_width < 1:
+            raise InputError(f"--fc-width is {options.fc_width}; it must be positive")
         if options.ranks < 2:
             raise InputError(f"--ranks is {options.ranks}; scaling needs at least 2")
         if options.baseline is not None:
@@ -147,6 +156,8 @@ def main(argv=None) -> None:
             print("\n" + race.table(PARTS[part].round, results[part], options), flush=True)
         if options.json:
             settings = {"crop": options.crop, "workers": options.workers, "rounds": options.rounds}
+            if options.fc_width is not None:
+                settings["fc_width"] = options.fc_width
             if options.baseline is not None:
                 settings["baseline"] = options.baseline
             files.write_json(

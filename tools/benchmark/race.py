@@ -26,7 +26,7 @@ def run(part: str, names, options) -> dict:
     Args:
         part: key of `benchmark.parts.PARTS`.
         names: contestants of the part, `ours` among them, and `BASELINE` if wanted.
-        options: `rounds`, `warm_rounds`, `crop`, `workers`, `network`, `plain_python`,
+        options: `rounds`, `warm_rounds`, `crop`, `workers`, `fc_width`, `network`, `plain_python`,
             `torch_python`, `baseline`.
 
     Returns:
@@ -168,12 +168,16 @@ class _Contestant:
             # No kernel selection either, as for somebody who knows nothing of it.
             for variable in _ISA_VARIABLES:
                 environment.pop(variable, None)
+        sizes = []
+        if options.fc_width is not None and name != BASELINE:
+            sizes = ["--fc-width", str(options.fc_width)]
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [interpreters.get(name, sys.executable), str(program_of(checkout))]
             + ["--contestant", f"{part}_{contestant}"]
             + ["--crop", str(options.crop), "--workers", str(options.workers)]
-            + (["--network", str(options.network.absolute())] if options.network else []),
+            + (["--network", str(options.network.absolute())] if options.network else [])
+            + sizes,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

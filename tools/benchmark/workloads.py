@@ -107,30 +107,39 @@ def own_network(device_id: int | None = 0, **sizes):
     return cpu.accelerate(FCN8s(voc.NUM_CLASSES, **sizes))
 
 
-def folded_network():
-    """The network as this package runs it for inference."""
+def sizes_of(options) -> dict[str, int]:
+    """Arguments of the networks below that the command line gives."""
+    return {} if options.fc_width is None else {"fc_width": options.fc_width}
+
+
+def folded_network(**sizes):
+    """The network as this package runs it for inference; `sizes` as of `own_network`."""
     from fcn8s_ms.model import FCN8s
     from fcn8s_ms.network.batch_norm import fold_batch_norm
 
     device.configure("CPU")
-    return fold_batch_norm(FCN8s(voc.NUM_CLASSES))
+    return fold_batch_norm(FCN8s(voc.NUM_CLASSES, **sizes))
 
 
-def plain_network():
-    """The network as the tutorial writes it, of MindSpore's own layers and nothing else."""
+def plain_network(**sizes):
+    """The network as the tutorial writes it, of MindSpore's own layers and nothing else.
+
+    Args:
+        sizes: as of `own_network`.
+    """
     import mindspore as ms
 
     from fcn8s_ms.model import FCN8s
 
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
-    return FCN8s(voc.NUM_CLASSES)
+    return FCN8s(voc.NUM_CLASSES, **sizes)
 
 
-def torch_network():
-    """The same network in PyTorch, eager."""
+def torch_network(**sizes):
+    """The same network in PyTorch, eager; `sizes` as of `own_network`."""
     import torch
     from torch_fcn8s import FCN8s
 
     torch.manual_seed(0)
-    return FCN8s(voc.NUM_CLASSES)
+    return FCN8s(voc.NUM_CLASSES, **sizes)

@@ -8,6 +8,7 @@ from ..workloads import (
     mindspore_step,
     own_network,
     plain_network,
+    sizes_of,
     torch_network,
 )
 
@@ -16,7 +17,8 @@ def ours(options):
     """A training step of this package."""
     from fcn8s_ms.loss import CrossEntropyLoss
 
-    return mindspore_step(own_network(), CrossEntropyLoss(), *drawn_images(BATCH, options.crop))
+    network = own_network(**sizes_of(options))
+    return mindspore_step(network, CrossEntropyLoss(), *drawn_images(BATCH, options.crop))
 
 
 def plain(options):
@@ -24,7 +26,8 @@ def plain(options):
     from mindspore import nn
 
     loss_function = nn.CrossEntropyLoss(ignore_index=voc.IGNORE_LABEL)
-    return mindspore_step(plain_network(), loss_function, *drawn_images(BATCH, options.crop))
+    network = plain_network(**sizes_of(options))
+    return mindspore_step(network, loss_function, *drawn_images(BATCH, options.crop))
 
 
 def pytorch(options):
@@ -32,7 +35,7 @@ def pytorch(options):
     import torch
     from torch.nn import functional
 
-    network = torch_network().train()
+    network = torch_network(**sizes_of(options)).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     images, labels = (torch.from_numpy(array) for array in drawn_images(BATCH, options.crop))
     labels = labels.long()
