@@ -12,7 +12,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import checkpoint, device, eval, fetch, model, predict, records, train, visualize, voc
+from fcn8s_ms import (
+    checkpoint,
+    device,
+    eval,
+    export,
+    fetch,
+    info,
+    model,
+    predict,
+    records,
+    train,
+    visualize,
+    voc,
+)
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.model import FCN8s
 from fcn8s_ms.records import sources
@@ -46,7 +59,7 @@ def run(record, tmp_path_factory):
     return output
 
 
-def test_widths_make_the_network(record, tmp_path):
+def test_widths_make_the_network_and_are_known_from_its_files(record, tmp_path, capsys):
     """Other ones than the tests' small networks have."""
     output = tmp_path / "run"
     sizes = ["--widths", "4", "8", "4", "8", "12", "--fc-width", "24"]
@@ -56,6 +69,20 @@ def test_widths_make_the_network(record, tmp_path):
     stages = (network.conv1, network.conv2, network.conv3, network.conv4, network.conv5)
     assert [stage[0].out_channels for stage in stages] == [4, 8, 4, 8, 12]
     assert network.conv6[0].out_channels == network.conv7[0].out_channels == 24
+
+    weights, exported = output / "FCN8s-1_2.ckpt", tmp_path / "net.onnx"
+    cv2.imwrite(str(tmp_path / "street.png"), draw_pair("street", 50, 75)[0])
+    export.main(["--checkpoint", str(weights), "--output", str(exported), "--device", "CPU"])
+    masks = []
+    for path in (weights, exported):
+        given = ["--checkpoint", str(path), "--device", "CPU"]
+        eval.main([*given, "--data", str(record), "--output", f"{path}.scores.json"])
+        predict.main([*given, str(tmp_path / "street.png"), "--output", f"{path}.out"])
+        masks.append(np.asarray(Image.open(f"{path}.out/street_mask.png")))
+    assert np.array_equal(*masks)
+    capsys.readouterr()
+    info.main([str(weights)])
+    assert "--widths 4 8 4 8 12 --fc-width 24" in capsys.readouterr().out
 
 
 def test_run_leaves_exactly_this(run):
