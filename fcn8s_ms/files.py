@@ -110,20 +110,18 @@ def check_regular(path: PathLike, remedy: str = "check the path") -> None:
     Raises:
         InputError: it is missing, or a folder, pipe, socket or device.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        raise InputError(f"{path.absolute()} is missing; {remedy}") from None
+        raise InputError(f"{path} is missing; {remedy}") from None
     except OSError as error:
-        raise InputError(
-            f"{path.absolute()} cannot be read ({error.strerror}); {remedy}"
-        ) from error
+        raise InputError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
     except ValueError:  # a NUL, or half of a surrogate pair
         raise InputError(f"{str(path)!r} cannot be the path of a file; {remedy}") from None
     if not stat.S_ISREG(mode):
         kind = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "a pipe, socket or device"
-        raise InputError(f"{path.absolute()} cannot be read ({kind}); {remedy}")
+        raise InputError(f"{path} cannot be read ({kind}); {remedy}")
 
 
 def read_bytes(path: PathLike, remedy: str = "check the path") -> bytes:
@@ -200,10 +198,12 @@ def _refuse_constant(name: str) -> None:
 
 
 def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"the number {text[:20]} is too large")
-    return value
+    if math.isfinite(value := float(text)):
+        return value
+    raise ValueError(f"the number {text[:20]} is too large")
+
+
+json_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def parse_json(text: str) -> Any:
@@ -213,7 +213,7 @@ def parse_json(text: str) -> Any:
         ValueError: it is not valid JSON, or has numbers too large or is nested too deeply to read.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json_decoder.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

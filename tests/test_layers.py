@@ -31,7 +31,7 @@ LAYERS = [
 ]
 FOLDERS = {
     "formats": [
-        {"paths", "png", "protobuf", "schema"},
+        {"json_lists", "paths", "png", "protobuf", "schema"},
         {
             "checkpoint_file",
             "checkpoint_json",
@@ -42,10 +42,10 @@ FOLDERS = {
         },
     ],
     "records": [
-        {"metadata", "labelme", "scenes"},
+        {"metadata", "labelme", "scenes", "shapes"},
         {"checksums", "classes", "structure"},
         {"masks", "read", "sources"},
-        {"encode", "layouts"},
+        {"coco", "encode", "layouts", "yolo"},
         {"arguments", "fill", "order", "survey"},
         {"write"},
         {"demo", "seal"},
@@ -92,7 +92,8 @@ WITHOUT_MINDSPORE = set(
     __init__ confusion ending errors fetch files options threads transfer transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
-    formats.checkpoint_file formats.checkpoint_json formats.onnx_digest formats.onnx_file
+    formats.checkpoint_file formats.checkpoint_json formats.json_lists formats.onnx_digest
+    formats.onnx_file
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
     images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
@@ -100,9 +101,9 @@ WITHOUT_MINDSPORE = set(
     inference.video inference.view
     inspection.checkpoint inspection.exported inspection.facts
     network.architectures network.layers network.vgg_weights
-    records.arguments records.checksums records.classes records.encode records.labelme
-    records.layouts records.masks records.metadata
-    records.scenes records.sources records.structure records.survey
+    records.arguments records.checksums records.classes records.coco records.encode
+    records.labelme records.layouts records.masks records.metadata records.scenes
+    records.shapes records.sources records.structure records.survey records.yolo
     training.history training.interruption training.network_options training.option_group
     training.schedule training.tensorboard
     visualize.figures visualize.overlays

@@ -6,16 +6,26 @@ from pathlib import Path
 from .. import voc
 from ..errors import InputError, flag
 from ..images import reader
-from . import layouts, masks, sources
+from . import coco, layouts, masks, sources, yolo
 from .classes import VOC_CLASSES, read_classes
 from .sources import Source
 
 __all__ = ["add_class_flags", "add_source_flags", "chosen_source", "source_of"]
 
 # Source flags, of which exactly one is given, and the flags that need one of them.
-_SOURCES = ("voc_root", "images", "labelme", "instances", "pets", "inspect", "seal")
+_SOURCES = (
+    "voc_root",
+    "images",
+    "labelme",
+    "coco",
+    "yolo",
+    "instances",
+    "pets",
+    "inspect",
+    "seal",
+)
 _GOES_WITH = {
-    "split": ("voc_root", "pets"),
+    "split": ("voc_root", "yolo", "pets"),
     "sbd_root": ("voc_root",),
     "labels": ("images",),
     "list": ("images",),
@@ -24,7 +34,8 @@ _GOES_WITH = {
     "sha256": ("seal",),
 }
 # These say themselves which classes there are and what masks mean.
-_OWN_CLASSES = ("instances", "pets")
+_OWN_CLASSES = ("coco", "yolo", "instances", "pets")
+_HAVE_IMAGES = ("coco", "yolo")  # with --images, which is then not a source
 _MEANING = {
     "classes": None,
     "label_map": None,
@@ -37,8 +48,10 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say what is converted, of which exactly one is needed."""
     add = parser.add_argument_group("source (one of)").add_argument
     add("--voc-root", type=Path, metavar="DIR", help="folder that holds VOCdevkit, or VOC2012")
-    add("--images", type=Path, metavar="DIR", help="folder of images; with --labels")
+    add("--images", type=Path, metavar="DIR", help="folder of images; with --labels or --coco")
     add("--labelme", type=Path, metavar="DIR", help="folder of images and labelme's JSON files")
+    add("--coco", type=Path, metavar="FILE", help="COCO's JSON; with --images")
+    add("--yolo", type=Path, metavar="FILE", help="data.yaml of YOLO's segmentation format")
     add(
         "--instances",
         type=Path,
@@ -62,7 +75,8 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add(
         "--split",
-        help="list of VOC (default: train; trainaug with --sbd-root) or Pet (default: trainval)",
+        help="list of VOC (default: train; trainaug with --sbd-root), of data.yaml (train) or of "
+        "Pet (trainval)",
     )
     add(
         "--sbd-root",
@@ -120,6 +134,8 @@ def chosen_source(arguments: argparse.Namespace) -> str:
         InputError: it is not exactly one, or flags do not go together.
     """
     chosen = [name for name in _SOURCES if getattr(arguments, name) is not None]
+    if any(name in chosen for name in _HAVE_IMAGES) and "images" in chosen:
+        chosen.remove("images")
     if len(chosen) != 1:
         flags = ", ".join(map(flag, _SOURCES))
         raise InputError(f"give one of {flags}, not {len(chosen)} of them; --help has examples")
@@ -127,13 +143,15 @@ def chosen_source(arguments: argparse.Namespace) -> str:
     for name, owners in _GOES_WITH.items():
         if getattr(arguments, name) not in (None, False) and source not in owners:
             owner = " or ".join(map(flag, owners))
-            raise InputError(f"{flag(name)} goes with {owner} only")
+            raise InputError(f"{flag(name)} goes with {owner} only, not with {flag(source)}")
     if source in _OWN_CLASSES:
         for name, default in _MEANING.items():
             if getattr(arguments, name) != default:
                 raise InputError(
                     f"{flag(name)} does not go with {flag(source)}, which has classes of its own"
                 )
+    if source == "coco" and arguments.images is None:
+        raise InputError("--coco needs --images, the folder that its names of images start from")
     if source == "images" and (arguments.labels is None or arguments.classes is None):
         raise InputError("--images needs --labels, the folder of masks, and --classes, a file")
     if arguments.sbd_root is not None and arguments.split not in (None, "trainaug"):
@@ -149,6 +167,10 @@ def source_of(arguments: argparse.Namespace) -> Source:
     Raises:
         InputError: they cannot be found, or are not in the format that the flag says.
     """
+    if arguments.coco is not None:
+        return coco.read_coco(arguments.coco, arguments.images)
+    if arguments.yolo is not None:
+        return yolo.read_yolo(arguments.yolo, arguments.split, arguments.images)
     if arguments.instances is not None:
         return layouts.instances(arguments.instances, arguments.max_pixels)
     if arguments.pets is not None:

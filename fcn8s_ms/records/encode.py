@@ -92,8 +92,9 @@ class Encoder:
                 orientation, or the mask holds something that is not a class.
         """
         image_path, mask_path = Path(pair.image).absolute(), Path(pair.mask).absolute()
+        list_name = "list" if pair.draw is None else "annotations"
         file = reader.open_file(
-            image_path, self._masks.max_pixels, "put it there or take it off the list"
+            image_path, self._masks.max_pixels, f"put it there or take it off the {list_name}"
         )
         image, size = _read_image(file)
         if pair.draw is None:

@@ -163,8 +163,9 @@ def _voc_list(folder: Path, split: str) -> list[str]:
 
 
 def _voc_pair(folder: Path, name: str) -> Pair:
-    mask = folder / "SegmentationClass" / f"{name}.png"
-    return Pair(name, folder / "JPEGImages" / f"{name}.jpg", mask)
+    image, mask = folder / "JPEGImages", folder / "SegmentationClass"
+    source = f"A list of {folder.absolute()}"
+    return Pair(name, below(image, f"{name}.jpg", source), below(mask, f"{name}.png", source))
 
 
 def voc_pairs(root: PathLike, split: str) -> list[Pair]:
