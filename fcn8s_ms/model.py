@@ -15,6 +15,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from .network.architectures import BACKBONES, FC_WIDTH, SKIP_INITS, UPSAMPLE_INITS, VGG_WIDTHS
+from .network.dropout import Dropout
 from .network.resnet import FCNResNet50, FCNResNet101
 from .transforms import STRIDE
 
@@ -81,6 +82,16 @@ def _conv_bn_relu(
     return nn.SequentialCell(layers)
 
 
+def _fully_connected(
+    in_channels: int, out_channels: int, kernel_size: int, dropout: float, seed: int
+) -> nn.SequentialCell:
+    """conv6 or conv7: convolution, BatchNorm, ReLU, and dropout if there is any."""
+    stage = _conv_bn_relu(in_channels, out_channels, kernel_size)
+    if dropout != 0:
+        stage.append(Dropout(dropout, seed))
+    return stage
+
+
 def _max_pool() -> nn.MaxPool2d:
     return nn.MaxPool2d(kernel_size=2, stride=2, pad_mode="valid")
 
@@ -111,6 +122,7 @@ class _FCN(nn.Cell):
         fc_width: int = FC_WIDTH,
         upsample_init: str = "xavier_uniform",
         skip_init: str = "xavier_uniform",
+        dropout: float = 0.0,
     ):
         super().__init__()
         _check_arguments(n_class, depths, widths, upsample_init, skip_init)
@@ -127,8 +139,8 @@ class _FCN(nn.Cell):
         self.pool4 = _max_pool()
         self.conv5 = _conv_bn_relu(widths[3], widths[4], depth=depths[4])
         self.pool5 = _max_pool()
-        self.conv6 = _conv_bn_relu(widths[4], fc_width, kernel_size=7)
-        self.conv7 = _conv_bn_relu(fc_width, fc_width, kernel_size=1)
+        self.conv6 = _fully_connected(widths[4], fc_width, 7, dropout, 0)
+        self.conv7 = _fully_connected(fc_width, fc_width, 1, dropout, 1)
         self.score_fr = _conv(fc_width, n_class, kernel_size=1)
         self.add_head()
 
@@ -231,6 +243,7 @@ class FCN8s(_FCN):
             transposed convolutions.
         skip_init: `'xavier_uniform'` (the tutorial's code) or `'zeros'` (the paper, where a network
             starts from the weights of the one with a skip less) for the scores of pool3 and pool4.
+        dropout: share of the numbers after conv6 and conv7 that training zeros.
 
     Inputs:
         x: float32 Tensor (N, 3, H, W), normalised BGR. H and W are multiples of 32;

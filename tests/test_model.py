@@ -8,6 +8,7 @@ import pytest
 from mindspore import Tensor
 
 from fcn8s_ms.model import BACKBONES, NETWORKS, FCN8s, FCN16s, FCN32s, bilinear_kernel
+from fcn8s_ms.network import cpu
 from fcn8s_ms.network.architectures import ARCHITECTURES, TUTORIAL
 
 from .helpers import TINY, fill, tiny_network
@@ -178,3 +179,21 @@ def test_side_that_is_no_multiple_of_32(mode):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         FCN8s(**arguments)
+
+
+@pytest.mark.parametrize("arch", TUTORIAL)
+def test_dropout_follows_conv6_and_conv7_in_training_only(arch):
+    x = Tensor(np.random.RandomState(0).standard_normal((2, 3, 64, 64)).astype(np.float32))
+    without, network = NETWORKS[arch](3, **TINY), NETWORKS[arch](3, dropout=0.75, **TINY)
+    for one in (without, network):
+        fill(one)
+    assert list(network.parameters_dict()) == list(without.parameters_dict())
+    found, expected = (one.set_train(False)(x).asnumpy() for one in (network, without))
+    assert np.array_equal(found, expected)
+
+    cpu.accelerate(network).set_train()
+    # BatchNorm and ReLU leave about half of the numbers above 0.
+    features = Tensor(np.random.RandomState(0).standard_normal((2, 8, 16, 16)).astype(np.float32))
+    conv6 = network.conv6(features)
+    kept = [(one.asnumpy() > 0) for one in (conv6, network.conv7(conv6))]
+    assert all(0.05 < one.mean() < 0.2 for one in kept)

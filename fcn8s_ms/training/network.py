@@ -90,10 +90,12 @@ def lr_factors(network: nn.Cell, arch: str, factors: Mapping[str, float]) -> dic
 
 def _arguments(options: NetworkOptions) -> dict[str, Any]:
     """Arguments of the network's class, besides the number of classes."""
+    dropout = {} if options.dropout is None else {"dropout": options.dropout}
     if ARCHITECTURES[options.arch].family == "resnet":
         return {
             "width": options.resnet_width,
             "auxiliary": options.loss_weight_of_auxiliary > 0,
+            **dropout,
         }
     return {
         "depths": BACKBONES[options.backbone],
@@ -101,6 +103,7 @@ def _arguments(options: NetworkOptions) -> dict[str, Any]:
         "fc_width": options.fc_width,
         "upsample_init": options.upsample_init,
         "skip_init": options.skip_init,
+        **dropout,
     }
 
 

@@ -64,6 +64,13 @@ class NetworkOptions(Options):
         metavar="N",
         help="channels of a ResNet's stem (default: %(default)s)",
     )
+    dropout: float | None = option(
+        None,
+        at_least=0,
+        metavar="P",
+        help="share of the numbers that training zeros, after conv6 and conv7, or before the last "
+        "layer of a ResNet's heads (default: 0; ResNet: 0.1)",
+    )
     aux_weight: float | None = option(
         None,
         at_least=0,
@@ -93,8 +100,8 @@ class NetworkOptions(Options):
         nargs="+",
         choices=PARTS,
         help="parts to keep unchanged, including the statistics of their BatchNorms, as far as "
-        "--arch has them; backbone: conv1 to conv5; fc: conv6 and conv7; head: the layers that "
-        "score; upsampling: the transposed convolutions",
+        "--arch has them; backbone: conv1 to conv5, or the ResNet; fc: conv6 and conv7; head: the "
+        "layers that score; upsampling: the transposed convolutions; aux: the auxiliary head",
     )
     freeze_bn: bool = option(
         False,
@@ -108,6 +115,8 @@ class NetworkOptions(Options):
         for name, field in type(self).__dataclass_fields__.items():
             if not architecture.takes(name) and getattr(self, name) != field.default:
                 raise InputError(f"{flag(name)} is not for --arch {self.arch}; leave it out")
+        if self.dropout is not None and self.dropout >= 1:
+            raise InputError(f"--dropout is {self.dropout}; it must be below 1")
         for part in self.freeze:
             if part not in architecture.parts:
                 raise InputError(

@@ -80,6 +80,7 @@ def test_values_have_the_types_of_their_fields():
             {"freeze": ["head", "aux"]},
             "fcn8s has no such part; choose from backbone,",
         ),
+        (NetworkOptions, {"dropout": 1.0}, "--dropout is 1.0; it must be below 1"),
         (OptimizerOptions, {"lr_factor": ["head"]}, "--lr-factor head: write PART=F, such as"),
         (OptimizerOptions, {"lr_factor": ["head=ten"]}, "--lr-factor head=ten: write PART=F"),
         (OptimizerOptions, {"lr_factor": ["head=2", "head=3"]}, "--lr-factor has head twice"),

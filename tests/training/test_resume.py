@@ -111,7 +111,7 @@ def test_every_state_of_an_optimizer_is_restored(record, tmp_path, stop_at):
     """Bias corrections and second moments; the sums of an accumulated gradient are no state."""
     given = ["--optimizer", "adamw", "--clip-norm", "0.5", "--accumulate", "2", "--steps", "4"]
     given += ["--batch-size", "1", "--freeze", "backbone", "--schedule", "polynomial"]
-    given += ["--lr-factor", "head=10", "fc=0.5", "--no-bias-decay"]
+    given += ["--lr-factor", "head=10", "fc=0.5", "--no-bias-decay", "--dropout", "0.3"]
     train.main(arguments(record, tmp_path / "whole", *given))
     stop_at(3)
     interrupted(arguments(record, tmp_path / "run", *given))
