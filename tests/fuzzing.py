@@ -328,7 +328,7 @@ def _read_weights_of_others(path):
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            load_tool("convert_vgg16").main([str(path), str(path.with_suffix(".ckpt"))])
+            load_tool("convert_weights").main([str(path), str(path.with_suffix(".ckpt"))])
     except SystemExit as status:
         if status.code != 2:
             raise

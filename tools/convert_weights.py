@@ -1,4 +1,4 @@
-"""Converts a published VGG to start training from: `python tools/convert_vgg16.py SOURCE OUTPUT`.
+"""Converts a published VGG to start training from: `python tools/convert_weights.py SOURCE OUTPUT`.
 
 SOURCE is VGG-16 or VGG-19, with or without BatchNorm:
 
@@ -24,7 +24,7 @@ from fcn8s_ms.errors import InputError, listing, reported_by
 from fcn8s_ms.formats import paths
 from fcn8s_ms.network import vgg_weights
 
-_PROGRAM = "python tools/convert_vgg16.py"
+_PROGRAM = "python tools/convert_weights.py"
 _DAMAGED = "it is damaged, cut short or of another kind; fetch or save it again"
 
 

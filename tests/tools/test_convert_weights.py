@@ -39,7 +39,7 @@ def _operator_by_operator():
 
 @pytest.fixture(scope="module")
 def tool():
-    return load_tool("convert_vgg16")
+    return load_tool("convert_weights")
 
 
 def picture(height=96, width=128):
