@@ -1,23 +1,26 @@
 import numpy as np
+import pytest
 from mindspore import Tensor, nn
 
-from fcn8s_ms.loss import CrossEntropyLoss
+from fcn8s_ms import device
+from fcn8s_ms.loss import AuxiliaryLoss, CrossEntropyLoss
 from fcn8s_ms.model import FCN8s
 from fcn8s_ms.network import cpu, freeze
 from fcn8s_ms.network.architectures import ARCHITECTURES
 
-from ..helpers import TINY
+from ..helpers import TINY, tiny_network
 
 PARTS = ARCHITECTURES["fcn8s"].parts
 
 
-def changed_by_training(network):
+def changed_by_training(network, loss=None):
     """Names of the parameters that two steps change."""
     before = {one.name: one.asnumpy().copy() for one in network.get_parameters()}
     optimizer = nn.Momentum(
         params=network.trainable_params(), learning_rate=0.1, momentum=0.9, weight_decay=1e-4
     )
-    step = nn.TrainOneStepCell(nn.WithLossCell(network, CrossEntropyLoss()), optimizer).set_train()
+    with_loss = nn.WithLossCell(network, loss or CrossEntropyLoss())
+    step = nn.TrainOneStepCell(with_loss, optimizer).set_train()
     rng = np.random.RandomState(0)
     for _ in range(2):
         images = rng.standard_normal((2, 3, 64, 64)).astype(np.float32)
@@ -69,6 +72,35 @@ def test_fully_connected_layers_stay_as_they_are():
     own = names(network, "conv6.", "conv7.")
     assert set(frozen) == {name for name in own if "moving" not in name} and len(frozen) == 6
     assert changed_by_training(cpu.accelerate(network)) == names(network, "") - own
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_weight_is_of_one_part(arch):
+    """And every part has some."""
+    architecture = ARCHITECTURES[arch]
+    given = {"auxiliary": True} if architecture.has_auxiliary else {}
+    network = tiny_network(arch, 3, **given)
+    for name in [one.name for one in network.trainable_params()]:
+        own = [part for part in architecture.parts.values() if name.startswith(part)]
+        assert own == [architecture.parts[architecture.part_of(name)]]
+    assert all(names(network, *prefixes) for prefixes in architecture.parts.values())
+
+
+@pytest.fixture
+def pynative():
+    """Compiling a ResNet would take longer than its steps."""
+    device.configure("CPU", mode="pynative")
+    yield
+    device.configure("CPU")
+
+
+@pytest.mark.parametrize("part", ["backbone", "head", "aux"])
+def test_parts_of_a_resnet_stay_as_they_are(pynative, part):
+    network = tiny_network("fcn_resnet50", 5, auxiliary=True)
+    prefixes = ARCHITECTURES["fcn_resnet50"].parts[part]
+    freeze.freeze_part(network, prefixes)
+    changed = changed_by_training(cpu.accelerate(network), AuxiliaryLoss(CrossEntropyLoss(), 0.5))
+    assert changed == names(network, "") - names(network, *prefixes)
 
 
 def test_both():
