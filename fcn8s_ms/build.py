@@ -129,6 +129,8 @@ def _build(arguments: argparse.Namespace) -> None:
         only_mapped=source.label_map is not None,
         colours=classes.colours,
         mask_values=source.mask_values or arguments.mask_values,
+        colour_tolerance=arguments.colour_tolerance,
+        mat_variable=arguments.mat_variable,
         max_pixels=arguments.max_pixels,
         num_shards=arguments.num_shards,
         overwrite=arguments.overwrite,

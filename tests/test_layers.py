@@ -42,7 +42,7 @@ FOLDERS = {
         },
     ],
     "records": [
-        {"metadata", "labelme", "scenes", "shapes"},
+        {"metadata", "labelme", "matlab", "scenes", "shapes"},
         {"checksums", "classes", "structure"},
         {"masks", "read", "sources"},
         {"coco", "encode", "layouts", "yolo"},
@@ -102,7 +102,8 @@ WITHOUT_MINDSPORE = set(
     inspection.checkpoint inspection.exported inspection.facts
     network.architectures network.layers network.vgg_weights
     records.arguments records.checksums records.classes records.coco records.encode
-    records.labelme records.layouts records.masks records.metadata records.scenes
+    records.labelme records.layouts records.masks records.matlab records.metadata
+    records.scenes
     records.shapes records.sources records.structure records.survey records.yolo
     training.history training.interruption training.network_options training.option_group
     training.schedule training.tensorboard

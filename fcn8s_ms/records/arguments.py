@@ -19,23 +19,29 @@ _SOURCES = (
     "labelme",
     "coco",
     "yolo",
+    "cvat",
+    "ade20k",
+    "cityscapes",
     "instances",
     "pets",
     "inspect",
     "seal",
 )
 _GOES_WITH = {
-    "split": ("voc_root", "yolo", "pets"),
+    "split": ("voc_root", "yolo", "cvat", "ade20k", "cityscapes", "pets"),
+    "year": ("voc_root",),
     "sbd_root": ("voc_root",),
     "labels": ("images",),
     "list": ("images",),
     "label_suffix": ("images",),
+    "mat_variable": ("images",),
+    "colour_tolerance": ("voc_root", "images", "cvat"),
     "ignore_outline": ("pets",),
     "sha256": ("seal",),
 }
 # These say themselves which classes there are and what masks mean.
-_OWN_CLASSES = ("coco", "yolo", "instances", "pets")
-_HAVE_IMAGES = ("coco", "yolo")  # with --images, which is then not a source
+_OWN_CLASSES = ("coco", "yolo", "cvat", "ade20k", "cityscapes", "instances", "pets")
+_HAVE_IMAGES = ("coco", "yolo", "cvat")  # with --images, which is then not a source
 _MEANING = {
     "classes": None,
     "label_map": None,
@@ -61,6 +67,9 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--pets", type=Path, metavar="DIR", help="Oxford-IIIT Pet: folder of images and annotations"
     )
+    add("--cvat", type=Path, metavar="DIR", help="CVAT's export 'Segmentation mask 1.1'")
+    add("--ade20k", type=Path, metavar="DIR", help="ADEChallengeData2016: images and annotations")
+    add("--cityscapes", type=Path, metavar="DIR", help="folder of leftImg8bit and gtFine")
     add("--inspect", type=Path, metavar="FILE", help="inspect a record instead of building one")
 
     add(
@@ -75,9 +84,10 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add(
         "--split",
-        help="list of VOC (default: train; trainaug with --sbd-root), of data.yaml (train) or of "
-        "Pet (trainval)",
+        help="list or part of the dataset (default: train, of VOC with --sbd-root trainaug; of Pet "
+        "trainval, of ADE20K training, of CVAT the only one)",
     )
+    add("--year", type=int, metavar="N", help="which of several folders VOC2007, VOC2012, …")
     add(
         "--sbd-root",
         type=Path,
@@ -92,6 +102,7 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
         help="ending that a mask's name has in addition to its image's, for instance _L",
     )
     add("--ignore-outline", action="store_true", help="with --pets: outlines are not a class")
+    add("--mat-variable", metavar="NAME", help="variable that holds the mask in .mat --labels")
     reader.add_arguments(group)
 
 
@@ -125,6 +136,13 @@ def add_class_flags(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: gray and palette masks hold ids, RGB masks colours (default: %(default)s)",
     )
+    add(
+        "--colour-tolerance",
+        type=int,
+        default=0,
+        metavar="N",
+        help="by how many levels colours of masks may be off (default: %(default)s)",
+    )
 
 
 def chosen_source(arguments: argparse.Namespace) -> str:
@@ -141,12 +159,13 @@ def chosen_source(arguments: argparse.Namespace) -> str:
         raise InputError(f"give one of {flags}, not {len(chosen)} of them; --help has examples")
     (source,) = chosen
     for name, owners in _GOES_WITH.items():
-        if getattr(arguments, name) not in (None, False) and source not in owners:
+        if getattr(arguments, name) not in (None, False, 0) and source not in owners:
             owner = " or ".join(map(flag, owners))
             raise InputError(f"{flag(name)} goes with {owner} only, not with {flag(source)}")
     if source in _OWN_CLASSES:
         for name, default in _MEANING.items():
-            if getattr(arguments, name) != default:
+            is_given = getattr(arguments, name) != default
+            if is_given and (source, name) != ("cvat", "mask_values"):
                 raise InputError(
                     f"{flag(name)} does not go with {flag(source)}, which has classes of its own"
                 )
@@ -171,6 +190,12 @@ def source_of(arguments: argparse.Namespace) -> Source:
         return coco.read_coco(arguments.coco, arguments.images)
     if arguments.yolo is not None:
         return yolo.read_yolo(arguments.yolo, arguments.split, arguments.images)
+    if arguments.cvat is not None:
+        return layouts.cvat(arguments.cvat, arguments.split, arguments.images)
+    if arguments.ade20k is not None:
+        return layouts.ade20k(arguments.ade20k, arguments.split)
+    if arguments.cityscapes is not None:
+        return layouts.cityscapes(arguments.cityscapes, arguments.split)
     if arguments.instances is not None:
         return layouts.instances(arguments.instances, arguments.max_pixels)
     if arguments.pets is not None:
@@ -193,8 +218,8 @@ def source_of(arguments: argparse.Namespace) -> Source:
         return Source(pairs, (arguments.images, arguments.labels), list_name, classes)
     classes = classes or VOC_CLASSES
     if arguments.sbd_root is not None:
-        pairs = sources.trainaug_pairs(arguments.voc_root, arguments.sbd_root)
+        pairs = sources.trainaug_pairs(arguments.voc_root, arguments.sbd_root, arguments.year)
         return Source(pairs, (arguments.voc_root, arguments.sbd_root), "trainaug", classes)
     split = arguments.split or "train"
-    pairs = sources.voc_pairs(arguments.voc_root, split)
+    pairs = sources.voc_pairs(arguments.voc_root, split, arguments.year)
     return Source(pairs, (arguments.voc_root,), split, classes)

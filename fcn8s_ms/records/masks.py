@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .. import files, transforms, voc
+from .. import transforms, voc
 from ..errors import InputError, listing
 from ..files import PathLike
 from ..formats import png
 from ..images import reader
 from ..images.reader import ImageFile
-from . import labelme
+from . import labelme, matlab
 
 __all__ = ["MASK_VALUES", "Mask", "MaskReader", "count_values"]
 
@@ -25,6 +25,7 @@ MASK_VALUES = ("auto", "ids", "colours")
 
 _FLOAT32_EXACT = 2**24  # OpenCV's histograms are float32
 _NO_LABEL = -1
+_FEW_LEVELS = 32  # a larger difference is hardly that of a JPEG
 
 
 @contextlib.contextmanager
@@ -45,34 +46,6 @@ def count_values(mask: np.ndarray) -> np.ndarray:
     if mask.size > _FLOAT32_EXACT:
         return np.bincount(mask.ravel(), minlength=256)
     return cv2.calcHist([mask], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
-
-
-def _read_sbd(path: Path) -> np.ndarray:
-    """Class ids of a MATLAB file of SBD: the field Segmentation of its structure GTcls."""
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise InputError(
-            f"{path} is a MATLAB file, which needs SciPy to be read: pip install 'fcn8s-ms[sbd]'"
-        ) from error
-    encoded = files.read_bytes(path, "put it there or take it off the list")
-    try:
-        content = loadmat(io.BytesIO(encoded), variable_names=["GTcls"])
-    except Exception as error:  # SciPy raises all kinds of exceptions for damaged files
-        raise InputError(
-            f"{path} cannot be read as a MATLAB file ({len(encoded)} bytes): fetch the file again"
-        ) from error
-    try:
-        ids = content["GTcls"]["Segmentation"][0, 0]
-    except (KeyError, ValueError, IndexError) as error:
-        raise InputError(
-            f"{path} has no GTcls with a Segmentation; take the files of SBD's folder cls"
-        ) from error
-    if ids.dtype != np.uint8 or ids.ndim != 2:
-        raise InputError(
-            f"{path}: Segmentation is {ids.dtype} of shape {ids.shape}; save it as 8-bit ids (H, W)"
-        )
-    return np.ascontiguousarray(ids)
 
 
 @dataclass(frozen=True)
@@ -104,10 +77,12 @@ class MaskReader:
         only_mapped: whether values that are not in `label_map` are errors.
         colours: label of each RGB colour, for masks that hold colours.
         mask_values: one of the values in `MASK_VALUES`.
+        colour_tolerance: by how many levels of red, green and blue a colour may be off.
+        mat_variable: variable that MATLAB files hold masks in; SBD's by default.
         max_pixels: largest number of pixels of an image or mask; 0 for any.
 
     Raises:
-        InputError: masks hold colours, but there are none.
+        InputError: masks hold colours, but there are none, or the tolerance makes classes one.
     """
 
     def __init__(
@@ -119,6 +94,8 @@ class MaskReader:
         only_mapped: bool = False,
         colours: Mapping[tuple[int, int, int], int] | None = None,
         mask_values: str = "auto",
+        colour_tolerance: int = 0,
+        mat_variable: str | None = None,
         max_pixels: int = reader.MAX_PIXELS,
     ):
         self.max_pixels = max_pixels
@@ -135,6 +112,11 @@ class MaskReader:
         for value, label in (label_map or {}).items():
             self._label_of_value[value] = label
         self._has_label_map = bool(label_map)
+        self._mat_variable = mat_variable
+        self._colours = dict(colours or {})
+        self._tolerance = colour_tolerance
+        self._largest_tolerance = _largest_tolerance(self._colours)
+        self._check_tolerance()
         self._label_of_colour: np.ndarray | None = None
         if colours:
             self._label_of_colour = np.full(2**24, _NO_LABEL, np.int16)
@@ -143,6 +125,17 @@ class MaskReader:
         elif mask_values == "colours":
             raise InputError(
                 "masks of colours need a class file that gives every class its colour: --classes"
+            )
+
+    def _check_tolerance(self) -> None:
+        if not 0 <= self._tolerance <= 255:
+            raise InputError(f"--colour-tolerance is {self._tolerance}; take a level, 0…255")
+        if self._tolerance and not self._colours:
+            raise InputError("--colour-tolerance needs a class file that gives classes colours")
+        if self._tolerance > self._largest_tolerance:
+            raise InputError(
+                f"--colour-tolerance is {self._tolerance}, but colours of different classes lie so "
+                f"close that at most {self._largest_tolerance} tells them apart"
             )
 
     @property
@@ -195,7 +188,8 @@ class MaskReader:
         if suffix == ".json":
             return self.of_labels(labelme.read_mask(path, self._ids))
         if suffix == ".mat":
-            return Mask(_read_sbd(path), self._label_of_value)
+            ids = matlab.read_mask(path, self._mat_variable, self.max_pixels)
+            return Mask(ids, self._label_of_value)
         file = reader.open_file(
             path, self.max_pixels, "put it there or take its image off the list"
         )
@@ -226,8 +220,9 @@ class MaskReader:
     def _of_image(self, image: Image.Image, encoded: bytes, path: Path) -> Mask:
         """Content of a mask that Pillow has decoded: ids or colours."""
         what = f"{path} is an image of mode {image.mode}"
-        if image.format == "JPEG":
-            raise InputError(f"{path} is a JPEG, which blurs class ids; save masks as PNG")
+        if image.format == "JPEG" and not (image.mode == "RGB" and self._tolerance):
+            hint = ", or pass --colour-tolerance" if self._colours and image.mode == "RGB" else ""
+            raise InputError(f"{path} is a JPEG, which blurs class ids; save masks as PNG{hint}")
         if image.mode == "P" and self._mask_values != "ids" and self._label_of_colour is not None:
             return self._of_palette(image, self._label_of_colour, path)
         if image.mode in ("P", "L", "1") and self._mask_values != "colours":
@@ -269,12 +264,38 @@ class MaskReader:
         labels = label_of_colour[packed]
         if (labels == _NO_LABEL).any():
             unknown = np.unique(packed[labels == _NO_LABEL])
-            shown = [f"({c >> 16}, {c >> 8 & 255}, {c & 255})" for c in unknown.tolist()]
-            raise InputError(
-                f"{path} holds colours of no class: {listing(shown, 4)}; add them to the file of "
-                "--classes (named 'ignore' if they do not count) or correct the mask"
-            )
+            nearest, distance = self._nearest(unknown)
+            is_near = distance <= self._tolerance
+            if not is_near.all():
+                raise self._foreign_colours(unknown[~is_near], int(distance.max()), path)
+            # Other threads, too, find the same labels for these colours.
+            label_of_colour[unknown] = nearest
+            labels = label_of_colour[packed]
         return Mask(labels.astype(np.uint8), self._label_of_label)
+
+    def _nearest(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Label of the nearest colour, int16 (N,), and by how many levels it is off, int64 (N,)."""
+        nearest = np.full(len(packed), _NO_LABEL, np.int16)
+        distance = np.full(len(packed), 256)
+        levels = [packed >> shift & 255 for shift in (16, 8, 0)]
+        for colour, label in self._colours.items():
+            off = np.max([abs(level - one) for level, one in zip(levels, colour)], axis=0)
+            nearest[off < distance] = label
+            distance = np.minimum(off, distance)
+        return nearest, distance
+
+    def _foreign_colours(self, packed: np.ndarray, distance: int, path: Path) -> InputError:
+        """The error of a mask with colours of no class, the farthest of which is off so far."""
+        shown = [f"({c >> 16}, {c >> 8 & 255}, {c & 255})" for c in packed.tolist()]
+        remedy = (
+            "add them to the class file (named 'ignore' if they do not count) or correct the mask"
+        )
+        if distance <= min(self._largest_tolerance, _FEW_LEVELS):
+            remedy = (
+                f"they are off by up to {distance} levels, as JPEG and smoothing leave colours: "
+                f"pass --colour-tolerance {distance}, or save masks as PNG without smoothing"
+            )
+        return InputError(f"{path} holds colours of no class: {listing(shown, 4)}; {remedy}")
 
     def _table(self, ignored: int) -> np.ndarray:
         """Label of each value: the value of a class itself, and `IGNORE_LABEL` of one value."""
@@ -282,6 +303,18 @@ class MaskReader:
         table[: self.num_classes] = np.arange(self.num_classes)
         table[ignored] = voc.IGNORE_LABEL
         return table
+
+
+def _largest_tolerance(colours: Mapping[tuple[int, int, int], int]) -> int:
+    """Largest number of levels by which colours can be off and still have one nearest label."""
+    every = np.array(list(colours), np.int64).reshape(-1, 3)
+    labels = np.array(list(colours.values()), np.int64)
+    least = 256
+    for colour, label in colours.items():
+        others = every[labels != label]
+        if len(others):
+            least = min(least, int(abs(others - colour).max(axis=1).min()))
+    return (least - 1) // 2 if least < 256 else 255
 
 
 def _ids(mask: Image.Image, encoded: bytes) -> np.ndarray:

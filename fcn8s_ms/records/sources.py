@@ -134,23 +134,40 @@ def subfolder(root: Path, name: str, what: str) -> Path:
 # --- PASCAL VOC and SBD ------------------------------------------------------------------------
 
 
-def find_voc_folder(root: PathLike) -> Path:
+def _is_voc_folder(folder: Path) -> bool:
+    return (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir()
+
+
+def find_voc_folder(root: PathLike, year: int | None = None) -> Path:
     """Folder of VOC that holds JPEGImages, SegmentationClass and ImageSets.
 
     Args:
         root: that folder (VOC2012), VOCdevkit above it, or the folder above that.
+        year: which of several folders VOC2007, VOC2012, …; needed only if there are several.
 
     Raises:
-        InputError: it is none of them.
+        InputError: it is none of them, or there are several.
     """
     root = Path(root)
-    for folder in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
-        if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
-            return folder
-    raise InputError(
-        f"{root.absolute()} is not a VOC folder: give the folder that holds VOCdevkit, or VOC2012 "
-        "itself with JPEGImages, SegmentationClass and ImageSets/Segmentation in it"
-    )
+    if _is_voc_folder(root) and (year is None or root.absolute().name == f"VOC{year}"):
+        return root
+    pattern = "VOC[0-9]*" if year is None else f"VOC{year}"
+    found = [
+        folder
+        for above in (root, root / "VOCdevkit")
+        for folder in sorted(above.glob(pattern))
+        if _is_voc_folder(folder)
+    ]
+    if len(found) > 1:
+        names = listing(folder.name for folder in found)
+        raise InputError(f"{root.absolute()} holds {names}; choose one with --year")
+    if not found:
+        name = "VOC2012" if year is None else f"VOC{year}"
+        raise InputError(
+            f"{root.absolute()} is not a VOC folder: give the folder that holds VOCdevkit, or "
+            f"{name} itself with JPEGImages, SegmentationClass and ImageSets/Segmentation in it"
+        )
+    return found[0]
 
 
 def _voc_list(folder: Path, split: str) -> list[str]:
@@ -168,12 +185,13 @@ def _voc_pair(folder: Path, name: str) -> Pair:
     return Pair(name, below(image, f"{name}.jpg", source), below(mask, f"{name}.png", source))
 
 
-def voc_pairs(root: PathLike, split: str) -> list[Pair]:
+def voc_pairs(root: PathLike, split: str, year: int | None = None) -> list[Pair]:
     """Images and masks of a list of a VOC folder.
 
     Args:
         root: as for `find_voc_folder`.
         split: name of a list in ImageSets/Segmentation: 'train', 'val', 'trainval', …
+        year: as for `find_voc_folder`.
 
     Returns:
         One `Pair` per line of the list, in its order. The files are not opened.
@@ -181,7 +199,7 @@ def voc_pairs(root: PathLike, split: str) -> list[Pair]:
     Raises:
         InputError: the folder or the list is missing, the list is empty or repeats an id.
     """
-    folder = find_voc_folder(root)
+    folder = find_voc_folder(root, year)
     return [_voc_pair(folder, name) for name in _voc_list(folder, split)]
 
 
@@ -204,7 +222,7 @@ def find_sbd_folder(root: PathLike) -> Path:
     )
 
 
-def trainaug_pairs(voc_root: PathLike, sbd_root: PathLike) -> list[Pair]:
+def trainaug_pairs(voc_root: PathLike, sbd_root: PathLike, year: int | None = None) -> list[Pair]:
     """Training images of VOC 2012 and SBD together, without VOC's validation images.
 
     These are (SBD train ∪ SBD val ∪ VOC train) − VOC val: 10,582 images of the full datasets. Where
@@ -213,6 +231,7 @@ def trainaug_pairs(voc_root: PathLike, sbd_root: PathLike) -> list[Pair]:
     Args:
         voc_root: as for `find_voc_folder`.
         sbd_root: as for `find_sbd_folder`.
+        year: as for `find_voc_folder`.
 
     Returns:
         Pairs in the order of their names.
@@ -222,7 +241,7 @@ def trainaug_pairs(voc_root: PathLike, sbd_root: PathLike) -> list[Pair]:
 
     Source: Hariharan et al., Semantic Contours from Inverse Detectors, ICCV 2011.
     """
-    voc_folder, sbd_folder = find_voc_folder(voc_root), find_sbd_folder(sbd_root)
+    voc_folder, sbd_folder = find_voc_folder(voc_root, year), find_sbd_folder(sbd_root)
     voc_train = set(_voc_list(voc_folder, "train"))
     held_out = set(_voc_list(voc_folder, "val"))
     sbd = set(read_list(sbd_folder / "train.txt")) | set(read_list(sbd_folder / "val.txt"))

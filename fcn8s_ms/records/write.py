@@ -120,6 +120,8 @@ def build_records(
     only_mapped: bool = False,
     colours: dict[tuple[int, int, int], int] | None = None,
     mask_values: str = "auto",
+    colour_tolerance: int = 0,
+    mat_variable: str | None = None,
     max_pixels: int = MAX_PIXELS,
     num_shards: int = 1,
     overwrite: bool = False,
@@ -142,6 +144,8 @@ def build_records(
         only_mapped: whether values that are not in `label_map` are errors.
         colours: label of each RGB colour, for masks that hold colours.
         mask_values: one of `masks.MASK_VALUES`.
+        colour_tolerance: by how many levels of red, green and blue a colour may be off.
+        mat_variable: variable that MATLAB files hold masks in; SBD's by default.
         max_pixels: largest number of pixels of an image or mask; 0 for any.
         num_shards: number of files to spread the rows over.
         overwrite: whether to replace an existing record; nothing else is replaced.
@@ -178,6 +182,8 @@ def build_records(
         only_mapped=only_mapped,
         colours=colours,
         mask_values=mask_values,
+        colour_tolerance=colour_tolerance,
+        mat_variable=mat_variable,
         max_pixels=max_pixels,
     )
     colours_of_classes = _as_tuples(voc.palette()[: len(classes)] if palette is None else palette)

@@ -177,3 +177,158 @@ def test_faults_of_pets(pets, tmp_path, capfd):
 def test_classes_of_a_format_are_its_own(pets, tmp_path, capfd, flags):
     error = refused(["--pets", pets, *flags], tmp_path, capfd)
     assert f"{flags[0]} does not go with --pets, which has classes of its own" in error
+
+
+# --- CVAT --------------------------------------------------------------------------------------
+
+LABEL_MAP = """# label:color_rgb:parts:actions
+background:0,0,0::
+cat:250,50,83::
+dog:36,179,83::
+"""
+
+
+@pytest.fixture
+def cvat(tmp_path):
+    """Two frames; masks are RGB, as CVAT writes them."""
+    root = tmp_path / "task"
+    for name in ("frame_1", "sub/frame_2"):
+        write(root / "JPEGImages" / f"{name}.jpg", picture(2, 3))
+        mask = np.zeros((2, 3, 3), np.uint8)
+        mask[0, 1:], mask[1, 2] = (83, 50, 250), (83, 179, 36)  # BGR
+        write(root / "SegmentationClass" / f"{name}.png", mask)
+    (root / "labelmap.txt").write_text(LABEL_MAP)
+    (root / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (root / "ImageSets" / "Segmentation" / "default.txt").write_text("sub/frame_2\nframe_1\n")
+    return root
+
+
+def test_cvat(cvat, tmp_path):
+    run("--cvat", cvat, "--output", tmp_path / "r")
+    labels = labels_in(tmp_path / "r")
+    assert list(labels) == ["sub/frame_2", "frame_1"]
+    assert labels["frame_1"].tolist() == [[0, 1, 1], [0, 0, 2]]
+    metadata = records.read_metadata(tmp_path / "r")
+    assert metadata.classes == ("background", "cat", "dog")
+    assert metadata.palette[1] == (250, 50, 83) and metadata.list_name == "default"
+
+
+def test_faults_of_cvat(cvat, tmp_path, capfd):
+    given = ["--cvat", cvat]
+    mask = np.zeros((2, 3, 3), np.uint8)
+    mask[0, 0] = 3, 2, 201
+    write(cvat / "SegmentationClass" / "frame_1.png", mask)
+    error = refused(given, tmp_path, capfd)
+    assert "frame_1.png holds colours of no class: (201, 2, 3); add them" in error
+    (cvat / "SegmentationClass" / "frame_1.png").unlink()
+    assert "SegmentationClass has no mask for 1 of 2 images: frame_1" in refused(
+        given, tmp_path, capfd
+    )
+    (cvat / "JPEGImages" / "frame_1.jpg").unlink()
+    error = refused(given, tmp_path, capfd)
+    assert "default.txt names frame_1, of which there are no images" in error
+    lists = cvat / "ImageSets" / "Segmentation"
+    error = refused([*given, "--split", "val"], tmp_path, capfd)
+    assert "val.txt is missing; lists there: default" in error
+    (lists / "val.txt").write_text("frame_1\n")
+    assert "has the lists default, val; choose with --split" in refused(given, tmp_path, capfd)
+    (cvat / "JPEGImages").rename(tmp_path / "images")
+    error = refused(given, tmp_path, capfd)
+    assert "has no folder JPEGImages: export it again with 'Save images', or pass" in error
+    flags = ["--images", tmp_path / "images", "--split", "default"]
+    assert "default.txt names frame_1, of" in refused([*given, *flags], tmp_path, capfd)
+    (cvat / "labelmap.txt").write_text("cat:1,2::\n")
+    error = refused([*given, *flags], tmp_path, capfd)
+    assert "labelmap.txt, line 1: 'cat:1,2::' is not a class with its colour" in error
+    (cvat / "labelmap.txt").write_text("cat:1,2,3::\ndog:1,2,3::\n")
+    error = refused([*given, *flags], tmp_path, capfd)
+    assert "labelmap.txt, line 2: the name or colour of 'dog:1,2,3::' is repeated" in error
+
+
+# --- ADE20K ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ade20k(tmp_path):
+    root = tmp_path / "ADEChallengeData2016"
+    for split, name in (("training", "ADE_train_1"), ("validation", "ADE_val_1")):
+        write(root / "images" / split / f"{name}.jpg", picture(2, 3))
+        mask = np.array([[0, 1, 2], [150, 150, 0]], np.uint8)
+        write(root / "annotations" / split / f"{name}.png", mask)
+    return root
+
+
+def test_ade20k(ade20k, tmp_path):
+    run("--ade20k", tmp_path, "--output", tmp_path / "r")
+    labels = labels_in(tmp_path / "r")
+    assert labels["ADE_train_1"].tolist() == [[255, 0, 1], [149, 149, 255]]
+    metadata = records.read_metadata(tmp_path / "r")
+    assert len(metadata.classes) == 150 and metadata.classes[0] == "class 1"
+    rows = [f"{number}\t0.1\t9\t9\t1\tthing{number // 2}, item" for number in range(1, 151)]
+    (ade20k / "objectInfo150.txt").write_text("\n".join(["Idx\tRatio\t…\tName", *rows]))
+    run("--ade20k", ade20k, "--split", "validation", "--output", tmp_path / "val")
+    metadata = records.read_metadata(tmp_path / "val")
+    assert metadata.classes[:3] == ("thing0", "thing1 2", "thing1 3")
+    assert metadata.list_name == "validation" and metadata.num_samples == 1
+
+
+def test_faults_of_ade20k(ade20k, tmp_path, capfd):
+    given = ["--ade20k", ade20k]
+    error = refused([*given, "--split", "train"], tmp_path, capfd)
+    assert "images/train is missing; splits there: training, validation" in error
+    write(ade20k / "annotations" / "training" / "ADE_train_1.png", np.full((2, 3), 151, np.uint8))
+    assert "holds label 151; this format has 0…150" in refused(given, tmp_path, capfd)
+    write(ade20k / "annotations" / "training" / "ADE_train_1.png", np.zeros((3, 3), np.uint8))
+    assert "is 3x3, its image" in refused(given, tmp_path, capfd)
+    (ade20k / "objectInfo150.txt").write_text("Idx\tName\n1\twall\n")
+    assert "names 1 classes, not 150; fetch it again" in refused(given, tmp_path, capfd)
+    assert "has no folder images; give the folder" in refused(
+        ["--ade20k", ade20k / "images"], tmp_path, capfd
+    )
+
+
+# --- Cityscapes --------------------------------------------------------------------------------
+
+LABEL_IDS = np.array([[7, 8, 0], [33, 6, 29]], np.uint8)
+TRAIN_IDS = np.array([[0, 1, 255], [18, 255, 255]], np.uint8)
+
+
+@pytest.fixture
+def cityscapes(tmp_path):
+    root = tmp_path / "cityscapes"
+    for name in ("ulm/ulm_0_1", "aachen/aachen_0_1"):
+        write(root / "leftImg8bit" / "train" / f"{name}_leftImg8bit.png", picture(2, 3))
+        folder = root / "gtFine" / "train"
+        write(folder / f"{name}_gtFine_labelIds.png", LABEL_IDS)
+        write(folder / f"{name}_gtFine_color.png", picture(2, 3))
+    return root
+
+
+def test_cityscapes(cityscapes, tmp_path):
+    run("--cityscapes", cityscapes, "--output", tmp_path / "r")
+    labels = labels_in(tmp_path / "r")
+    assert list(labels) == ["aachen/aachen_0_1", "ulm/ulm_0_1"]
+    assert (labels["ulm/ulm_0_1"] == TRAIN_IDS).all()
+    metadata = records.read_metadata(tmp_path / "r")
+    assert metadata.classes[0] == "road" and metadata.classes[18] == "bicycle"
+    assert metadata.palette[13] == (0, 0, 142)
+    for path in (cityscapes / "gtFine").rglob("*_labelIds.png"):
+        write(path.with_name(path.name.replace("labelIds", "labelTrainIds")), TRAIN_IDS)
+        path.unlink()
+    run("--cityscapes", cityscapes, "--output", tmp_path / "train_ids")
+    assert (labels_in(tmp_path / "train_ids")["ulm/ulm_0_1"] == TRAIN_IDS).all()
+
+
+def test_faults_of_cityscapes(cityscapes, tmp_path, capfd):
+    given = ["--cityscapes", cityscapes]
+    error = refused([*given, "--split", "val"], tmp_path, capfd)
+    assert "leftImg8bit/val is missing; splits there: train" in error
+    assert "are not published" in refused([*given, "--split", "test"], tmp_path, capfd)
+    mask = cityscapes / "gtFine" / "train" / "ulm" / "ulm_0_1_gtFine_labelIds.png"
+    write(mask, LABEL_IDS + 1)
+    assert "holds label 34; this format has 0…33: correct the mask" in refused(
+        given, tmp_path, capfd
+    )
+    mask.unlink()
+    error = refused(given, tmp_path, capfd)
+    assert "has no mask for 1 of 2 images: ulm/ulm_0_1; fetch gtFine again" in error

@@ -33,6 +33,22 @@ def test_lists_of_all_systems(voc_folder, content):
     assert [pair.name for pair in sources.voc_pairs(voc_folder, "odd")] == ["a", "b", "c"]
 
 
+def test_one_of_several_years(tmp_path):
+    folder = write_voc(tmp_path)
+    other = folder.with_name("VOC2007")
+    write_voc(tmp_path / "x").rename(other)
+    (other / "ImageSets" / "Segmentation" / "train.txt").write_text("e\n")
+    for root in (tmp_path, tmp_path / "VOCdevkit"):
+        with pytest.raises(InputError, match="holds VOC2007, VOC2012; choose one with --year"):
+            sources.voc_pairs(root, "train")
+        (pair,) = sources.voc_pairs(root, "train", 2007)
+        assert pair.image == other / "JPEGImages" / "e.jpg"
+        assert len(sources.voc_pairs(root, "train", 2012)) == 3
+    assert sources.find_voc_folder(other) == sources.find_voc_folder(other, 2007) == other
+    with pytest.raises(InputError, match="VOCdevkit, or VOC2010 itself"):
+        sources.find_voc_folder(tmp_path, 2010)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
