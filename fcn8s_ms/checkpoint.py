@@ -1,9 +1,13 @@
-"""Checkpoints: saved completely or not at all, loaded by name and shape with a report."""
+"""Checkpoints: saved completely or not at all, loaded by name and shape with a report.
+
+The ending of a file's name chooses its format: `.ckpt` is MindSpore's, with the metadata in a JSON
+next to the file; `.safetensors` holds them itself.
+"""
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,9 @@ from mindspore import Parameter, nn
 
 from . import files, model
 from .errors import InputError
-from .formats import checkpoint_file, sealing
-from .formats.checkpoint_json import metadata_file, read_metadata, verified
+from .formats import checkpoint_file, checkpoints, safetensors_file, sealing
+from .formats.checkpoint_json import metadata_file
+from .formats.checkpoints import read_metadata, verified
 from .network import architectures
 
 __all__ = [
@@ -80,12 +85,27 @@ class SavedWeights:
     Attributes:
         path: the checkpoint.
         length: number of bytes that the weights take.
-        sha256: SHA-256 of these bytes, in hexadecimal digits.
+        sha256: SHA-256 of these bytes, in hexadecimal digits; in a `.safetensors` file those of
+            every parameter, by name.
     """
 
     path: Path
     length: int
-    sha256: str
+    sha256: str | dict[str, str]
+
+
+class _Arrays:
+    """Names and arrays of parameters, made anew whenever they are asked for."""
+
+    def __init__(self, parameters: Iterable[Parameter]):
+        self._parameters = list(parameters)
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        for parameter in self._parameters:
+            # NumPy lacks bfloat16.
+            is_known = parameter.dtype != ms.bfloat16
+            tensor = parameter if is_known else parameter.astype(ms.float32)
+            yield parameter.name, tensor.asnumpy()
 
 
 def _digests(path: Path, length: int) -> tuple[str, str]:
@@ -108,8 +128,14 @@ def weights_in(path: files.PathLike, network: nn.Cell) -> SavedWeights:
         InputError: the checkpoint is damaged or of another network.
     """
     path = Path(path).absolute()
+    names = network.parameters_dict()
     try:
-        length = checkpoint_file.length_of_beginning(path, network.parameters_dict())
+        if safetensors_file.is_one(path):
+            contents = safetensors_file.structure(path)
+            length = contents.length_of_beginning(names)
+            digests = safetensors_file.digests(path, contents)
+            return SavedWeights(path, length, {name: digests[name] for name in names})
+        length = checkpoint_file.length_of_beginning(path, names)
         return SavedWeights(path, length, _digests(path, length)[0])
     except (ValueError, OSError) as error:
         raise InputError(
@@ -124,14 +150,14 @@ def save(
     metadata: dict[str, Any],
     state: Iterable[Parameter] = (),
 ) -> SavedWeights:
-    """Saves a network's weights, and next to them a JSON with their metadata.
+    """Saves a network's weights with their metadata, those of a `.ckpt` in a JSON next to it.
 
-    Killed at any moment, the path holds either the older pair or the new one, both whole: the JSON
-    comes first, with the older one inside until the checkpoint has followed.
+    Killed at any moment, the path holds either the older checkpoint or the new one, whole. Of a
+    `.ckpt`, the JSON comes first, with the older one inside until the checkpoint has followed.
 
     Args:
         network: Cell.
-        path: file to write, `*.ckpt`.
+        path: file to write, `*.ckpt` or `*.safetensors`.
         metadata: what `read_metadata` returns, without `sha256`: class names, palette, step, …
         state: more parameters for the file, such as an optimizer's moments.
 
@@ -145,6 +171,14 @@ def save(
     path = Path(path).absolute()
     parameters = [*network.get_parameters(), *state]
     found: list[SavedWeights] = []
+    if safetensors_file.is_one(path):
+        names = network.parameters_dict()
+        with _writing(path) as unfinished:
+            texts = checkpoints.texts(metadata)
+            digests = safetensors_file.write(unfinished, _Arrays(parameters), texts)
+            files.replace(unfinished, path)
+        length = sum(parameter.nbytes for parameter in names.values())
+        return SavedWeights(path, length, {name: digests[name] for name in names})
 
     def write(unfinished: Path) -> str:
         try:
@@ -169,18 +203,25 @@ def copy_weights(weights: SavedWeights, path: files.PathLike, metadata: dict[str
 
     Args:
         weights: as `save` or `weights_in` returns them; their checkpoint must be unchanged.
-        path: file to write, `*.ckpt`.
+        path: file to write, of the same format.
         metadata: as for `save`.
 
     Raises:
         InputError: as for `save`.
     """
+    path, sha256 = Path(path).absolute(), weights.sha256
+    if not isinstance(sha256, str):
+        with _writing(path) as unfinished:
+            texts = checkpoints.texts(metadata)
+            safetensors_file.copy(weights.path, unfinished, sha256, texts)
+            files.replace(unfinished, path)
+        return
 
     def write(unfinished: Path) -> str:
         checkpoint_file.copy_beginning(weights.path, unfinished, weights.length)
-        return weights.sha256
+        return sha256
 
-    _write_pair(Path(path).absolute(), metadata, write)
+    _write_pair(path, metadata, write)
 
 
 def _write_pair(path: Path, metadata: dict[str, Any], write: Callable[[Path], str]) -> None:
@@ -191,18 +232,33 @@ def _write_pair(path: Path, metadata: dict[str, Any], write: Callable[[Path], st
         metadata: content of the JSON, without `sha256`.
         write: writes the checkpoint to the path it is given; returns the SHA-256.
     """
+    with _writing(path) as unfinished:
+        metadata = {**metadata, "sha256": write(unfinished)}
+        files.write_json(metadata_file(path), {**metadata, **_previous(path)})
+        files.replace(unfinished, path)
+        files.write_json(metadata_file(path), metadata)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """Yields a path to write a checkpoint to; at the end, nothing is left under that path.
+
+    Args:
+        path: the checkpoint; its folder is made.
+
+    Raises:
+        InputError: something could not be written in the `with` block.
+    """
     unfinished = files.unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # 0400 is how MindSpore leaves its files, and how a killed save leaves this one.
         unfinished.unlink(missing_ok=True)
-        metadata = {**metadata, "sha256": write(unfinished)}
-        files.write_json(metadata_file(path), {**metadata, **_previous(path)})
-        files.replace(unfinished, path)
-        files.write_json(metadata_file(path), metadata)
-    except OSError as error:
+        yield unfinished
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"checkpoint {path} cannot be written: {error.strerror}; the older ones are unchanged. "
+            f"checkpoint {path} cannot be written: {reason}; the older ones are unchanged. "
             "Free some space and continue with --resume, or choose another --output"
         ) from error
     finally:
@@ -233,7 +289,7 @@ def _make_room(size: int) -> None:
 def read(path: files.PathLike) -> dict[str, Parameter]:
     """Reads the parameters of a checkpoint file, by name.
 
-    The file is compared with the checksum in the JSON next to it; a warning names a file without.
+    The file is compared with its checksum; a warning names a file without one.
 
     Raises:
         InputError: the file is missing or damaged, or holds numbers that are not finite.
@@ -243,9 +299,7 @@ def read(path: files.PathLike) -> dict[str, Parameter]:
         raise InputError(f"checkpoint {path} is missing")
     is_verified = "sha256" in verified(path)
     try:
-        checkpoint_file.check_structure(path)
-        _make_room(path.stat().st_size)
-        parameters = ms.load_checkpoint(str(path))
+        parameters = _load(path)
     except (ValueError, RuntimeError, TypeError, OSError) as error:
         if is_verified:
             raise InputError(
@@ -253,7 +307,7 @@ def read(path: files.PathLike) -> dict[str, Parameter]:
                 f"{(str(error).splitlines() or [repr(error)])[0]}"
             ) from error
         raise InputError(
-            f"checkpoint {path} cannot be read: it is damaged, cut short or not a MindSpore "
+            f"checkpoint {path} cannot be read: it is damaged, cut short or not a "
             f"checkpoint ({(str(error).splitlines() or [repr(error)])[0]}); fetch or save it again"
         ) from error
     bad = non_finite(parameters.values())
@@ -265,6 +319,22 @@ def read(path: files.PathLike) -> dict[str, Parameter]:
     if not is_verified:
         sealing.name_unsealed("checkpoint", path)
     return parameters
+
+
+def _load(path: Path) -> dict[str, Parameter]:
+    """Loads a checkpoint after a check of its structure.
+
+    Raises:
+        ValueError: it is damaged or of another kind; other errors are MindSpore's.
+    """
+    if safetensors_file.is_one(path):
+        return {
+            name: Parameter(ms.Tensor(array), name=name)
+            for name, array in safetensors_file.read(path)
+        }
+    checkpoint_file.check_structure(path)
+    _make_room(path.stat().st_size)
+    return ms.load_checkpoint(str(path))
 
 
 def seal(path: files.PathLike, expected: str | None = None) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import files
+from .formats import checkpoints
 from .inspection import checkpoint as of_checkpoint
 from .inspection import exported
 from .inspection.facts import MISMATCH, Facts
@@ -80,8 +81,8 @@ def _seal_checkpoint(path: Path, expected: Sequence[str]) -> bool:
 
 KINDS = (
     Kind(
-        "a checkpoint (.ckpt)",
-        _named(".ckpt"),
+        "a checkpoint (.ckpt, .safetensors)",
+        _named(*(f".{one}" for one in checkpoints.FORMATS)),
         lambda path, given: of_checkpoint.checkpoint_facts(path, tuple(given.size), given.layers),
         _seal_checkpoint,
     ),

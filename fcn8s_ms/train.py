@@ -128,7 +128,9 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
     predictor = Predictor(MindSporeEngine(network))
 
     output = config.run.output or Path("runs") / time.strftime(f"{prefix}%Y%m%d-%H%M%S")
-    folder = opened or RunFolder.start(output, config.network.arch, ranks)
+    folder = opened or RunFolder.start(
+        output, config.network.arch, config.run.checkpoint_format, ranks
+    )
     resume_command = command_to_resume(folder.path, ranks.size)
     ranks.advise(f"Resume with: {resume_command}")
     with folder, folder.full_disk_reported(f"Resume with: {resume_command}"):

@@ -116,6 +116,34 @@ def _write_checkpoint(path):
     checkpoint.save(_network(), path, metadata)
 
 
+def _write_foreign_safetensors(path):
+    """One of the format's own package, which the network fits."""
+    from safetensors.numpy import save_file
+
+    arrays = {name: one.asnumpy() for name, one in _network().parameters_dict().items()}
+    save_file(arrays, path, metadata={"format": "pt"})
+
+
+def _write_safetensors_header(path):
+    """The header of a checkpoint as JSON."""
+    own = path.with_name("file.safetensors")
+    _write_checkpoint(own)
+    content = own.read_bytes()
+    path.write_bytes(content[8 : 8 + int.from_bytes(content[:8], "little")])
+
+
+def _read_safetensors_header(path):
+    """Puts the header in front of as many numbers as a checkpoint has."""
+    own = path.with_name("file.safetensors")
+    if not own.is_file():
+        _write_checkpoint(own)
+    content, header = own.read_bytes(), path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    damaged = path.with_name("damaged_file.safetensors")
+    damaged.write_bytes(len(header).to_bytes(8, "little") + header + content[start:])
+    _read_checkpoint(damaged)
+
+
 def _write_bare_checkpoint(path):
     _write_checkpoint(path)
     path.with_name(path.name + ".json").unlink()
@@ -386,6 +414,9 @@ KINDS = {
     "checkpoint": (".ckpt", _write_checkpoint, _read_checkpoint),
     "checkpoint without JSON": (".ckpt", _write_bare_checkpoint, _read_checkpoint),
     "JSON of a checkpoint": (".ckpt.json", _write_checkpoint, _read_beside(_read_checkpoint)),
+    "checkpoint .safetensors": (".safetensors", _write_checkpoint, _read_checkpoint),
+    ".safetensors of others": (".safetensors", _write_foreign_safetensors, _read_checkpoint),
+    "header of .safetensors": (".json", _write_safetensors_header, _read_safetensors_header),
     "record": (".mindrecord", _write_record, _read_record),
     "record of others": (".mindrecord", _write_plain_record, _read_record),
     "index of a record": (".mindrecord.db", _write_record, _read_beside(_read_record)),
@@ -404,6 +435,7 @@ KINDS = {
     "ONNX with checksum": (".onnx", _write_sealed_onnx, _read_onnx),
     "ONNX metadata": (".json", _write_onnx_metadata, _read_onnx_metadata),
     "info of a checkpoint": (".ckpt", _write_checkpoint, _inform),
+    "info of .safetensors": (".safetensors", _write_checkpoint, _inform),
     "info of its JSON": (".ckpt.json", _write_checkpoint, _read_beside(_inform)),
     "info of a record": (".mindrecord", _write_record, _inform),
     "info of ONNX": (".onnx", _write_onnx, _inform),

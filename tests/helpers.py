@@ -269,7 +269,7 @@ def assert_same(run, reference):
     assert sorted(path.name for path in run.iterdir()) == sorted(
         path.name for path in reference.iterdir()
     )
-    for path in run.glob("*.ckpt"):
+    for path in [*run.glob("*.ckpt"), *run.glob("*.safetensors")]:
         found, expected = state(run, path.name), state(reference, path.name)
         assert list(found) == list(expected)
         for name, value in found.items():

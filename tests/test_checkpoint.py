@@ -22,12 +22,15 @@ def values(network):
     return {name: value.asnumpy() for name, value in network.parameters_dict().items()}
 
 
-@pytest.fixture
-def saved(tmp_path):
+def saved_as(path):
     network = FCN8s(5, **TINY)
-    path = tmp_path / "FCN8s.ckpt"
     checkpoint.save(network, path, {"classes": list("abcde"), "step": 7})
     return network, path
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return saved_as(tmp_path / "FCN8s.ckpt")
 
 
 def test_round_trip_finds_widths_and_classes_by_itself(saved):
@@ -362,18 +365,21 @@ def complete(path):
 
 
 @pytest.mark.parametrize("by_system", [True, False])
-def test_weights_are_the_beginning_of_the_complete_checkpoint(tmp_path, monkeypatch, by_system):
-    network, weights = complete(tmp_path / "last.ckpt")
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors"])
+def test_weights_are_the_beginning_of_the_complete_checkpoint(
+    tmp_path, monkeypatch, by_system, suffix
+):
+    network, weights = complete(tmp_path / f"last.{suffix}")
     if not by_system:
         monkeypatch.delattr(os, "copy_file_range", raising=False)
-    alone, copied = tmp_path / "alone.ckpt", tmp_path / "copied.ckpt"
+    alone, copied = tmp_path / f"alone.{suffix}", tmp_path / f"copied.{suffix}"
     checkpoint.save(network, alone, {"step": 4})
     checkpoint.copy_weights(weights, copied, {"step": 4})
     assert copied.read_bytes() == alone.read_bytes()
     assert checkpoint.read_metadata(copied) == checkpoint.read_metadata(alone)
     assert copied.stat().st_mode == alone.stat().st_mode
     assert list(checkpoint.read(copied)) == list(network.parameters_dict())
-    assert checkpoint.weights_in(tmp_path / "last.ckpt", network) == weights
+    assert checkpoint.weights_in(tmp_path / f"last.{suffix}", network) == weights
 
 
 def test_copy_goes_on_where_the_system_stops(tmp_path, monkeypatch):
@@ -383,11 +389,11 @@ def test_copy_goes_on_where_the_system_stops(tmp_path, monkeypatch):
     for ending in (0, OSError(95, "not supported")):
         answers = iter([700_001, ending])
 
-        def copy(source, target, count, answers=answers):
+        def copy(source, target, count, source_at, target_at, answers=answers):
             answer = next(answers)
             if isinstance(answer, OSError):
                 raise answer
-            return os.write(target, os.read(source, answer))
+            return os.pwrite(target, os.pread(source, answer, source_at), target_at)
 
         monkeypatch.setattr(os, "copy_file_range", copy, raising=False)
         checkpoint_file.copy_beginning(tmp_path / "source", tmp_path / "target", 2_900_000)
@@ -538,3 +544,150 @@ def test_checkpoint_without_a_checksum_is_named_once(tmp_path, caplog):
     (message,) = caplog.messages
     assert f"checkpoint {path} has no checksum: its bits cannot be vouched for" in message
     assert f"info --seal {path}" in message
+
+
+# --- .safetensors --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tensors(tmp_path):
+    return saved_as(tmp_path / "FCN8s.safetensors")
+
+
+def test_safetensors_is_one_file_with_everything(tensors):
+    network, path = tensors
+    assert os.listdir(path.parent) == ["FCN8s.safetensors"]
+    loaded = checkpoint.load_network(path)
+    expected, found = values(network), values(loaded)
+    assert loaded.n_class == 5 and list(found) == list(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    metadata = checkpoint.read_metadata(path)
+    assert metadata == {"classes": list("abcde"), "step": 7, "sha256": metadata["sha256"]}
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_safetensors_state_is_restored_with_types_and_shapes(tmp_path):
+    state = [
+        Parameter(Tensor(np.array(value)), name=name)
+        for name, value in (("scale", np.float32(0.5)), ("step", np.array([4], np.int32)))
+    ]
+    state.append(Parameter(Tensor([1.0, 2.5], ms.bfloat16), name="half"))
+    path = tmp_path / "last.safetensors"
+    checkpoint.save(nn.Cell(), path, {}, state)
+    stored = checkpoint.read(path)
+    assert [(one.dtype, one.shape) for one in stored.values()] == [
+        (ms.float32, ()),
+        (ms.int32, (1,)),
+        (ms.float32, (2,)),
+    ]
+    for one in state:
+        one.set_data(Tensor(np.zeros(one.shape), one.dtype))
+    checkpoint.restore(state, stored)
+    assert state[0].asnumpy() == 0.5 and state[1].asnumpy().tolist() == [4]
+    assert state[2].dtype == ms.bfloat16
+    assert state[2].astype(ms.float32).asnumpy().tolist() == [1.0, 2.5]
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+def test_killed_save_of_safetensors_leaves_one_or_the_other(tensors, monkeypatch, is_after):
+    network, path = tensors
+    replace = os.replace
+
+    def killed_replace(source, target):
+        if is_after:
+            replace(source, target)
+        raise Killed
+
+    network.score_fr.weight.set_data(Tensor(np.ones(network.score_fr.weight.shape, np.float32)))
+    monkeypatch.setattr(os, "replace", killed_replace)
+    with pytest.raises(Killed):
+        checkpoint.save(network, path, {"step": 8})
+    monkeypatch.undo()
+    assert checkpoint.read_metadata(path)["step"] == (8 if is_after else 7)
+    assert (checkpoint.read(path)["score_fr.weight"].asnumpy() == 1).all() == is_after
+    assert os.listdir(path.parent) == ["FCN8s.safetensors"]
+
+
+def test_safetensors_larger_than_the_disk(tensors):
+    network, path = tensors
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(InputError, match="FCN8s.safetensors cannot be written: File too large"):
+            checkpoint.save(network, path, {"step": 8})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before and os.listdir(path.parent) == ["FCN8s.safetensors"]
+
+
+@pytest.mark.parametrize("part", ["numbers", "class", "name", "library", "cut"])
+def test_damage_to_safetensors_is_found_without_a_json(tensors, part):
+    _, path = tensors
+    content = path.read_bytes()
+    changed = {
+        "numbers": lambda: content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
+        "class": lambda: content.replace(rb"\"c\"", rb"\"x\""),
+        "name": lambda: content.replace(b"conv3.0.weight", b"conv3.9.weight"),
+        "library": lambda: content.replace(b'"library"', b'"lybrary"'),
+        "cut": lambda: content[:-4],
+    }[part]()
+    assert changed != content
+    path.write_bytes(changed)
+    with pytest.raises(InputError, match="FCN8s.safetensors.*(damaged|lybrary is not valid)"):
+        checkpoint.load_network(path)
+
+
+def test_safetensors_of_others_and_for_others(tensors, caplog):
+    """Written anew by the format's own package the file stays whole; without metadata it counts as
+    of another program, and can be sealed."""
+    numpy = pytest.importorskip("safetensors.numpy")
+    from safetensors import safe_open
+
+    network, path = tensors
+    with safe_open(path, "np") as file:
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in reversed(list(file.keys()))}
+    expected = values(network)
+    assert all(np.array_equal(arrays[name], expected[name]) for name in expected)
+    assert json.loads(metadata["classes"]) == list("abcde")
+    loaded = ms.load_checkpoint(str(path), format="safetensors")
+    assert all(np.array_equal(loaded[name].asnumpy(), expected[name]) for name in expected)
+
+    numpy.save_file(arrays, path, metadata=metadata)
+    assert checkpoint.load_network(path).n_class == 5 and not caplog.messages
+    arrays["score_fr.weight"] = arrays["score_fr.weight"] + 1
+    numpy.save_file(arrays, path, metadata=metadata)
+    with pytest.raises(InputError, match="is damaged: its checksum is not the one in its metadata"):
+        checkpoint.read(path)
+    del metadata["content_sha256"]
+    numpy.save_file(arrays, path, metadata=metadata)
+    assert checkpoint.load_network(path).n_class == 5 and "has no checksum" in caplog.text
+    assert checkpoint.read_metadata(path) == {"classes": list("abcde"), "step": 7}
+
+    numpy.save_file(arrays, path, metadata={"step": "of another program"})
+    assert checkpoint.load_network(path).n_class == 5 and checkpoint.read_metadata(path) == {}
+    assert checkpoint.seal(path) and not checkpoint.seal(path)
+    assert checkpoint.read_metadata(path) == {"sha256": files.sha256(path)}
+    path.write_bytes(path.read_bytes()[:-1] + b"\7")
+    with pytest.raises(InputError, match="checksum is not the one in FCN8s.safetensors.json"):
+        checkpoint.read(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"classes": '["a"]'}, "classes has 1 items; need 2 to 255"),
+        ({"step": "four"}, "step is not valid JSON"),
+        ({"palette": "[[0, 0, 0], [1, 1, 1]]"}, "palette has 2 items; need 5, as classes"),
+    ],
+)
+def test_metadata_of_safetensors_that_are_something_else(tensors, entry, message):
+    numpy = pytest.importorskip("safetensors.numpy")
+    network, path = tensors
+    own = {"format": "ms", "library": "fcn8s-ms", "classes": '["a", "b", "c", "d", "e"]'}
+    numpy.save_file(values(network), path, metadata={**own, **entry})
+    with pytest.raises(InputError, match=f"FCN8s.safetensors: {message}"):
+        checkpoint.read_metadata(path)

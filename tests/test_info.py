@@ -131,6 +131,28 @@ def test_states_of_a_checksum(saved, capsys):
     assert expected in " ".join(run(capsys, saved).split())
 
 
+def test_safetensors(saved, tmp_path, capsys):
+    """The same facts as of the .ckpt, and its checksum inside."""
+    path = tmp_path / "FCN8s.safetensors"
+    checkpoint.save(checkpoint.load_network(saved), path, METADATA)
+    found, expected = facts(capsys, path), facts(capsys, saved)
+    assert found["checksum"] == {"state": "verified", "note": "SHA-256 in its metadata"}
+    assert found["json"] is None
+    different = {"file", "bytes", "checksum", "sha256", "json"}
+    assert {name: one for name, one in found.items() if name not in different} == {
+        name: one for name, one in expected.items() if name not in different
+    }
+    assert f"{path}: already sealed; its checksum agrees\n" == run(capsys, "--seal", path)
+    flip(path, -5)
+    assert facts(capsys, path, status=1)["checksum"]["state"] == "mismatch"
+    shown = " ".join(run(capsys, path, status=1).split())
+    assert "mismatch: the file is not the one that its metadata describes" in shown
+    path.write_bytes(path.read_bytes()[:-4])
+    assert "FCN8s.safetensors is not a safetensors file, or is damaged" in error_of(
+        info.main, [path], capsys
+    )
+
+
 def test_weights_that_are_no_fcn(saved, tmp_path, capsys):
     path = tmp_path / "vgg.ckpt"
     weights = {

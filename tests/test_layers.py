@@ -31,15 +31,17 @@ LAYERS = [
 ]
 FOLDERS = {
     "formats": [
-        {"json_lists", "paths", "png", "protobuf", "schema"},
+        {"copies", "json_lists", "paths", "png", "protobuf", "schema"},
         {
             "checkpoint_file",
             "checkpoint_json",
             "onnx_digest",
             "onnx_file",
             "onnx_metadata",
+            "safetensors_file",
             "sealing",
         },
+        {"checkpoints"},
     ],
     "records": [
         {"metadata", "labelme", "matlab", "scenes", "shapes"},
@@ -92,8 +94,8 @@ WITHOUT_MINDSPORE = set(
     __init__ confusion ending errors fetch files options threads transfer transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
-    formats.checkpoint_file formats.checkpoint_json formats.json_lists formats.onnx_digest
-    formats.onnx_file
+    formats.checkpoint_file formats.checkpoint_json formats.checkpoints formats.copies
+    formats.json_lists formats.onnx_digest formats.onnx_file formats.safetensors_file
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
     images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs

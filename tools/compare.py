@@ -172,7 +172,7 @@ def compare(options, given) -> dict:
         print(f"\n{_name(arch)}", flush=True)
         run = output / arch
         _run(arch, [*flags_of(arch), "--output", str(run)])
-        results[arch] = _result(RunFolder(run, arch))
+        results[arch] = _result(RunFolder.of(run))
     device.configure(chosen.device, device_id=chosen.device_id, mode=chosen.mode)
     _show(output, results, val_data, options.pictures)
     return results
@@ -190,7 +190,7 @@ def _show(output: Path, results: dict, val_data: Path, pictures: int) -> None:
     visualize.networks_curves(output / "curves.png", runs)
     rows = []
     for arch in results:
-        segmenter = Segmenter.from_checkpoint(RunFolder(output / arch, arch).best)
+        segmenter = Segmenter.from_checkpoint(RunFolder.of(output / arch).best)
         shown = evaluation.predict_first(segmenter.predictor, val_data, pictures)
         rows = [
             [*row, prediction]

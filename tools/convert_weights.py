@@ -21,7 +21,7 @@ import numpy as np
 
 from fcn8s_ms import files
 from fcn8s_ms.errors import InputError, listing, reported_by
-from fcn8s_ms.formats import paths
+from fcn8s_ms.formats import checkpoints, paths
 from fcn8s_ms.network import vgg_weights
 
 _PROGRAM = "python tools/convert_weights.py"
@@ -194,7 +194,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("source", type=Path, metavar="SOURCE", help="file with the weights of VGG-16 or VGG-19")
-    add("output", type=Path, metavar="OUTPUT", help="checkpoint to write (.ckpt)")
+    add("output", type=Path, metavar="OUTPUT", help="checkpoint to write (.ckpt, .safetensors)")
     add(
         "--without-fc", action="store_true", help="leave out fc6 and fc7, the later conv6 and conv7"
     )
@@ -216,8 +216,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     options = get_parser().parse_args(argv)
     with reported_by(_PROGRAM):
-        if options.output.suffix != ".ckpt":
-            raise InputError(f"OUTPUT is {options.output}; give it a name that ends in .ckpt")
+        if options.output.suffix[1:] not in checkpoints.FORMATS:
+            raise InputError(
+                f"OUTPUT is {options.output}; give it a name that ends in .ckpt or .safetensors"
+            )
         if options.output.absolute() == options.source.absolute():
             raise InputError(f"{options.output} is SOURCE too; choose another OUTPUT")
         arrays = read(options.source)

@@ -20,6 +20,7 @@ import numpy as np
 from narrow import TINY, flags
 
 from fcn8s_ms.errors import InputError, reported_by
+from fcn8s_ms.formats import checkpoints
 
 _PROGRAM = "python tools/kill_training.py"
 # Fields of the log that two equal runs do not share.
@@ -29,6 +30,7 @@ _POLLING_SECONDS = 0.0005
 _BEGINS = "Compiling the network"
 # One kill in so many is aimed at the start-up, the compilation included.
 _START_UPS = 4
+_SUFFIXES = tuple(f".{one}" for one in checkpoints.FORMATS)
 
 
 class _Run:
@@ -100,7 +102,8 @@ class _Run:
 
     def has_saved(self) -> bool:
         """Returns whether there are both checkpoints of a save, and none is unfinished."""
-        return any(self.folder.glob("FCN8s-*_*.ckpt")) and not self._unfinished("*")
+        names = [path.name for path in self.folder.glob("FCN8s-*_*.*")]
+        return any(name.endswith(_SUFFIXES) for name in names) and not self._unfinished("*")
 
     def _unfinished(self, name: str = "last") -> set[tuple[int, int]]:
         found = set()
@@ -123,17 +126,21 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def _checkpoints(run: Path) -> list[Path]:
     """Checkpoints of a run, without the hidden ones that a kill has left unfinished."""
-    return sorted(path for path in run.glob("*.ckpt") if not path.name.startswith("."))
+    return sorted(
+        path for path in run.iterdir() if path.suffix in _SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def _check_readable(run: Path) -> int:
     """Reads every checkpoint of a run; returns the step of the last."""
     from fcn8s_ms import checkpoint
 
+    step = 0
     for path in _checkpoints(run):
         checkpoint.read(path)
-    last = run / "FCN8s-last.ckpt"
-    return checkpoint.read_metadata(last)["step"] if last.is_file() else 0
+        if path.stem == "FCN8s-last":
+            step = checkpoint.read_metadata(path)["step"]
+    return step
 
 
 def _difference(run: Path, reference: Path) -> str | None:
@@ -172,6 +179,12 @@ def get_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="kill while checkpoints are written, the first included, instead of at any moment",
     )
+    add(
+        "--checkpoint-format",
+        choices=checkpoints.FORMATS,
+        default="ckpt",
+        help="format of the checkpoints (default: %(default)s)",
+    )
     add("--steps", type=int, help="length (default: 1040; with --full: --kills + 2)")
     add("--save-every", type=int, help="steps (default: 3; with --full: 1)")
     add("--seed", type=int, default=0, help="seed of the moments (default: %(default)s)")
@@ -179,10 +192,17 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _arguments(built: dict[str, Path], full: bool, steps: int, save_every: int) -> list[object]:
+def _arguments(
+    built: dict[str, Path],
+    full: bool,
+    steps: int,
+    save_every: int,
+    checkpoint_format: str = "ckpt",
+) -> list[object]:
     """Returns the arguments of the training program."""
     found: list[object] = ["--data", built["train"], "--crop-size", "64", "--workers", "1"]
     found += ["--device", "CPU", "--steps", steps, "--save-every", save_every]
+    found += ["--checkpoint-format", checkpoint_format]
     if full:
         return [*found, "--batch-size", "2", "--keep", "1"]
     return [*found, "--val-data", built["val"], "--keep", "2", "--val-every", "3", *flags(TINY)]
@@ -197,6 +217,7 @@ def run_test(
     *,
     full: bool = False,
     at_saves: bool = False,
+    checkpoint_format: str = "ckpt",
 ) -> list[dict[str, Any]]:
     """Does what the module says in a folder.
 
@@ -208,6 +229,7 @@ def run_test(
         folder: where to work.
         full: whether to train the network of full width.
         at_saves: whether to kill while checkpoints are written.
+        checkpoint_format: format of the checkpoints, as for the training program.
 
     Returns:
         One dict for each kill: `seconds` after the start of its process, number of finished `steps`
@@ -220,7 +242,7 @@ def run_test(
     from fcn8s_ms.records.demo import build_records
 
     built = build_records(folder / "sample", overwrite=True)
-    arguments = _arguments(built, full, steps, save_every)
+    arguments = _arguments(built, full, steps, save_every, checkpoint_format)
     moments, history = random.Random(seed), []
     with open(folder / "output.txt", "w") as output:
         reference = _Run(folder / "reference", arguments, output)
@@ -291,6 +313,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             folder,
             full=options.full,
             at_saves=options.at_saves,
+            checkpoint_format=options.checkpoint_format,
         )
         if history:
             lost = [entry["steps"] - entry["saved"] for entry in history]

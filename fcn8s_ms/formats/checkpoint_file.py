@@ -5,12 +5,12 @@ MindSpore's own parser trusts what it reads, and some damage ends the process.
 
 import math
 import mmap
-import os
 from collections.abc import Collection
 from typing import NamedTuple
 
 from .. import files
 from . import protobuf
+from .copies import copy_bytes
 
 __all__ = ["Stored", "check_structure", "copy_beginning", "length_of_beginning"]
 
@@ -109,32 +109,11 @@ def length_of_beginning(path: files.PathLike, names: Collection[str]) -> int:
 def copy_beginning(source: files.PathLike, target: files.PathLike, length: int) -> None:
     """Writes the first `length` bytes of a file as another file.
 
-    The system copies, and a file system that can lets both files share the space on the disk.
-
     Raises:
         OSError: the target cannot be written, or the source is shorter.
     """
     with open(source, "rb") as reading, open(target, "wb") as writing:
-        left = length
-        if hasattr(os, "copy_file_range"):
-            try:
-                while left:
-                    copied = os.copy_file_range(reading.fileno(), writing.fileno(), left)
-                    if not copied:  # some file systems answer so instead of refusing
-                        break
-                    left -= copied
-            except OSError as error:
-                if error.errno in files.DISK_ERRORS:
-                    raise
-        # Both positions are behind what the system has copied.
-        reading.seek(length - left)
-        writing.seek(length - left)
-        while left:
-            block = reading.read(min(left, 1 << 20))
-            if not block:
-                raise OSError(None, f"{source} is shorter than {length} bytes")
-            writing.write(block)
-            left -= len(block)
+        copy_bytes(reading, writing, 0, length)
 
 
 def _tensor_entry(buffer: memoryview, entry: protobuf.Field) -> tuple[str, list[int], str, int]:

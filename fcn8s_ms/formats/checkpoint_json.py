@@ -7,7 +7,7 @@ from .. import files
 from ..errors import InputError
 from . import schema
 
-__all__ = ["beside", "metadata_file", "read_metadata", "verified"]
+__all__ = ["beside", "check", "metadata_file", "read_metadata", "verified"]
 
 _METADATA = schema.fields(
     {},
@@ -46,9 +46,23 @@ def beside(path: Path) -> dict[str, Any]:
     metadata: dict[str, Any] = files.read_json(file)
     remedy = "move the file away, or save the checkpoint again"
     schema.check(metadata, schema.fields({}, {"previous": _METADATA}), file, remedy)
-    schema.check(metadata, _METADATA, file, remedy)
-    schema.check(metadata, schema.as_many("palette", "classes"), file, remedy)
+    check(metadata, file, remedy)
     return metadata
+
+
+def check(metadata: dict[str, Any], source: object, remedy: str) -> None:
+    """Checks what the metadata of a checkpoint say.
+
+    Args:
+        metadata: fields by name.
+        source: what the message names: the file that holds them.
+        remedy: what the message tells the user to do.
+
+    Raises:
+        InputError: a field is something else than it must be.
+    """
+    schema.check(metadata, _METADATA, source, remedy)
+    schema.check(metadata, schema.as_many("palette", "classes"), source, remedy)
 
 
 def verified(path: Path) -> dict[str, Any]:

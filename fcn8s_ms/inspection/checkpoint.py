@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import files
 from ..errors import InputError, listing
-from ..formats import checkpoint_file, checkpoint_json
+from ..formats import checkpoint_json, checkpoints, safetensors_file
 from ..formats.checkpoint_file import Stored
 from ..network import architectures, layers
 from ..network.architectures import Dimensions
@@ -32,14 +32,14 @@ def checkpoint_facts(path: Path, size: tuple[int, int], show_layers: bool = Fals
     """
     files.check_regular(path)
     facts = Facts(path, "checkpoint", path.stat().st_size)
-    metadata = _checksum(facts)
     try:
-        stored = checkpoint_file.check_structure(path)
+        stored = checkpoints.structure(path)
     except (ValueError, OSError) as error:
+        kind = "safetensors file" if safetensors_file.is_one(path) else "checkpoint of MindSpore"
         raise InputError(
-            f"{path} is not a checkpoint of MindSpore, or is damaged ({error}); fetch or save it "
-            "again"
+            f"{path} is not a {kind}, or is damaged ({error}); fetch or save it again"
         ) from error
+    metadata = _checksum(facts)
     _add_network(facts, stored, size, show_layers)
     classes = metadata.get("classes")
     facts.values["classes"] = classes
@@ -51,23 +51,21 @@ def checkpoint_facts(path: Path, size: tuple[int, int], show_layers: bool = Fals
 
 
 def _checksum(facts: Facts) -> dict[str, Any]:
-    """Adds the state of the checksum; returns the content of the JSON, the file's if it agrees."""
+    """Adds the state of the checksum; returns the metadata, the file's if it agrees."""
     json_file = checkpoint_json.metadata_file(facts.path)
     facts.values["json"] = json_file.name if json_file.is_file() else None
-    found = checkpoint_json.beside(facts.path)
+    found, place = checkpoints.stated(facts.path), checkpoints.place(facts.path)
     try:
-        metadata = checkpoint_json.verified(facts.path)
+        metadata = checkpoints.verified(facts.path)
     except InputError:
         facts.checksum = MISMATCH
-        facts.note = f"the file is not the one that {json_file.name} describes, or is damaged"
+        facts.note = f"the file is not the one that {place} describes, or is damaged"
         return found
     if "sha256" in metadata:
-        facts.checksum, facts.note = VERIFIED, f"SHA-256 in {json_file.name}"
+        facts.checksum, facts.note = VERIFIED, f"SHA-256 in {place}"
         facts.values["sha256"] = metadata["sha256"]
-    elif facts.values["json"] is None:
-        facts.note = f"there is no {json_file.name}"
     else:
-        facts.note = f"{json_file.name} has none"
+        facts.note = f"there is no {json_file.name}" if place is None else f"{place} has none"
     return metadata
 
 

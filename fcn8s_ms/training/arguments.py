@@ -211,7 +211,7 @@ def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:
             raise InputError(
                 f"{flag(name)} {value} is not the run's ({own[name]}) and cannot change within a "
                 "run; start another run, perhaps from its weights: --pretrained "
-                f"{RunFolder(folder, own['arch']).best} --output NEW"
+                f"{RunFolder.of(folder).best} --output NEW"
             )
     if "epochs" in given:
         own["steps"] = None

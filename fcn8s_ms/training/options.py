@@ -12,6 +12,7 @@ from .. import fetch, threads
 from ..device import AMP_LEVELS, CONV_ALGORITHMS, FLAGS, model_arguments
 from ..distributed.ranks import LAUNCH
 from ..errors import InputError, flag, program
+from ..formats import checkpoints
 from ..images import reader
 from ..network.architectures import PARTS
 from ..transforms import LONGEST_SIDE
@@ -309,6 +310,12 @@ class RunOptions(Options):
     )
     save_every: int | None = option(
         None, positive=True, may_change=True, help="steps between checkpoints (default: one epoch)"
+    )
+    checkpoint_format: str = option(
+        "ckpt",
+        choices=checkpoints.FORMATS,
+        help="format of the checkpoints: MindSpore's with a JSON next to each, or safetensors with "
+        "the metadata inside (default: %(default)s)",
     )
     keep: int = option(
         5,

@@ -32,6 +32,7 @@ class RunFolder:
     Args:
         path: the folder.
         arch: architecture, one of the names that `--arch` takes; checkpoints are named after it.
+        checkpoint_format: one of the names that `--checkpoint-format` takes.
 
     Attributes:
         path: the folder.
@@ -46,14 +47,15 @@ class RunFolder:
         tensorboard: folder of TensorBoard's files.
     """
 
-    def __init__(self, path: files.PathLike, arch: str = "fcn8s"):
+    def __init__(self, path: files.PathLike, arch: str = "fcn8s", checkpoint_format: str = "ckpt"):
         self.path = Path(path)
         self._name = ARCHITECTURES[arch].class_name
+        self._suffix = f".{checkpoint_format}"
         self.arguments = self.path / "arguments.json"
         self.log = self.path / "log.jsonl"
         self.validations = self.path / "validations.jsonl"
-        self.last = self.path / f"{self._name}-last.ckpt"
-        self.best = self.path / f"{self._name}-best.ckpt"
+        self.last = self.path / f"{self._name}-last{self._suffix}"
+        self.best = self.path / f"{self._name}-best{self._suffix}"
         self.curves = self.path / "curves.png"
         self.predictions = self.path / "predictions.png"
         self.metrics = self.path / "metrics.json"
@@ -62,17 +64,20 @@ class RunFolder:
         self._identity: tuple[int, int] | None = None
 
     @classmethod
-    def create(cls, path: files.PathLike, arch: str = "fcn8s") -> "RunFolder":
+    def create(
+        cls, path: files.PathLike, arch: str = "fcn8s", checkpoint_format: str = "ckpt"
+    ) -> "RunFolder":
         """Makes and locks the folder of a new run.
 
         Args:
             path: the folder.
             arch: architecture, as for the class.
+            checkpoint_format: as for the class.
 
         Raises:
             InputError: it exists and is not empty, or it cannot be created.
         """
-        folder = cls(path, arch)
+        folder = cls(path, arch, checkpoint_format)
         path = folder.path
         if path.is_dir():
             folder._hold()
@@ -90,26 +95,39 @@ class RunFolder:
         return folder
 
     @classmethod
-    def start(cls, path: files.PathLike, arch: str, ranks: Ranks) -> "RunFolder":
+    def start(
+        cls, path: files.PathLike, arch: str, checkpoint_format: str, ranks: Ranks
+    ) -> "RunFolder":
         """Makes the folder of a new run on the first rank, and names it to the others.
 
         Args:
             path: the folder.
             arch: architecture, as for the class.
+            checkpoint_format: as for the class.
             ranks: the processes that train together; all must call this.
 
         Raises:
             InputError: as in `create`.
         """
         if ranks.is_first:
-            folder = cls.create(path, arch)
+            folder = cls.create(path, arch, checkpoint_format)
             ranks.share(str(folder.path))
             return folder
-        return cls(ranks.share(None), arch)
+        return cls(ranks.share(None), arch, checkpoint_format)
 
     def _files(self) -> list[Path]:
         """Returns the content of the folder, except what a killed process left unfinished."""
         return [path for path in self.path.iterdir() if not path.match(_UNFINISHED)]
+
+    @classmethod
+    def of(cls, path: files.PathLike) -> "RunFolder":
+        """Returns the folder of an earlier run, to look at: it is not locked.
+
+        Raises:
+            InputError: it is not the folder of a run.
+        """
+        arguments = cls(path).read_arguments()
+        return cls(path, arguments.get("arch", "fcn8s"), arguments.get("checkpoint_format", "ckpt"))
 
     @classmethod
     def open(cls, path: files.PathLike) -> "RunFolder":
@@ -120,7 +138,7 @@ class RunFolder:
         Raises:
             InputError: it is not the folder of a run, or another process trains in it.
         """
-        folder = cls(path, cls(path).read_arguments().get("arch", "fcn8s"))
+        folder = cls.of(path)
         folder._hold()
         for leftover in folder.path.glob(_UNFINISHED):
             leftover.unlink()
@@ -231,13 +249,14 @@ class RunFolder:
 
     def weights(self, epoch: int, step: int) -> Path:
         """Returns the file of the checkpoint of a step."""
-        return self.path / f"{self._name}-{epoch}_{step}.ckpt"
+        return self.path / f"{self._name}-{epoch}_{step}{self._suffix}"
 
     def all_weights(self) -> list[Path]:
         """Returns the checkpoints of steps, the newest last."""
         found = {}
+        name = rf"{self._name}-(\d+)_(\d+){re.escape(self._suffix)}"
         for path in self.path.iterdir():
-            if match := re.fullmatch(rf"{self._name}-(\d+)_(\d+)\.ckpt", path.name):
+            if match := re.fullmatch(name, path.name):
                 found[int(match[2])] = path
         return [found[step] for step in sorted(found)]
 
@@ -256,6 +275,6 @@ class RunFolder:
         """Removes the oldest checkpoints of steps until `keep` are left."""
         for path in self.all_weights()[:-keep]:
             path.unlink()
-        for path in self.path.glob(f"{self._name}-*.ckpt.json"):
+        for path in self.path.glob(f"{self._name}-*{self._suffix}.json"):
             if not path.with_suffix("").is_file():
                 path.unlink()

@@ -7,11 +7,19 @@ from fcn8s_ms.errors import InputError
 from ..helpers import load_tool
 
 
-@pytest.mark.parametrize("at_saves", [False, True])
-def test_killed_training_ends_as_one_that_was_not(tmp_path, at_saves):
+@pytest.mark.parametrize(
+    ("at_saves", "checkpoint_format"), [(False, "ckpt"), (True, "ckpt"), (True, "safetensors")]
+)
+def test_killed_training_ends_as_one_that_was_not(tmp_path, at_saves, checkpoint_format):
     tool = load_tool("kill_training")
     history = tool.run_test(
-        kills=2, steps=78, save_every=2, seed=3, folder=tmp_path, at_saves=at_saves
+        kills=2,
+        steps=78,
+        save_every=2,
+        seed=3,
+        folder=tmp_path,
+        at_saves=at_saves,
+        checkpoint_format=checkpoint_format,
     )
     assert history
     if at_saves:  # the first save was the first aim

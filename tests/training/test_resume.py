@@ -75,6 +75,30 @@ def test_stopped_and_stopped_again_is_as_never_stopped(
     assert_same(run, reference)
 
 
+def test_checkpoints_in_safetensors(record, reference, tmp_path, stop_at, capsys):
+    """Whole, stopped in the middle and stopped before a checkpoint of weights: always the bits of
+    the run with .ckpt."""
+    given = ["--val-data", str(record), *LENGTH, "--checkpoint-format", "safetensors"]
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train.main(arguments(record, whole, *given))
+    assert not list(whole.glob("*.ckpt*")) and not list(whole.glob("*.safetensors.json"))
+    stop_at(3)
+    interrupted(arguments(record, run, *given))
+    assert checkpoint.read_metadata(run / "FCN8s-last.safetensors")["step"] == 3
+    train.main(["--resume", str(run)])
+    (run / "FCN8s-3_6.safetensors").unlink()  # as if killed between the two halves of a save
+    train.main(["--resume", str(run)])
+    assert_same(run, whole)
+    names = {path.stem for path in reference.glob("*.ckpt")}
+    assert names == {path.stem for path in whole.glob("*.safetensors")}
+    for name in names:
+        found, expected = state(whole, f"{name}.safetensors"), state(reference, f"{name}.ckpt")
+        assert list(found) == list(expected)
+        assert all(np.array_equal(found[one], expected[one]) for one in expected)
+    error = error_of(train.main, ["--resume", run, "--checkpoint-format", "ckpt"], capsys)
+    assert "--checkpoint-format ckpt is not the run's (safetensors) and cannot change" in error
+
+
 def test_stopped_in_a_validation(record, reference, tmp_path, monkeypatch):
     evaluate = evaluation.evaluate_dataset
 
