@@ -33,8 +33,10 @@ FOLDERS = {
     "formats": [
         {"copies", "json_lists", "paths", "png", "protobuf", "schema"},
         {
+            "caffe_file",
             "checkpoint_file",
             "checkpoint_json",
+            "hdf5_file",
             "onnx_digest",
             "onnx_file",
             "onnx_metadata",
@@ -54,8 +56,10 @@ FOLDERS = {
     ],
     "images": [{"header"}, {"reader"}],
     "network": [
-        {"architectures", "batch_norm", "dropout", "freeze", "vgg_weights"},
-        {"cpu", "layers", "resnet"},
+        {"architectures", "batch_norm", "converted", "dropout", "freeze"},
+        {"cpu", "layers", "paper_weights", "resnet", "resnet_weights", "vgg_layouts"},
+        {"vgg_weights"},
+        {"conversion"},
     ],
     "inference": [
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
@@ -94,15 +98,17 @@ WITHOUT_MINDSPORE = set(
     __init__ confusion ending errors fetch files options threads transfer transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
-    formats.checkpoint_file formats.checkpoint_json formats.checkpoints formats.copies
-    formats.json_lists formats.onnx_digest formats.onnx_file formats.safetensors_file
+    formats.caffe_file formats.checkpoint_file formats.checkpoint_json formats.checkpoints
+    formats.copies formats.hdf5_file formats.json_lists formats.onnx_digest formats.onnx_file
+    formats.safetensors_file
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
     images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view
     inspection.checkpoint inspection.exported inspection.facts
-    network.architectures network.layers network.vgg_weights
+    network.architectures network.conversion network.converted network.layers
+    network.paper_weights network.resnet_weights network.vgg_layouts network.vgg_weights
     records.arguments records.checksums records.classes records.coco records.encode
     records.labelme records.layouts records.masks records.matlab records.metadata
     records.scenes

@@ -1,28 +1,38 @@
-"""Converts a published VGG to start training from: `python tools/convert_weights.py SOURCE OUTPUT`.
+"""Converts published weights for use here: `python tools/convert_weights.py SOURCE OUTPUT`.
 
-SOURCE is VGG-16 or VGG-19, with or without BatchNorm:
+SOURCE is recognised by itself:
 
-  .pth .pt       of torchvision or timm (read by PyTorch, weights only)
-  .safetensors   the same
-  .h5 .hdf5      of Keras, with or without the fully connected layers ("notop")
-  .ckpt          of MindSpore's model zoo or MindCV
+  torchvision   fcn_resnet50, fcn_resnet101; resnet50, resnet101; VGG-16, VGG-19 (.pth)
+  timm          resnet50, resnet101; VGG-16, VGG-19 (.pth)
+  MindCV        resnet50, resnet101; VGG-16, VGG-19 (.ckpt); MindSpore's model zoo: VGG-16
+  the FCN paper FCN-32s, FCN-16s, FCN-8s, of pytorch-fcn (.pth) or the authors (.caffemodel)
+  Keras, Caffe  VGG-16, VGG-19, with or without fully connected layers (.h5, .caffemodel)
+  ONNX          a file that keeps the names of one of the above
 
-OUTPUT is a checkpoint for `--pretrained`. In evaluation mode, and in training with `--freeze-bn`,
-an image has the same features as in the source; `fcn8s_ms/network/vgg_weights.py` explains how.
+Any of them may be a .safetensors file instead. OUTPUT is a checkpoint: of a whole network for every
+program, of a backbone for `--pretrained`. Files are read as data, pickles (.pth) as weights only.
 """
 
 import argparse
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fcn8s_ms import files
 from fcn8s_ms.errors import InputError, listing, reported_by
-from fcn8s_ms.formats import checkpoints, paths
-from fcn8s_ms.network import vgg_weights
+from fcn8s_ms.formats import (
+    caffe_file,
+    checkpoints,
+    hdf5_file,
+    onnx_file,
+    paths,
+    safetensors_file,
+)
+from fcn8s_ms.network import conversion, vgg_weights
+from fcn8s_ms.network.converted import Conversion
 
 _PROGRAM = "python tools/convert_weights.py"
 _DAMAGED = "it is damaged, cut short or of another kind; fetch or save it again"
@@ -52,43 +62,37 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     if not isinstance(state, dict):
         raise InputError(f"{path} does not hold weights by name; save a network's state_dict()")
     return {
-        str(name).removeprefix("module."): value.detach().to(torch.float32).numpy()
+        str(name): value.detach().to(torch.float32).numpy()
         for name, value in state.items()
         if isinstance(value, torch.Tensor)
     }
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError  # MindSpore needs the package too
-    from safetensors.numpy import load_file
-
     try:
-        return load_file(path)
-    except (SafetensorError, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {_DAMAGED}") from error
-    except (KeyError, TypeError) as error:  # a type that numpy lacks
-        raise InputError(f"{path} holds numbers of type {error}; save it as float32") from error
+        return dict(safetensors_file.read(path))
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read ({error}): {_DAMAGED}") from error
 
 
 def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
     try:
-        import h5py
+        return hdf5_file.read(path)
     except ImportError:
         raise InputError(
             f"{path}: reading {path.suffix} needs h5py: pip install -e '.[convert]'"
         ) from None
-    arrays: dict[str, np.ndarray] = {}
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read ({error}): {_DAMAGED}") from error
 
-    def add(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
-            arrays[name] = item[()]
 
+def _read_protobuf(
+    reader: Callable[[bytes], dict[str, np.ndarray]], path: Path
+) -> dict[str, np.ndarray]:
     try:
-        with h5py.File(path, "r") as file:
-            file.visititems(add)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise InputError(f"{path} cannot be read: {_DAMAGED}") from error
-    return arrays
+        return reader(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read ({error}): {_DAMAGED}") from error
 
 
 def _read_mindspore(path: Path) -> dict[str, np.ndarray]:
@@ -108,6 +112,8 @@ _READERS = {
     ".safetensors": _read_safetensors,
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
+    ".caffemodel": partial(_read_protobuf, caffe_file.read),
+    ".onnx": partial(_read_protobuf, onnx_file.read_weights),
     ".ckpt": _read_mindspore,
 }
 
@@ -126,12 +132,12 @@ def read(path: files.PathLike) -> dict[str, np.ndarray]:
     return _READERS[path.suffix](path)
 
 
-def write(path: files.PathLike, conversion: vgg_weights.Conversion, source: Path) -> None:
+def write(path: files.PathLike, found: Conversion, source: Path) -> None:
     """Writes the checkpoint, and next to it a JSON that states its source.
 
     Args:
         path: the checkpoint.
-        conversion: its parameters.
+        found: the converted weights.
         source: file that was converted.
 
     Raises:
@@ -142,47 +148,17 @@ def write(path: files.PathLike, conversion: vgg_weights.Conversion, source: Path
     from fcn8s_ms import checkpoint
 
     parameters = [
-        ms.Parameter(ms.Tensor(array), name=name) for name, array in conversion.parameters.items()
+        ms.Parameter(ms.Tensor(array), name=name) for name, array in found.parameters.items()
     ]
     metadata = {
         "source": paths.portable(source),
         "source_sha256": files.sha256(source),
-        "layout": conversion.layout,
-        "backbone": conversion.backbone,
-        "preprocessing": conversion.preprocessing,
-        "batch_norm": conversion.batch_norm,
-        "converted": list(conversion.parameters),
-        "left": conversion.left,
+        "layout": found.layout,
+        **found.facts,
+        "converted": list(found.parameters),
+        "left": found.left,
     }
     checkpoint.save(ms.nn.Cell(), path, metadata, parameters)
-
-
-def report(conversion: vgg_weights.Conversion) -> str:
-    """Summary of what was converted and what was left out, in a few lines."""
-    convolutions = [
-        array.shape
-        for name, array in conversion.parameters.items()
-        if name.endswith(".weight") and name[:5] not in ("conv6", "conv7")
-    ]
-    numbers = sum(array.size for array in conversion.parameters.values())
-    kind = "BatchNorm and its moving statistics" if conversion.batch_norm else "no BatchNorm"
-    lines = [
-        f"{conversion.layout}, {conversion.backbone}: {len(convolutions)} convolutions with {kind}",
-        f"converted: {len(conversion.parameters)} parameters ({numbers:,} numbers), conv1 to "
-        + (
-            "conv7"
-            if conversion.fc
-            else "conv5; conv6 and conv7 are not there and start from random weights"
-        ),
-        f"input of the source: {conversion.preprocessing}; of the result: this package's",
-    ]
-    # PyTorch counts batches in every BatchNorm.
-    left = [name for name in conversion.left if not name.endswith("num_batches_tracked")]
-    if left:
-        lines.append(f"left out: {listing(left, 8)}")
-    if not conversion.batch_norm:
-        lines.append("The source has no BatchNorm: its features are kept only with --freeze-bn")
-    return "\n".join(lines)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -193,17 +169,25 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("source", type=Path, metavar="SOURCE", help="file with the weights of VGG-16 or VGG-19")
+    add("source", type=Path, metavar="SOURCE", help="file with the weights")
     add("output", type=Path, metavar="OUTPUT", help="checkpoint to write (.ckpt, .safetensors)")
     add(
-        "--without-fc", action="store_true", help="leave out fc6 and fc7, the later conv6 and conv7"
+        "--without-fc",
+        action="store_true",
+        help="VGG: leave out fc6 and fc7, the later conv6 and conv7",
+    )
+    add(
+        "--scales",
+        action="store_true",
+        help="the paper's networks: SOURCE was trained at once, with factors 0.01 and 0.0001 on "
+        "pool4 and pool3, which only a .caffemodel tells by itself",
     )
     add(
         "--preprocessing",
         choices=tuple(vgg_weights.PREPROCESSING),
-        help="input of SOURCE. torchvision: RGB minus mean, divided by standard deviation (default "
-        "except for Keras); caffe: BGR minus the original network's mean (default for Keras); "
-        "caffe-rgb: the same in RGB, as torchvision's IMAGENET1K_FEATURES",
+        help="VGG: input of SOURCE. torchvision: RGB minus mean, divided by standard deviation "
+        "(default except for Keras and Caffe); caffe: BGR minus the original network's mean "
+        "(default for these two); caffe-rgb: the same in RGB, as torchvision's IMAGENET1K_FEATURES",
     )
     return parser
 
@@ -224,21 +208,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise InputError(f"{options.output} is SOURCE too; choose another OUTPUT")
         arrays = read(options.source)
         try:
-            conversion = vgg_weights.convert(
+            found = conversion.convert(
                 arrays,
                 with_fc=not options.without_fc,
                 preprocessing=options.preprocessing,
+                at_once=options.scales,
             )
         except InputError as error:
             raise InputError(f"{options.source.absolute()}: {error}") from error
-        write(options.output, conversion, options.source)
-        print(report(conversion))
-        backbone = "" if conversion.backbone == "vgg16" else f" --backbone {conversion.backbone}"
-        frozen = "" if conversion.batch_norm else " --freeze-bn"
-        print(
-            f"Next:\n  python -m fcn8s_ms.train --data FILE --pretrained {options.output}"
-            f"{backbone}{frozen}"
-        )
+        write(options.output, found, options.source)
+        print(found.report)
+        print("Next:")
+        if found.segments:
+            print(f"  python -m fcn8s_ms.predict --checkpoint {options.output} PICTURE")
+        flags = f" {found.flags}" if found.flags else ""
+        print(f"  python -m fcn8s_ms.train --data FILE --pretrained {options.output}{flags}")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,18 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from . import protobuf
 
-__all__ = ["Contents", "Value", "read"]
+__all__ = ["Contents", "Value", "read", "read_weights"]
 
 _PRODUCER, _PRODUCER_VERSION, _GRAPH, _OPSET, _METADATA = 2, 3, 7, 8, 14  # of a model
 _NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12  # of a graph
 _DATA_LOCATION = 14  # of a tensor
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16", 11: "float64"}
+_FLOATS = {1: "<f4", 10: "<f2", 11: "<f8"}  # types of a tensor's numbers
+_FLOAT_DATA, _RAW_DATA = 4, 9  # of a tensor
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,13 @@ class _Message:
                 return str(self._buffer[field.value : field.end], "utf-8")
         return default
 
+    def contents(self, number: int) -> list[memoryview]:
+        return [
+            self._buffer[field.value : field.end]
+            for field in self._fields
+            if (field.number, field.kind) == (number, protobuf.LENGTH)
+        ]
+
     def numbers(self, number: int) -> list[int]:
         return [
             value
@@ -129,3 +140,34 @@ def read(content: bytes) -> Contents:
         outputs=tuple(map(_value, graph.messages(_OUTPUT))),
         metadata=dict(entries),
     )
+
+
+def read_weights(content: bytes) -> dict[str, np.ndarray]:
+    """Reads the weights of floating-point numbers in an ONNX file, by name.
+
+    Raises:
+        ValueError: the bytes are not an ONNX file, are damaged, or weights lie in other files.
+    """
+    buffer = memoryview(content)
+    graphs = list(_Message(buffer, 0, len(buffer)).messages(_GRAPH))
+    if len(graphs) != 1:
+        raise ValueError("it holds no network")
+    weights: dict[str, np.ndarray] = {}
+    for tensor in graphs[0].messages(_INITIALIZER):
+        kind = (tensor.numbers(2) or [0])[0]
+        name = tensor.text(8)
+        if tensor.numbers(_DATA_LOCATION) == [1]:
+            raise ValueError("its weights lie in other files")
+        if kind not in _FLOATS:
+            continue
+        if name in weights:
+            raise ValueError(f"two weights are named {name}")
+        dtype = np.dtype(_FLOATS[kind])
+        parts = tensor.contents(_RAW_DATA)
+        if kind == 1 and not parts:
+            parts = tensor.contents(_FLOAT_DATA)
+        data, shape = b"".join(parts), tensor.numbers(1)
+        if math.prod(shape) * dtype.itemsize != len(data):
+            raise ValueError(f"{name} of shape {tuple(shape)} has {len(data):,} bytes of numbers")
+        weights[name] = np.frombuffer(data, dtype).reshape(shape)
+    return weights

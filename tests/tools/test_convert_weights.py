@@ -656,7 +656,7 @@ def test_keras_files_that_do_not_fit(tool, tmp_path, change, message, capsys):
 def test_other_networks(tool, tmp_path, arrays, capsys):
     source, output = tmp_path / "other.safetensors", tmp_path / "out.ckpt"
     for names, message in (
-        (["layer1.0.conv1.weight", "fc.weight"], "its names (fc.weight, layer1.0.conv1.weight)"),
+        (["stages.0.weight", "fc.weight"], "its names (fc.weight, stages.0.weight)"),
         (["conv1.0.weight"], "pass it to --pretrained unchanged"),
     ):
         safetensors.numpy.save_file({name: np.zeros(3, np.float32) for name in names}, source)
@@ -698,7 +698,7 @@ def test_package_that_is_missing(tool, tmp_path, suffix, package, remedy, monkey
     ("source", "output", "message"),
     [
         ("vgg.pth", "out.ckpt", "vgg.pth is missing"),
-        ("vgg.onnx", "out.ckpt", "is of an unknown kind; convert one of .pth, .pt, .safetensors"),
+        ("vgg.bin", "out.ckpt", "is of an unknown kind; convert one of .pth, .pt, .safetensors"),
         ("vgg.pth", "out.pth", "OUTPUT is out.pth; give it a name that ends in .ckpt"),
         ("vgg.ckpt", "vgg.ckpt", "vgg.ckpt is SOURCE too"),
     ],
