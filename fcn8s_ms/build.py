@@ -6,7 +6,7 @@
 # ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
 
 from .ending import end_at_signals
-from .errors import InputError, flag, program, reported_by
+from .errors import InputError, flag, listing, program, reported_by
 
 if __name__ == "__main__":
     end_at_signals(program("build"))
@@ -20,7 +20,10 @@ from . import records, transforms
 from .formats import paths
 from .images import reader
 from .inspection.contents import draw_crops, histogram, inspect_record
+from .records import split, write
 from .records.arguments import add_class_flags, add_source_flags, chosen_source, source_of
+from .records.masks import MaskReader
+from .records.sources import Source
 
 __all__ = ["get_parser", "main"]
 
@@ -38,6 +41,9 @@ _EXAMPLES = f"""examples:
     {_PROGRAM} --labelme pictures --output dataset/pictures.mindrecord
   a mask per object; all formats are in tools/README.md:
     {_PROGRAM} --instances stage1_train --output dataset/nuclei.mindrecord
+  15 % of the images in a record to validate on:
+    {_PROGRAM} --coco result.json --images . --output dataset/train.mindrecord \\
+        --val-fraction 0.15 --val-output dataset/val.mindrecord
   inspect a record:
     {_PROGRAM} --inspect dataset/camvid_train.mindrecord --preview 8
 """
@@ -72,6 +78,19 @@ def _add_result_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of files to spread the images over (default: %(default)s)",
     )
+    add(
+        "--val-fraction",
+        type=float,
+        metavar="F",
+        help="share of the images for a second record to validate on, by a hash of their ids",
+    )
+    add("--val-output", type=Path, metavar="FILE", help="with --val-fraction: the second record")
+    add(
+        "--group-by",
+        metavar="REGEX",
+        help="with --val-fraction: images whose ids have the same match (of its first group, if it "
+        "has one) stay together",
+    )
     add("--overwrite", action="store_true", help="replace an existing record")
     add(
         "--preview",
@@ -92,6 +111,15 @@ def _check(arguments: argparse.Namespace) -> None:
     source = chosen_source(arguments)
     if source not in ("inspect", "seal") and arguments.output is None:
         raise InputError("--output is missing: the record file to write")
+    fraction = arguments.val_fraction
+    if (fraction is None) != (arguments.val_output is None):
+        raise InputError("--val-fraction and --val-output go together")
+    if fraction is None and arguments.group_by is not None:
+        raise InputError("--group-by goes with --val-fraction")
+    if fraction is not None and source in ("inspect", "seal"):
+        raise InputError(f"--val-fraction does not go with {flag(source)}")
+    if fraction is not None and not 0 < fraction < 1:
+        raise InputError(f"--val-fraction is {fraction:g}; take a number between 0 and 1")
     reader.check_max_pixels(arguments.max_pixels)
     if arguments.preview is not None:
         for name, most in (("preview", 100), ("crop_size", transforms.LONGEST_SIDE)):
@@ -119,11 +147,8 @@ def _build(arguments: argparse.Namespace) -> None:
             f"{unchecked:,} masks are in a format without checksums, in which damage to labels "
             "cannot be noticed: save them as PNG"
         )
-    metadata = records.build_records(
-        source.pairs,
-        arguments.output,
-        classes=classes.names,
-        palette=classes.palette(),
+    masks = MaskReader(
+        classes.names,
         ignore_label=arguments.ignore_label,
         label_map=label_map,
         only_mapped=source.label_map is not None,
@@ -132,24 +157,53 @@ def _build(arguments: argparse.Namespace) -> None:
         colour_tolerance=arguments.colour_tolerance,
         mat_variable=arguments.mat_variable,
         max_pixels=arguments.max_pixels,
+    )
+    parts = _parts(arguments, source)
+    built = write.build_parts(
+        parts,
+        masks,
+        classes=classes.names,
+        palette=classes.palette(),
         num_shards=arguments.num_shards,
         overwrite=arguments.overwrite,
         source=", ".join(map(paths.portable, source.folders)),
-        list_name=source.list_name,
         progress=_progress_bar,
     )
-    print(histogram(metadata.classes, metadata.pixel_counts, metadata.image_counts))
+    for part, metadata in zip(parts, built):
+        if len(parts) > 1:
+            share = metadata.num_samples / len(source.pairs)
+            print(f"\n{part.output.name}: {metadata.num_samples:,} images, {share:.1%} of all")
+        print(histogram(metadata.classes, metadata.pixel_counts, metadata.image_counts))
     if arguments.preview is not None:
         draw_crops(
             arguments.output,
-            metadata,
+            built[0],
             num_classes,
             arguments.preview,
             arguments.crop_size,
             arguments.max_pixels,
         )
-    print(f"\n{metadata.num_samples:,} images in {', '.join(metadata.files)}. Train with:")
-    print(f"  {program('train')} --data {arguments.output}")
+    for metadata in built:
+        print(f"\n{metadata.num_samples:,} images in {', '.join(metadata.files)}", end="")
+    print(". Train with:")
+    more = f" --val-data {arguments.val_output}" if len(parts) > 1 else ""
+    print(f"  {program('train')} --data {arguments.output}{more}")
+
+
+def _parts(arguments: argparse.Namespace, source: Source) -> list[write.Part]:
+    """The record, or two with the images dealt to them."""
+    if arguments.val_fraction is None:
+        return [write.Part(source.pairs, arguments.output, source.list_name)]
+    train, val = split.split_pairs(source.pairs, arguments.val_fraction, arguments.group_by)
+    same = split.same_content(source.pairs)
+    split.check_apart(same, val)
+    if same:
+        shown = (" = ".join(pair.name for pair in group) for group in same)
+        print(f"{len(same):,} images are there under several names: {listing(shown, 5)}")
+    return [
+        write.Part(train, arguments.output, f"{source.list_name}, without validation"),
+        write.Part(val, arguments.val_output, f"{source.list_name}, validation"),
+    ]
 
 
 def _seal(arguments: argparse.Namespace) -> None:

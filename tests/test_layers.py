@@ -49,7 +49,7 @@ FOLDERS = {
         {"metadata", "labelme", "matlab", "scenes", "shapes"},
         {"checksums", "classes", "structure"},
         {"masks", "read", "sources"},
-        {"coco", "encode", "layouts", "yolo"},
+        {"coco", "encode", "layouts", "split", "yolo"},
         {"arguments", "fill", "order", "survey"},
         {"write"},
         {"demo", "seal"},
@@ -112,7 +112,7 @@ WITHOUT_MINDSPORE = set(
     records.arguments records.checksums records.classes records.coco records.encode
     records.labelme records.layouts records.masks records.matlab records.metadata
     records.scenes
-    records.shapes records.sources records.structure records.survey records.yolo
+    records.shapes records.sources records.split records.structure records.survey records.yolo
     training.history training.interruption training.network_options training.option_group
     training.schedule training.tensorboard
     visualize.figures visualize.overlays

@@ -4,9 +4,10 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +109,26 @@ class _Writer:
 
 
 def write_rows(
-    pairs: list[Pair], path: Path, encoder: Encoder, num_shards: int, progress: Progress | None
-) -> Tally:
-    """Writes the record into the building folder and reads it back."""
-    tally = Tally.of(encoder.num_classes)
-    writer = _Writer(path, num_shards)
+    parts: Sequence[tuple[Sequence[Pair], Path]],
+    encoder: Encoder,
+    num_shards: int,
+    progress: Progress | None,
+) -> list[Tally]:
+    """Writes records into building folders and reads them back.
+
+    Args:
+        parts: pairs of each record, and its path.
+        encoder: encodes a pair as a row.
+        num_shards: number of files of each record.
+        progress: shows the progress of the work.
+
+    Raises:
+        InputError: pairs cannot be used; those of all parts are named.
+        OSError: the disk does not take the rows.
+    """
     faults: list[str] = []
     num_faults = 0
+    num_pairs = sum(len(pairs) for pairs, _ in parts)
     values = np.zeros(256, np.int64)
     doubtful = True  # whether all masks may be of two classes, as 0 and 255
 
@@ -127,35 +141,41 @@ def write_rows(
         except InputError as error:
             return error
 
+    tallies = [Tally.of(encoder.num_classes) for _ in parts]
+    writers = [_Writer(path, num_shards) for _, path in parts]
+    every = chain.from_iterable(pairs for pairs, _ in parts)
+    part_of = chain.from_iterable(repeat(part, len(pairs)) for part, (pairs, _) in enumerate(parts))
     # Decoding releases the interpreter lock, so threads use all CPUs.
     with ThreadPoolExecutor(available_cpus()) as pool:
-        results = map_ahead(pool, encode, pairs, 16 * available_cpus())
-        for result in progress(results, len(pairs)) if progress else results:
+        results = map_ahead(pool, encode, every, 16 * available_cpus())
+        shown = progress(results, num_pairs) if progress else results
+        for result, part in zip(shown, part_of):
             if isinstance(result, InputError):
                 num_faults += 1
                 faults += [str(result)] if num_faults <= _MAX_FAULTS_SHOWN else []
             elif not num_faults:
-                tally.add(result.counts)
+                tallies[part].add(result.counts)
                 values += result.counts
                 doubtful = doubtful and result.from_values
-                writer.add(result)
+                writers[part].add(result)
     if num_faults:
         if num_faults > len(faults):
             faults.append(f"… and {num_faults - len(faults)} more")
         raise InputError(
-            f"{num_faults} of {len(pairs)} images cannot be used, nothing was written:"
+            f"{num_faults} of {num_pairs} images cannot be used, nothing was written:"
             + ("\n  " if len(faults) > 1 else " ")
             + "\n  ".join(faults)
         )
     if doubtful and set(np.flatnonzero(values)) == {0, voc.IGNORE_LABEL}:
         raise InputError(
-            f"{pairs[0].mask} and all other masks hold nothing but 0 and 255, and 255 is ignored: "
-            'pass a --label-map of {"255": 1} for two classes, or of {"255": "ignore"} if that is '
-            "intended"
+            f"{parts[0][0][0].mask} and all other masks hold nothing but 0 and 255, and 255 is "
+            'ignored: pass a --label-map of {"255": 1} for two classes, or of {"255": "ignore"} if '
+            "that is intended"
         )
-    writer.close()
-    _read_back(record_files(path, num_shards)[0], len(pairs))
-    return tally
+    for writer, (pairs, path) in zip(writers, parts):
+        writer.close()
+        _read_back(record_files(path, num_shards)[0], len(pairs))
+    return tallies
 
 
 def _read_back(path: Path, num_rows: int) -> None:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +31,9 @@ from .metadata import (
     read_metadata,
     record_files,
 )
-from .sources import Pair
+from .sources import Pair, repeated_in
 
-__all__ = ["build_records"]
+__all__ = ["Part", "build_parts", "build_records"]
 
 _MAX_SHARDS = 1000
 _TRIES_TO_LOCK = 100
@@ -161,20 +161,6 @@ def build_records(
             such files are named, up to a readable number); there are fewer images than shards; the
             output exists or cannot be written.
     """
-    output = Path(output).absolute()
-    pairs = list(pairs)
-    if not pairs:
-        raise InputError("no images to convert; the list is empty")
-    if not 1 <= num_shards <= min(len(pairs), _MAX_SHARDS):
-        raise InputError(
-            f"{num_shards} shards for {len(pairs)} images; choose 1…{min(len(pairs), _MAX_SHARDS)}"
-        )
-    paths.check_utf8(output)
-    if _NO_FILE_NAME & set(output.name):
-        raise InputError(
-            f"{output}: MindRecord allows none of {' '.join(sorted(_NO_FILE_NAME))} in a file "
-            "name; choose another --output"
-        )
     masks = MaskReader(
         classes,
         ignore_label=ignore_label,
@@ -186,6 +172,69 @@ def build_records(
         mat_variable=mat_variable,
         max_pixels=max_pixels,
     )
+    (metadata,) = build_parts(
+        [Part(list(pairs), Path(output), list_name)],
+        masks,
+        classes=classes,
+        palette=palette,
+        num_shards=num_shards,
+        overwrite=overwrite,
+        source=source,
+        progress=progress,
+    )
+    return metadata
+
+
+@dataclass(frozen=True)
+class Part:
+    """A record that is built together with others.
+
+    Attributes:
+        pairs: images and masks, in the order of the rows.
+        output: path of the record file.
+        list_name: name of their list, for the metadata.
+    """
+
+    pairs: Sequence[Pair]
+    output: Path
+    list_name: str = ""
+
+
+def build_parts(
+    parts: Sequence[Part],
+    masks: MaskReader,
+    *,
+    classes: Sequence[str],
+    palette: np.ndarray | Sequence[Sequence[int]] | None = None,
+    num_shards: int = 1,
+    overwrite: bool = False,
+    source: PathLike = "",
+    progress: Progress | None = None,
+) -> list[Metadata]:
+    """Writes several records, all or none of them.
+
+    Args:
+        parts: the records.
+        masks: reads the masks of all.
+        classes: as for `build_records`, as are the other arguments.
+        palette: likewise.
+        num_shards: likewise, of each record.
+        overwrite: likewise.
+        source: likewise.
+        progress: likewise.
+
+    Returns:
+        The metadata of each record.
+
+    Raises:
+        InputError: as for `build_records`, or two records have a file in common.
+    """
+    parts = [replace(part, output=Path(part.output).absolute()) for part in parts]
+    for part in parts:
+        _check_part(part, num_shards)
+    names = [str(file) for part in parts for file in _all_files(part.output, num_shards)]
+    if repeated := repeated_in(names):
+        raise InputError(f"{repeated[0]} would be of two records; give each a name of its own")
     colours_of_classes = _as_tuples(voc.palette()[: len(classes)] if palette is None else palette)
     if len(colours_of_classes) != len(classes):
         raise InputError(
@@ -193,40 +242,84 @@ def build_records(
             "class one"
         )
     try:
-        existing = _existing_output(output, num_shards)
-        if existing and not overwrite:
-            raise InputError(f"{existing[0]} exists; choose another name or pass --overwrite")
-        _check_replaceable(existing, output)
-        with _building_folder(output) as building:
-            tally = write_rows(pairs, building / output.name, Encoder(masks), num_shards, progress)
-            built = record_files(building / output.name, num_shards)
-            metadata = Metadata(
-                classes=tuple(classes),
-                palette=colours_of_classes,
-                ignore_label=voc.IGNORE_LABEL,
-                pixel_counts=tuple(tally.pixels.tolist()),
-                num_samples=len(pairs),
-                source=str(source),
-                list_name=list_name,
-                files=tuple(path.name for path in built),
-                version=__version__,
-                image_counts=tuple(tally.images.tolist()),
-                present_pixels=tuple(tally.present.tolist()),
-                file_sizes=tuple(path.stat().st_size for path in built),
-                index_checksums=tuple(index_checksum(path) for path in built),
-            )
-            files.write_json(metadata_file(building / output.name), asdict(metadata))
-            # The metadata last: if this is interrupted, they show that the files do not belong
-            # together.
-            built = [*built, *map(index_file, built), metadata_file(building / output.name)]
-            with _alone_in(output.parent):
-                _move_into_place(built, output, num_shards, overwrite)
+        for part in parts:
+            existing = _existing_output(part.output, num_shards)
+            if existing and not overwrite:
+                raise InputError(f"{existing[0]} exists; choose another name or pass --overwrite")
+            _check_replaceable(existing, part.output)
+        with contextlib.ExitStack() as stack:
+            folders = [stack.enter_context(_building_folder(part.output)) for part in parts]
+            building = [folder / part.output.name for folder, part in zip(folders, parts)]
+            rows = [(part.pairs, path) for part, path in zip(parts, building)]
+            tallies = write_rows(rows, Encoder(masks), num_shards, progress)
+            found = []
+            for part, path, tally in zip(parts, building, tallies):
+                built = record_files(path, num_shards)
+                metadata = Metadata(
+                    classes=tuple(classes),
+                    palette=colours_of_classes,
+                    ignore_label=voc.IGNORE_LABEL,
+                    pixel_counts=tuple(tally.pixels.tolist()),
+                    num_samples=len(part.pairs),
+                    source=str(source),
+                    list_name=part.list_name,
+                    files=tuple(file.name for file in built),
+                    version=__version__,
+                    image_counts=tuple(tally.images.tolist()),
+                    present_pixels=tuple(tally.present.tolist()),
+                    file_sizes=tuple(file.stat().st_size for file in built),
+                    index_checksums=tuple(index_checksum(file) for file in built),
+                )
+                files.write_json(metadata_file(path), asdict(metadata))
+                found.append(metadata)
+            _move_all(parts, building, num_shards, overwrite)
     except OSError as error:
+        outputs = " and ".join(str(part.output) for part in parts)
         raise InputError(
-            f"{output} cannot be written: {error.strerror}; free some space or choose another "
+            f"{outputs} cannot be written: {error.strerror}; free some space or choose another "
             "--output"
         ) from error
-    return metadata
+    return found
+
+
+def _check_part(part: Part, num_shards: int) -> None:
+    """Raises InputError for a record without images, with too many shards, or of a bad name."""
+    count = len(part.pairs)
+    if not count:
+        raise InputError("no images to convert; the list is empty")
+    if not 1 <= num_shards <= min(count, _MAX_SHARDS):
+        raise InputError(
+            f"{num_shards} shards for {count} images; choose 1…{min(count, _MAX_SHARDS)}"
+        )
+    paths.check_utf8(part.output)
+    if _NO_FILE_NAME & set(part.output.name):
+        raise InputError(
+            f"{part.output}: MindRecord allows none of {' '.join(sorted(_NO_FILE_NAME))} in a file "
+            "name; choose another --output"
+        )
+
+
+def _all_files(path: Path, num_shards: int) -> list[Path]:
+    """Files of a record. The metadata last: if this is interrupted, they show what is missing."""
+    built = record_files(path, num_shards)
+    return [*built, *map(index_file, built), metadata_file(path)]
+
+
+def _move_all(
+    parts: Sequence[Part], building: Sequence[Path], num_shards: int, overwrite: bool
+) -> None:
+    """Gives the files of all records their names; takes those of new ones back if one fails."""
+    moved: list[Path] = []
+    for part, path in zip(parts, building):
+        try:
+            with _alone_in(part.output.parent):
+                built = _all_files(path, num_shards)
+                _move_into_place(built, part.output, num_shards, overwrite)
+        except (InputError, OSError):
+            for file in () if overwrite else moved:
+                file.unlink(missing_ok=True)
+            raise
+        moved += _all_files(part.output, num_shards)
 
 
 @contextlib.contextmanager
