@@ -59,7 +59,7 @@ FOLDERS = {
         {"architectures", "batch_norm", "converted", "dropout", "freeze"},
         {"cpu", "layers", "paper_weights", "resnet", "resnet_weights", "vgg_layouts"},
         {"vgg_weights"},
-        {"conversion"},
+        {"calibration", "conversion"},
     ],
     "inference": [
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},

@@ -14,12 +14,14 @@ program, of a backbone for `--pretrained`. Files are read as data, pickles (.pth
 """
 
 import argparse
+import dataclasses
 import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from fcn8s_ms import files
 from fcn8s_ms.errors import InputError, listing, reported_by
@@ -33,6 +35,7 @@ from fcn8s_ms.formats import (
 )
 from fcn8s_ms.network import conversion, vgg_weights
 from fcn8s_ms.network.converted import Conversion
+from fcn8s_ms.transforms import STRIDE, check_crops
 
 _PROGRAM = "python tools/convert_weights.py"
 _DAMAGED = "it is damaged, cut short or of another kind; fetch or save it again"
@@ -132,6 +135,56 @@ def read(path: files.PathLike) -> dict[str, np.ndarray]:
     return _READERS[path.suffix](path)
 
 
+def calibrated(found: Conversion, record: Path, count: int, crop_size: int) -> Conversion:
+    """Gives the BatchNorms of a VGG without them the statistics of training crops.
+
+    Args:
+        found: the converted weights.
+        record: MindRecord file to train on.
+        count: number of crops.
+        crop_size: side of the crops, in pixels.
+
+    Raises:
+        InputError: the source is not a VGG without BatchNorm, or the record cannot be used.
+    """
+    from fcn8s_ms import device, records, voc
+    from fcn8s_ms.dataset import SegDataset
+    from fcn8s_ms.network.calibration import calibrate
+
+    if not isinstance(found, vgg_weights.VggConversion):
+        raise InputError("the source is not a VGG, and --calibrate is for VGG only; leave it out")
+    if found.batch_norm:
+        raise InputError("the source has BatchNorm and its statistics; leave out --calibrate")
+    device.configure("CPU", mode="pynative")
+    metadata = records.read_metadata(record)
+    data = SegDataset(
+        voc.IMAGE_MEAN,
+        voc.IMAGE_STD,
+        record,
+        batch_size=1,
+        crop_size=crop_size,
+        num_classes=len(metadata.classes) if metadata else 256,  # classes do not matter here
+        num_readers=1,
+        num_parallel_calls=1,
+        seed=1,
+    )
+    epochs = -(-count // data.num_samples)
+    batches = data.get_dataset().create_tuple_iterator(num_epochs=epochs, output_numpy=True)
+    crops: list[np.ndarray] = []
+    with tqdm(total=count, unit="crop", desc="calibration") as bar:
+        try:
+            for _ in range(epochs):
+                for images, _ in batches:
+                    if len(crops) < count:
+                        crops.append(images[0])
+                        bar.update()
+        except RuntimeError as error:
+            raise data.explain(error) from error
+    calibration = {"record": paths.portable(record), "crops": count, "crop_size": crop_size}
+    parameters = calibrate(found.parameters, crops)
+    return dataclasses.replace(found, parameters=parameters, calibration=calibration)
+
+
 def write(path: files.PathLike, found: Conversion, source: Path) -> None:
     """Writes the checkpoint, and next to it a JSON that states its source.
 
@@ -189,7 +242,47 @@ def get_parser() -> argparse.ArgumentParser:
         "(default except for Keras and Caffe); caffe: BGR minus the original network's mean "
         "(default for these two); caffe-rgb: the same in RGB, as torchvision's IMAGENET1K_FEATURES",
     )
+    add(
+        "--calibrate",
+        type=Path,
+        metavar="RECORD",
+        help="VGG without BatchNorm: MindRecord file to train on; statistics of its crops keep the "
+        "features in training",
+    )
+    add(
+        "--calibrate-crops",
+        type=int,
+        default=48,
+        metavar="N",
+        help="number of crops (default: %(default)s)",
+    )
+    add(
+        "--calibrate-crop-size",
+        type=int,
+        default=160,
+        metavar="PIXELS",
+        help="side of the crops, best that of the training (default: %(default)s)",
+    )
     return parser
+
+
+def _check_calibration(options: argparse.Namespace) -> None:
+    """Checks the flags of the calibration and its record, before the weights are read.
+
+    Raises:
+        InputError: the record is missing or damaged, or a number is out of range.
+    """
+    if options.calibrate is None:
+        return
+    from fcn8s_ms import records
+
+    if options.calibrate_crops < 2:
+        raise InputError(f"--calibrate-crops is {options.calibrate_crops}; take at least 2")
+    size = options.calibrate_crop_size
+    if size < 1 or size % STRIDE:
+        raise InputError(f"--calibrate-crop-size is {size}; take a multiple of {STRIDE}")
+    check_crops(options.calibrate_crops, size, "--calibrate-crops")
+    records.open_record(options.calibrate)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -206,6 +299,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         if options.output.absolute() == options.source.absolute():
             raise InputError(f"{options.output} is SOURCE too; choose another OUTPUT")
+        _check_calibration(options)
         arrays = read(options.source)
         try:
             found = conversion.convert(
@@ -216,13 +310,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         except InputError as error:
             raise InputError(f"{options.source.absolute()}: {error}") from error
+        if options.calibrate is not None:
+            crops, size = options.calibrate_crops, options.calibrate_crop_size
+            found = calibrated(found, options.calibrate, crops, size)
         write(options.output, found, options.source)
         print(found.report)
         print("Next:")
         if found.segments:
             print(f"  python -m fcn8s_ms.predict --checkpoint {options.output} PICTURE")
         flags = f" {found.flags}" if found.flags else ""
-        print(f"  python -m fcn8s_ms.train --data FILE --pretrained {options.output}{flags}")
+        data = options.calibrate or "FILE"
+        print(f"  python -m fcn8s_ms.train --data {data} --pretrained {options.output}{flags}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ They are converted so that in evaluation mode an image has the source's features
   1, beta the bias, moving mean 0, moving variance 1 - epsilon, so that it divides by 1. The bias
   thus remains a parameter; and the correction for epsilon is in a statistic, not in gamma, where it
   would outlast the first steps of training. All this holds while the moving statistics are used
-  (`--freeze-bn`): training with the statistics of the batch normalises where the source did not.
+  (`--freeze-bn`): training with the statistics of the batch normalises where the source did not,
+  unless `calibration` has given the layers statistics of the user's own data.
 - fc6 and fc7 become conv6 and conv7, a 7x7 and a 1x1 convolution: the flattened features are in the
   order channel, row, column; Keras's in the order row, column, channel.
 """
@@ -71,21 +72,25 @@ class VggConversion(Conversion):
         preprocessing: name in `PREPROCESSING` of the source's input.
         batch_norm: whether the source's convolutions have BatchNorm.
         fc: whether conv6 and conv7 are among the parameters.
+        calibration: crops that gave the BatchNorms their statistics, for the JSON next to the
+            checkpoint; None if they are the source's.
     """
 
     backbone: str
     preprocessing: str
     batch_norm: bool
     fc: bool
+    calibration: Mapping[str, str | int] | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
         """Facts for the JSON next to the checkpoint."""
-        return {
+        facts = {
             "backbone": self.backbone,
             "preprocessing": self.preprocessing,
             "batch_norm": self.batch_norm,
         }
+        return facts if self.calibration is None else {**facts, "calibration": self.calibration}
 
     @property
     def lines(self) -> list[str]:
@@ -101,15 +106,23 @@ class VggConversion(Conversion):
             f"layers: {last}",
             f"input of the source: {self.preprocessing}; of the result: this package's",
         ]
-        if not self.batch_norm:
-            lines.append("The source has no BatchNorm: its features are kept only with --freeze-bn")
+        if self.calibration is not None:
+            lines.append(
+                "BatchNorm: statistics of {crops} crops of {record}".format_map(self.calibration)
+            )
+        elif not self.batch_norm:
+            lines.append(
+                "The source has no BatchNorm: its features are kept only with --freeze-bn; or give "
+                "it statistics of your data with --calibrate RECORD"
+            )
         return lines
 
     @property
     def flags(self) -> str:
         """Flags of the training program for a network that takes these weights."""
         flags = [] if self.backbone == "vgg16" else ["--backbone", self.backbone]
-        return " ".join(flags if self.batch_norm else [*flags, "--freeze-bn"])
+        keeps = self.batch_norm or self.calibration is not None
+        return " ".join(flags if keeps else [*flags, "--freeze-bn"])
 
 
 def convert(

@@ -557,6 +557,60 @@ def test_training_starts_from_it(tool, tmp_path, record, tiny_network, capsys):
     assert "90 parameters loaded; 6 missing (score_fr.weight" in capsys.readouterr().out
 
 
+def keras_by_block(vgg):
+    """As a network of Keras 3 stores it whose blocks are layers of their own; without fc."""
+    arrays = {}
+    for number, stage in enumerate(vgg.stages, 1):
+        for place, layer in enumerate(stage):
+            name = f"block{number}/layers/conv2d" + (f"_{place}" if place else "")
+            arrays[f"{name}/vars/0"] = layer.weight.transpose(2, 3, 1, 0)
+            arrays[f"{name}/vars/1"] = layer.bias
+    return arrays
+
+
+def test_calibration_from_a_record(tool, tmp_path, record, capsys):
+    """A Keras 3 file with a layer per block, and statistics of the record's crops."""
+    vgg = random_vgg(model.BACKBONES["vgg16"])
+    source = tmp_path / "hed.weights.h5"
+    with h5py.File(source, "w") as file:
+        for name, array in keras_by_block(vgg).items():
+            file[name] = array
+        file["fuse/vars/0"] = np.zeros((1, 1, 5, 1), np.float32)
+    calibration = ["--calibrate", str(record), "--calibrate-crops", "6"]
+    calibration += ["--calibrate-crop-size", "64"]
+    network, output = convert(tool, source, *calibration, fc=False)
+    printed = capsys.readouterr().out
+    assert "vgg16: 13 convolutions" in printed
+    assert "statistics of 6 crops" in printed
+    assert "left out: fuse/vars/0" in printed and "--freeze-bn" not in printed
+    assert f"--data {record} --pretrained {output}" in printed
+    found = converted_features(network, picture())[:5]
+    offset = (np.array(voc.IMAGE_MEAN) - KERAS_MEAN)[:, np.newaxis, np.newaxis]
+    expected = numpy_features(vgg, keras_input(picture()), offset)[:5]
+    for one, other in zip(found, expected):
+        other = other * (one.std() / other.std())
+        assert np.abs(one - other).max() <= 1e-3 * np.abs(other).max()
+        assert 0.3 < one.std() < 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--calibrate", "none.mindrecord"], "none.mindrecord is missing; build it with"),
+        (["--calibrate", __file__], ".db is missing: MindRecord needs it"),
+        (["--calibrate-crops", "1"], "--calibrate-crops is 1; take at least 2"),
+        (["--calibrate-crop-size", "50"], "--calibrate-crop-size is 50; take a multiple of 32"),
+        ([], "the source has BatchNorm and its statistics; leave out --calibrate"),
+    ],
+)
+def test_calibration_that_cannot_be(tool, tmp_path, arrays, record, flags, message, capsys):
+    source = tmp_path / "vgg.safetensors"
+    safetensors.numpy.save_file(arrays, source)
+    given = [source, tmp_path / "out.ckpt", "--calibrate", record, *flags]
+    assert message in error_of(tool.main, given, capsys)
+    assert not (tmp_path / "out.ckpt").exists()
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 
