@@ -30,8 +30,9 @@ def accelerate(network: nn.Cell) -> nn.Cell:
     call changes nothing.
 
     Args:
-        network: `FCN32s`, `FCN16s` or `FCN8s`; another one stays unchanged. It is changed in place:
-            its Parameter objects stay, with their names and order.
+        network: `FCN32s`, `FCN16s` or `FCN8s`. It is changed in place: its Parameter objects stay,
+            with their names and order. Another one stays unchanged: oneDNN computes every layer of
+            an FCN on a ResNet with a fast kernel.
 
     Returns:
         The network.

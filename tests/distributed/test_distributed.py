@@ -165,7 +165,7 @@ LONG = ["--steps", "24", "--save-every", "5", "--val-every", "5", "--mode", "pyn
 
 @pytest.fixture(scope="module")
 def trained(ten_images, tmp_path_factory):
-    """Two ranks: five steps with frozen BatchNorm in either mode, and a longer run."""
+    """Two ranks: five steps with frozen BatchNorm in either mode, a longer run, and a ResNet."""
     folder = tmp_path_factory.mktemp("trained")
     lists = [
         [*arguments(ten_images, folder / mode, *FROZEN, "--mode", mode), "--distributed"]
@@ -175,9 +175,11 @@ def trained(ten_images, tmp_path_factory):
     lists.append([*arguments(ten_images, folder / "accumulated", *more), "--distributed"])
     more = [*LONG, "--val-data", str(ten_images)]
     lists.append([*arguments(ten_images, folder / "long", *more), "--distributed"])
+    more = ["--arch", "fcn_resnet50", "--steps", "2"]  # with an auxiliary head and dropout
+    lists.append([*arguments(ten_images, folder / "resnet", *more), "--distributed"])
     with Launch(folder, 2, "train", json.dumps(lists)) as launch:
         launch.wait()
-        assert launch.log(0).count("The weights of all 2 ranks have the same bits.") == 4
+        assert launch.log(0).count("The weights of all 2 ranks have the same bits.") == 5
         assert "images" not in launch.log(1)
     return folder
 

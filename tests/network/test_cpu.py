@@ -35,17 +35,23 @@ def test_an_accelerated_network_is_not_folded():
         fold_batch_norm(accelerate(FCN8s(3, **TINY)))
 
 
-def test_training_step_uses_no_reference_kernel():
+@pytest.mark.parametrize(
+    ("network", "size"), [("FCN8s(21)", 32), ("FCNResNet50(21, auxiliary=True)", 33)]
+)
+def test_training_step_uses_no_reference_kernel(network, size):
     """The full network's forward and backward pass, by the names of the kernels oneDNN ran."""
     code = (
         "import numpy as np, mindspore as ms\n"
         "from fcn8s_ms.device import configure; configure('CPU')\n"
-        "from fcn8s_ms.model import FCN8s\n"
+        "from fcn8s_ms.model import FCN8s, FCNResNet50\n"
         "from fcn8s_ms.network.cpu import accelerate\n"
-        "net = accelerate(FCN8s(21)).set_train()\n"
-        "x = ms.Tensor(np.ones((1, 3, 32, 32), np.float32))\n"
+        f"net = accelerate({network}).set_train()\n"
+        f"x = ms.Tensor(np.ones((1, 3, {size}, {size}), np.float32))\n"
         "def loss(x):\n"
-        "    return net(x).sum()\n"
+        "    found = net(x)\n"
+        "    if isinstance(found, tuple):\n"
+        "        return found[0].sum() + found[1].sum()\n"
+        "    return found.sum()\n"
         "ms.value_and_grad(loss, None, net.trainable_params())(x)\n"
         "net.set_train(False)(x)\n"
     )

@@ -94,10 +94,21 @@ def test_networks_have_the_width_of_the_command_line(monkeypatch, contestant):
     def build(n_class, fc_width=4096):
         raise Built(fc_width)
 
-    monkeypatch.setattr(model, "FCN8s", build)
+    monkeypatch.setitem(model.NETWORKS, "fcn8s", build)
     for given, expected in ((["--fc-width", "8"], 8), ([], 4096)):
         with pytest.raises(Built, match=f"^{expected}$"):
             contestant(command_line.get_parser().parse_args(given))
+
+
+@pytest.mark.parametrize("contestant", [train.ours, train.plain])
+def test_resnet_trains_with_its_auxiliary_head(monkeypatch, contestant):
+    def build(n_class, auxiliary=False):
+        assert auxiliary
+        return model.FCNResNet50(n_class, width=4, auxiliary=True)
+
+    monkeypatch.setitem(model.NETWORKS, "fcn_resnet50", build)
+    given = ["train", "--arch", "fcn_resnet50", "--crop", "33"]
+    assert contestant(command_line.get_parser().parse_args(given))() == workloads.BATCH
 
 
 def test_paired_ratio():
@@ -152,7 +163,7 @@ def test_plain_order_and_ours_make_the_same_crops():
 def test_plain_network_has_plain_layers_only():
     from mindspore import nn
 
-    layers = [cell for _, cell in workloads.plain_network().cells_and_names()]
+    layers = [cell for _, cell in workloads.plain_network("fcn8s").cells_and_names()]
     convolutions = [type(cell) for cell in layers if isinstance(cell, nn.Conv2d)]
     assert len(convolutions) == 13 + 2 + 3
     assert set(convolutions) == {nn.Conv2d}
@@ -177,6 +188,7 @@ def test_plain_metrics_are_ours():
         (["metrics", "--torch-python", "/no/python"], "/no/python cannot be run; give the path"),
         (["metrics", "--baseline", "/bin"], "--baseline /bin is not a checkout of this project"),
         (["train", "--fc-width", "0"], "--fc-width is 0; it must be positive"),
+        (["infer", "--arch", "fcn_resnet50", "--fc-width", "8"], "--fc-width is not for --arch"),
         (["scale", "--baseline", str(TOOLS.parent)], "--baseline is not for scale"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fcn8s_ms import files
 from fcn8s_ms.errors import InputError, reported_by
+from fcn8s_ms.network.architectures import ARCHITECTURES
 
 from . import machine, race, scale
 from .parts import PARTS
@@ -71,6 +72,13 @@ def get_parser() -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     add(
+        "--arch",
+        choices=ARCHITECTURES,
+        default="fcn8s",
+        help="network for train and infer, its training with an auxiliary head if it has one "
+        "(default: %(default)s)",
+    )
+    add(
         "--fc-width",
         type=int,
         metavar="N",
@@ -129,6 +137,8 @@ def main(argv=None) -> None:
             )
         if options.fc_width is not None and options.fc_width < 1:
             raise InputError(f"--fc-width is {options.fc_width}; it must be positive")
+        if options.fc_width is not None and not ARCHITECTURES[options.arch].takes("fc_width"):
+            raise InputError(f"--fc-width is not for --arch {options.arch}; leave it out")
         if options.ranks < 2:
             raise InputError(f"--ranks is {options.ranks}; scaling needs at least 2")
         if options.baseline is not None:
@@ -156,6 +166,8 @@ def main(argv=None) -> None:
             print("\n" + race.table(PARTS[part].round, results[part], options), flush=True)
         if options.json:
             settings = {"crop": options.crop, "workers": options.workers, "rounds": options.rounds}
+            if {"train", "infer"} & {*(options.parts or PARTS)}:
+                settings["arch"] = options.arch
             if options.fc_width is not None:
                 settings["fc_width"] = options.fc_width
             if options.baseline is not None:

@@ -11,7 +11,7 @@ class Part:
     """Work that is raced.
 
     Attributes:
-        round: description of one round; `{crop}` and `{workers}` stand for the options.
+        round: description of one round; `{arch}`, `{crop}` and `{workers}` stand for options.
         contestants: name to a function that takes the options, sets up, and returns a function
             which does one round and returns the number of things done (images, batches).
     """
@@ -22,11 +22,11 @@ class Part:
 
 PARTS = {
     "train": Part(
-        "training step, batch 4, crop {crop}",
+        "training step of {arch}, batch 4, crop {crop}",
         {"ours": train.ours, "plain": train.plain, "torch": train.pytorch},
     ),
     "infer": Part(
-        "class ids of one {crop}x{crop} image",
+        "class ids of one {crop}x{crop} image, {arch}",
         {"ours": infer.ours, "plain": infer.plain, "torch": infer.pytorch},
     ),
     "pipeline": Part(

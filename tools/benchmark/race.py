@@ -26,8 +26,8 @@ def run(part: str, names, options) -> dict:
     Args:
         part: key of `benchmark.parts.PARTS`.
         names: contestants of the part, `ours` among them, and `BASELINE` if wanted.
-        options: `rounds`, `warm_rounds`, `crop`, `workers`, `fc_width`, `network`, `plain_python`,
-            `torch_python`, `baseline`.
+        options: `rounds`, `warm_rounds`, `crop`, `workers`, `arch`, `fc_width`, `network`,
+            `plain_python`, `torch_python`, `baseline`.
 
     Returns:
         Contestant to dict of `median`, `least` and `largest` seconds per round, seconds of the
@@ -101,16 +101,16 @@ def table(title: str, result: dict, options) -> str:
     """A line per contestant.
 
     Args:
-        title: description of a round, with `{crop}` and `{workers}`.
+        title: description of a round, with `{arch}`, `{crop}` and `{workers}`.
         result: what `run` returned.
-        options: `crop` and `workers`.
+        options: `arch`, `crop` and `workers`.
 
     Returns:
         Text with ratios of the medians (`time`), of the peaks (`memory`), and `paired_ratio`
         (`pairs`).
     """
     ours = result["ours"]
-    lines = [title.format(crop=options.crop, workers=options.workers)]
+    lines = [title.format(**vars(options))]
     lines.append(
         "            median s   (least … largest)   first s   peak GB   ours/theirs: time  memory"
         "   pairs"
@@ -168,9 +168,10 @@ class _Contestant:
             # No kernel selection either, as for somebody who knows nothing of it.
             for variable in _ISA_VARIABLES:
                 environment.pop(variable, None)
-        sizes = []
+        # A baseline of an earlier version knows the ordinary network only, and no flag for it.
+        sizes = [] if options.arch == "fcn8s" else ["--arch", options.arch]
         if options.fc_width is not None and name != BASELINE:
-            sizes = ["--fc-width", str(options.fc_width)]
+            sizes += ["--fc-width", str(options.fc_width)]
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [interpreters.get(name, sys.executable), str(program_of(checkout))]

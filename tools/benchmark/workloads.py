@@ -1,10 +1,12 @@
 """Drawn images, logits and files, and the networks, which the contestants share."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fcn8s_ms import device, voc
+from fcn8s_ms.network.architectures import ARCHITECTURES
 
 BATCH = 4
 """Images per training step, and per batch of the pipelines and the metrics."""
@@ -93,53 +95,70 @@ def mindspore_step(network, loss_function, images, labels):
     return round_
 
 
-def own_network(device_id: int | None = 0, **sizes):
+def network_of(options, *, training: bool = False) -> dict[str, Any]:
+    """Arguments of the functions below, from the command line.
+
+    Args:
+        options: `arch` and `fc_width`.
+        training: whether the network gets an auxiliary head, if there is one for it.
+    """
+    found = {"arch": options.arch}
+    if options.fc_width is not None:
+        found["fc_width"] = options.fc_width
+    if training and ARCHITECTURES[options.arch].has_auxiliary:
+        found["auxiliary"] = True
+    return found
+
+
+def own_network(arch: str = "fcn8s", *, device_id: int | None = 0, **arguments):
     """The network as this package trains it on a CPU.
 
     Args:
+        arch: name in `fcn8s_ms.network.architectures.ARCHITECTURES`.
         device_id: as in `fcn8s_ms.device.configure`.
-        sizes: `widths` and `fc_width`, if not the full ones.
+        arguments: of the network's class, besides the number of classes.
     """
-    from fcn8s_ms.model import FCN8s
+    from fcn8s_ms.model import NETWORKS
     from fcn8s_ms.network import cpu
 
     device.configure("CPU", device_id=device_id)
-    return cpu.accelerate(FCN8s(voc.NUM_CLASSES, **sizes))
+    return cpu.accelerate(NETWORKS[arch](voc.NUM_CLASSES, **arguments))
 
 
-def sizes_of(options) -> dict[str, int]:
-    """Arguments of the networks below that the command line gives."""
-    return {} if options.fc_width is None else {"fc_width": options.fc_width}
-
-
-def folded_network(**sizes):
-    """The network as this package runs it for inference; `sizes` as of `own_network`."""
-    from fcn8s_ms.model import FCN8s
+def folded_network(arch: str, **arguments):
+    """The network as this package runs it for inference; arguments as of `own_network`."""
+    from fcn8s_ms.model import NETWORKS
     from fcn8s_ms.network.batch_norm import fold_batch_norm
 
     device.configure("CPU")
-    return fold_batch_norm(FCN8s(voc.NUM_CLASSES, **sizes))
+    return fold_batch_norm(NETWORKS[arch](voc.NUM_CLASSES, **arguments))
 
 
-def plain_network(**sizes):
+def plain_network(arch: str, **arguments):
     """The network as the tutorial writes it, of MindSpore's own layers and nothing else.
 
     Args:
-        sizes: as of `own_network`.
+        arch: as of `own_network`.
+        arguments: as of `own_network`.
     """
     import mindspore as ms
 
-    from fcn8s_ms.model import FCN8s
+    from fcn8s_ms.model import NETWORKS
 
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
-    return FCN8s(voc.NUM_CLASSES, **sizes)
+    return NETWORKS[arch](voc.NUM_CLASSES, **arguments)
 
 
-def torch_network(**sizes):
-    """The same network in PyTorch, eager; `sizes` as of `own_network`."""
+def torch_network(arch: str, **arguments):
+    """The same network in PyTorch, eager; arguments as of `own_network`."""
     import torch
-    from torch_fcn8s import FCN8s
 
     torch.manual_seed(0)
-    return FCN8s(voc.NUM_CLASSES, **sizes)
+    if ARCHITECTURES[arch].family == "resnet":
+        from torch_fcn_resnet import FCNResNet
+
+        return FCNResNet(arch, voc.NUM_CLASSES, **arguments)
+    import torch_fcn8s
+
+    return torch_fcn8s.ARCHITECTURES[arch](voc.NUM_CLASSES, **arguments)

@@ -1,6 +1,6 @@
 """Class ids of one image."""
 
-from ..workloads import drawn_images, folded_network, plain_network, sizes_of, torch_network
+from ..workloads import drawn_images, folded_network, network_of, plain_network, torch_network
 
 
 def ours(options):
@@ -13,7 +13,7 @@ def ours(options):
         return lambda: len(engine.class_ids(image))
     from fcn8s_ms.inference.mindspore_engine import MindSporeEngine
 
-    engine = MindSporeEngine(folded_network(**sizes_of(options)))
+    engine = MindSporeEngine(folded_network(**network_of(options)))
     return lambda: len(engine.class_ids(image))
 
 
@@ -21,7 +21,7 @@ def plain(options):
     """Logits of one image, reduced in numpy, the tutorial's way."""
     import mindspore as ms
 
-    network = plain_network(**sizes_of(options)).set_train(False)
+    network = plain_network(**network_of(options)).set_train(False)
     image, _ = drawn_images(1, options.crop)
 
     def round_():
@@ -34,7 +34,7 @@ def pytorch(options):
     """Class ids of one image in PyTorch."""
     import torch
 
-    network = torch_network(**sizes_of(options)).eval()
+    network = torch_network(**network_of(options)).eval()
     image = torch.from_numpy(drawn_images(1, options.crop)[0])
 
     def round_():

@@ -1,14 +1,15 @@
 """A training step."""
 
 from fcn8s_ms import voc
+from fcn8s_ms.training.network_options import AUX_WEIGHT
 
 from ..workloads import (
     BATCH,
     drawn_images,
     mindspore_step,
+    network_of,
     own_network,
     plain_network,
-    sizes_of,
     torch_network,
 )
 
@@ -17,8 +18,8 @@ def ours(options):
     """A training step of this package."""
     from fcn8s_ms.loss import CrossEntropyLoss
 
-    network = own_network(**sizes_of(options))
-    return mindspore_step(network, CrossEntropyLoss(), *drawn_images(BATCH, options.crop))
+    network = own_network(**network_of(options, training=True))
+    return _step(network, CrossEntropyLoss(), options)
 
 
 def plain(options):
@@ -26,7 +27,15 @@ def plain(options):
     from mindspore import nn
 
     loss_function = nn.CrossEntropyLoss(ignore_index=voc.IGNORE_LABEL)
-    network = plain_network(**sizes_of(options))
+    network = plain_network(**network_of(options, training=True))
+    return _step(network, loss_function, options)
+
+
+def _step(network, loss_function, options):
+    from fcn8s_ms.loss import AuxiliaryLoss
+
+    if getattr(network, "has_auxiliary", False):
+        loss_function = AuxiliaryLoss(loss_function, AUX_WEIGHT)
     return mindspore_step(network, loss_function, *drawn_images(BATCH, options.crop))
 
 
@@ -35,14 +44,21 @@ def pytorch(options):
     import torch
     from torch.nn import functional
 
-    network = torch_network(**sizes_of(options)).train()
+    network = torch_network(**network_of(options, training=True)).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     images, labels = (torch.from_numpy(array) for array in drawn_images(BATCH, options.crop))
     labels = labels.long()
 
+    def loss_of(logits):
+        return functional.cross_entropy(logits, labels, ignore_index=voc.IGNORE_LABEL)
+
     def round_():
         optimizer.zero_grad()
-        loss = functional.cross_entropy(network(images), labels, ignore_index=voc.IGNORE_LABEL)
+        outputs = network(images)
+        if isinstance(outputs, tuple):
+            loss = loss_of(outputs[0]) + AUX_WEIGHT * loss_of(outputs[1])
+        else:
+            loss = loss_of(outputs)
         loss.backward()
         optimizer.step()
         loss.item()
