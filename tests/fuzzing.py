@@ -348,6 +348,15 @@ def _write_hdf5(path):
             file[f"block1_conv{number}/kernel:0"] = np.ones((3, 3, 3, 8), np.float32)
 
 
+def _write_caffemodel(path):
+    import numpy as np
+
+    from .formats.test_caffe_file import network
+
+    layers = {"conv1_1": [np.ones((4, 3, 3, 3)), np.ones(4)], "score_fr": [np.ones((2, 4, 1, 1))]}
+    path.write_bytes(network(layers))
+
+
 def _read_weights_of_others(path):
     from fcn8s_ms.errors import InputError
 
@@ -442,6 +451,7 @@ KINDS = {
     "info of MINDIR's JSON": (".mindir.json", _write_mindir, _read_beside(_inform)),
     "safetensors": (".safetensors", _write_safetensors, _read_weights_of_others),
     "Keras .h5": (".h5", _write_hdf5, _read_weights_of_others),
+    ".caffemodel": (".caffemodel", _write_caffemodel, _read_weights_of_others),
     "archive .tar": (".tar", _write_tar, _read_tar),
     "archive .tar.gz": (".tgz", _write_tar, _read_tar),
     "arguments.json": (".json", _write_arguments, _read_arguments),

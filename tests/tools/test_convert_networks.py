@@ -9,7 +9,7 @@ import safetensors.numpy
 from fcn8s_ms import checkpoint
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Segmenter
-from fcn8s_ms.network import conversion
+from fcn8s_ms.network import architectures, conversion
 from fcn8s_ms.network.converted import NORM_NAMES
 
 from ..formats.test_caffe_file import network as caffe_network
@@ -276,6 +276,49 @@ def test_probabilities_of_torchvisions_networks(tool, tmp_path, arch, n_class, w
         state = {"model": network.state_dict(), "optimizer": {"state": {}}, "epoch": 3}
     torch.save(state, source)
     tool.main([str(source), str(output)])
+    segmenter = Segmenter.from_checkpoint(output)
+    for height, width in ((96, 128), (101, 75)):
+        image = draw_pair("a", height, width)[0]
+        expected = torch.softmax(expected_of(image), 1).numpy()[0]
+        found = segmenter.predictor.probabilities(image)
+        assert np.abs(found - expected).max() <= 1e-3
+        assert (found.argmax(0) != expected.argmax(0)).mean() <= 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arch", "at_once"),
+    [
+        ("fcn32s_paper", False),
+        ("fcn16s_paper", False),
+        ("fcn8s_paper", False),
+        ("fcn8s_paper", True),
+    ],
+)
+def test_probabilities_of_the_authors_networks(tool, tmp_path, arch, at_once):
+    torch = pytest.importorskip("torch")
+    if arch not in architectures.ARCHITECTURES:
+        pytest.skip(f"{arch} is not built")
+    arrays = paper_arrays(arch)
+    network = load_tool("torch_fcn_paper").FCNPaper(arch, 4, (4, 4, 6, 8, 8), 12).eval()
+    # As pytorch-fcn's files: without the factors, which its code multiplies with.
+    network.load_state_dict(
+        {name: torch.from_numpy(array) for name, array in arrays.items()}, strict=False
+    )
+    if at_once:
+        network.scales.copy_(torch.tensor([0.01, 0.0001]))
+
+    def expected_of(image):  # what the network in PyTorch takes: normalised BGR
+        x = ((image / 255 - MEAN[::-1]) / STD[::-1]).transpose(2, 0, 1)[np.newaxis]
+        with torch.no_grad():
+            return network(torch.from_numpy(x.astype(np.float32)))
+
+    last = arrays[f"{LAYERS[arch][-1]}.weight"]
+    last *= 10 / float(expected_of(draw_pair("a", 96, 128)[0]).abs().max())
+    source, output = tmp_path / "fcn.pth", tmp_path / "fcn.ckpt"
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    network.load_state_dict(state, strict=False)
+    torch.save(state, source)
+    tool.main([str(source), str(output), *(["--scales"] if at_once else [])])
     segmenter = Segmenter.from_checkpoint(output)
     for height, width in ((96, 128), (101, 75)):
         image = draw_pair("a", height, width)[0]

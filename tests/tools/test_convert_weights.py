@@ -18,7 +18,9 @@ import safetensors.numpy
 from mindspore import nn
 
 from fcn8s_ms import checkpoint, model, train, transforms, voc
+from fcn8s_ms.network import conversion
 
+from ..formats import test_caffe_file
 from ..helpers import TINY, draw_pair, error_of, load_tool
 
 WIDTHS, FC_WIDTH = TINY["widths"], TINY["fc_width"]
@@ -167,6 +169,12 @@ def keras_arrays(vgg, layout="keras", top=True):
             return f"{name}/{name}_{'Wb'[kind]}_1:0"
         if layout == "keras":
             return f"{name}/{name}/{('kernel', 'bias')[kind]}:0"
+        if layout == "keras 3 names":
+            return f"layers/{name}/vars/{kind}"
+        if layout == "keras 3 blocks":
+            block, place = name.split("_conv")
+            place = "" if place == "1" else f"_{int(place) - 1}"
+            return f"{block}/layers/conv2d{place}/vars/{kind}"
         if layout == "model":
             return f"model_weights/{name}/{name}/{('kernel', 'bias')[kind]}"
         group = ("dense" if name in ("fc1", "fc2", "predictions") else "conv2d") + f"_{number}"
@@ -179,7 +187,7 @@ def keras_arrays(vgg, layout="keras", top=True):
             arrays[path(name, number, 0)] = layer.weight.transpose(2, 3, 1, 0)
             arrays[path(name, number, 1)] = layer.bias
             number += 1
-    if top:
+    if top:  # not in the layout of blocks
         for number, (name, layer) in enumerate(zip(("fc1", "fc2", "predictions"), vgg.fc)):
             weight = layer.weight
             if name == "fc1":  # Keras flattens rows, columns, channels
@@ -195,6 +203,18 @@ def write_hdf5(path, arrays):
         for name, array in arrays.items():
             file[name] = array
         file.attrs["backend"] = "tensorflow"
+
+
+def caffe_content(vgg, top=True):
+    """A file of the original network, as its authors published it: BGR, in the format of 2014."""
+    layers = {
+        f"conv{k}_{j}": [layer.weight, layer.bias]
+        for k, stage in enumerate(vgg.stages, 1)
+        for j, layer in enumerate(stage, 1)
+    }
+    if top:
+        layers |= {f"fc{k}": [one.weight, one.bias] for k, one in enumerate(vgg.fc, 6)}
+    return test_caffe_file.network(layers, old=True)
 
 
 class ZooVgg(nn.Cell):
@@ -479,6 +499,8 @@ def inside(depths, height, width):
         ("model", "hdf5", False, "vgg16"),
         ("keras 3", "weights.h5", True, "vgg16"),
         ("keras 3", "weights.h5", False, "vgg19"),
+        ("keras 3 names", "weights.h5", True, "vgg16"),
+        ("keras 3 blocks", "weights.h5", False, "vgg19"),
     ],
 )
 def test_keras(tool, tmp_path, layout, suffix, top, backbone, capsys):
@@ -505,6 +527,70 @@ def test_keras(tool, tmp_path, layout, suffix, top, backbone, capsys):
     printed = capsys.readouterr().out
     assert f"{backbone}:" in printed and "input of the source: caffe" in printed
     assert ("conv6 and conv7 are not there" in printed) != top
+
+
+@pytest.mark.parametrize("top", [True, False])
+def test_caffe(tool, tmp_path, top, capsys):
+    """The same parameters as from Keras's file of the same network."""
+    vgg = random_vgg(model.BACKBONES["vgg16"], first_scale=1 / 60)
+    source, output = tmp_path / "vgg.caffemodel", tmp_path / "vgg.ckpt"
+    source.write_bytes(caffe_content(vgg, top))
+    tool.main([str(source), str(output)])
+    printed = capsys.readouterr().out
+    assert "Caffe, vgg16:" in printed and "input of the source: caffe" in printed
+    assert ("left out: fc8.weight, fc8.bias" in printed) == top
+    expected = conversion.convert(keras_arrays(vgg, top=top)).parameters
+    assert_parameters(output, expected)
+
+
+def assert_parameters(output, expected):
+    found = {name: one.asnumpy() for name, one in checkpoint.read(output).items()}
+    assert list(found) == list(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def write_onnx(path, arrays, raw=True):
+    onnx = pytest.importorskip("onnx")
+    tensors = [
+        onnx.numpy_helper.from_array(array, name)
+        if raw
+        else onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, array.shape, array.ravel())
+        for name, array in arrays.items()
+    ]
+    tensors.append(onnx.numpy_helper.from_array(np.array([1, -1]), "shape"))
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors)), path)
+    return tensors
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_onnx(tool, tmp_path, raw):
+    vgg = random_vgg(model.BACKBONES["vgg19"])
+    source, output = tmp_path / "vgg.onnx", tmp_path / "vgg.ckpt"
+    write_onnx(source, torch_arrays(vgg), raw)
+    tool.main([str(source), str(output)])
+    assert_parameters(output, conversion.convert(torch_arrays(vgg)).parameters)
+
+
+def test_onnx_that_is_not_read(tool, tmp_path, capsys):
+    onnx = pytest.importorskip("onnx")
+    source, output = tmp_path / "vgg.onnx", tmp_path / "vgg.ckpt"
+    arrays = {"features.0.weight": np.zeros((4, 3, 3, 3), np.float32)}
+    (tensor, *_) = write_onnx(source, arrays)
+    content = source.read_bytes()
+    numbers = tensor.raw_data
+    tensor.raw_data = numbers[:-4]
+    wrong = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [tensor]))
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    elsewhere = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [tensor]))
+    for damaged_content, message in (
+        (content[: len(content) // 2], "cut short"),
+        (wrong.SerializeToString(), "of shape (4, 3, 3, 3) has 428 bytes of numbers"),
+        (elsewhere.SerializeToString(), "its weights lie in other files"),
+    ):
+        source.write_bytes(damaged_content)
+        error = error_of(tool.main, [source, output], capsys)
+        assert message in error and str(source) in error
+        assert not output.exists()
 
 
 def test_preprocessing_of_the_original_network(tool, tmp_path, capsys):
@@ -717,7 +803,7 @@ def test_other_networks(tool, tmp_path, arrays, capsys):
         assert message in error_of(tool.main, [source, output], capsys)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".h5", ".ckpt"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".h5", ".ckpt", ".caffemodel", ".onnx"])
 def test_damaged_files(tool, tmp_path, suffix, capsys):
     if suffix == ".pth":
         pytest.importorskip("torch")
@@ -734,6 +820,27 @@ def test_pickled_code_is_not_run(tool, tmp_path, capsys):
     torch.save(torch.nn.Linear(2, 3), source)
     error = error_of(tool.main, [source, tmp_path / "out.ckpt"], capsys)
     assert "holds more than weights, which is not loaded for safety" in error
+
+
+class Touch:
+    """Creates a file when it is unpickled without care."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_commands_in_a_pickle_are_not_run(tool, tmp_path, new_format, capsys):
+    torch = pytest.importorskip("torch")
+    source, trace = tmp_path / "vgg.pth", tmp_path / "trace"
+    content = {"conv1.weight": torch.zeros(3), "code": Touch(trace)}
+    torch.save(content, source, _use_new_zipfile_serialization=new_format)
+    error = error_of(tool.main, [source, tmp_path / "out.ckpt"], capsys)
+    assert "holds more than weights, which is not loaded for safety" in error
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
 @pytest.mark.parametrize(
