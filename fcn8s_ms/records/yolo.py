@@ -31,10 +31,13 @@ __all__ = ["read_data_file", "read_yolo"]
 
 _SPLITS = ("train", "val", "test")
 _MAX_CLASSES = 254  # next to the background and the ignore label
+_LONGEST_DATA_FILE = 2**20
 _LONGEST_FILE = 2**26
 _LONGEST_NAME = 1000
 _TOLERANCE = 0.01
-_KEY = re.compile(r"""("[^"]*"|'[^']*'|[^\s:#'"\[\]{},][^:#]*?)\s*:(?:\s+(.*))?""")
+_KEY = re.compile(r"""("[^"]*"|'[^']*'|[^\s:#'"\[\]{},][^:#]*):(?:\s+(.*))?""")
+
+_OPENED = re.compile(r":\s*[\[{]")
 
 _Value = str | list[str] | dict[str, str]
 
@@ -90,20 +93,18 @@ def _inline(text: str) -> _Value:
 
 def _lines(text: str) -> Iterator[tuple[int, bool, str]]:
     """Number, whether it is indented, and content of each line; inline lists joined to one."""
-    number, begun = 0, ""
+    number, begun = 0, list[str]()
     for count, raw in enumerate(text.splitlines(), start=1):
         line = _without_comment(raw)
-        if begun:
-            begun += " " + line.strip()
-        elif not line.strip() or line.strip() in ("---", "..."):
+        if not begun and line.strip() in ("", "---", "..."):
             continue
-        else:
-            number, begun = count, line
-        opened = re.search(r":\s*[\[{]", begun)
-        if opened and begun.rstrip()[-1] not in "]}":
+        begun.append(line.strip() if begun else line)
+        if len(begun) == 1:
+            number = count
+        if _OPENED.search(begun[0]) and not line.endswith(("]", "}")):
             continue
-        yield number, begun[0].isspace() or begun.startswith("- "), begun.strip()
-        begun = ""
+        whole, begun = " ".join(begun), []
+        yield number, whole[0].isspace() or whole.startswith("- "), whole.strip()
     if begun:
         raise ValueError(f"line {number}: a list is not closed")
 
@@ -162,6 +163,9 @@ def read_data_file(path: PathLike) -> tuple[dict[str, _Value], list[str]]:
         InputError: the file is missing, holds YAML that is not read here, or no class names.
     """
     path = Path(path).absolute()
+    files.check_regular(path)
+    if path.stat().st_size > _LONGEST_DATA_FILE:
+        raise InputError(f"{path} is larger than 1 MB; is it a data.yaml?")
     try:
         found = _parse(files.read_text(path))
         return found, _names(found.get("names"))

@@ -168,3 +168,9 @@ def test_faults_of_files(data, tmp_path, capfd):
     (images / "val" / "v.png").unlink()
     error = refused(["--yolo", data, "--split", "val"], tmp_path, capfd)
     assert "val holds no images" in error
+
+
+def test_a_large_data_file_is_not_read(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: [" + "a," * 2**19 + "]")
+    with pytest.raises(InputError, match="is larger than 1 MB; is it a data.yaml"):
+        yolo.read_data_file(tmp_path / "data.yaml")
