@@ -53,7 +53,7 @@ class Config:
     """
 
     checkpoint: Path = option(help="trained FCN")
-    output: Path = option(help="file to write")
+    output: Path | None = option(None, help="file to write")
     format: str = option(
         "ONNX", type=str.upper, choices=FORMATS, help="format of the file (default: %(default)s)"
     )
@@ -71,7 +71,18 @@ class Config:
     )
     fp16: bool = option(False, help="float16 weights and arithmetic (ONNX)")
     image: Path | None = option(None, help="picture to compare on (default: a drawn one)")
-    overwrite: bool = option(False, help="replace an existing file")
+    model_card: Path | None = option(
+        None,
+        metavar="FILE",
+        help="write a model card for hubs too, such as README.md; without --output nothing else",
+    )
+    scores: Path | None = option(
+        None,
+        metavar="FILE",
+        help="scores for the model card: the .json of eval --output (default: those of the last "
+        "validation)",
+    )
+    overwrite: bool = option(False, help="replace existing files")
     device: str = "auto"
     device_id: int = 0
     mode: str = "graph"
@@ -91,11 +102,19 @@ class Config:
             raise InputError(
                 "--fp16 is for ONNX; MindSpore Lite and atc choose the precision when they convert"
             )
-        paths.check_utf8(self.output)
-        if self.output.exists() and not self.overwrite:
-            raise InputError(f"--output {self.output.absolute()} exists; pass --overwrite")
-        if self.output.is_dir():
-            raise InputError(f"--output {self.output.absolute()} is a folder; name a file")
+        if self.scores is not None and self.model_card is None:
+            raise InputError("--scores are for the model card; pass --model-card FILE too")
+        if self.output is None and self.model_card is None:
+            raise InputError("nothing to write; pass --output FILE, or --model-card FILE")
+        for name in ("output", "model_card"):
+            path = getattr(self, name)
+            if path is None:
+                continue
+            paths.check_utf8(path)
+            if path.exists() and not self.overwrite:
+                raise InputError(f"{flag(name)} {path.absolute()} exists; pass --overwrite")
+            if path.is_dir():
+                raise InputError(f"{flag(name)} {path.absolute()} is a folder; name a file")
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -119,19 +138,53 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def export(config: Config) -> float | None:
-    """Writes the file.
+    """Writes the exported file, the model card, or both.
 
     Args:
         config: arguments of the export.
 
     Returns:
         Largest difference from the checkpoint's logits, relative to the largest one; with `argmax`
-        the share of the pixels whose class differs. None for AIR, which is not run here.
+        the share of the pixels whose class differs. None for AIR, which is not run here, and for a
+        card alone.
 
     Raises:
         InputError: an argument, the checkpoint or the picture cannot be used, a package is not
             installed, the disk is full, or the file does not compute what the checkpoint does.
     """
+    card = _card(config)  # first: what is wrong with it shows before minutes of work
+    difference = None if config.output is None else _export(config, config.output)
+    if config.model_card is not None:
+        _write_card(config.model_card, card)
+    return difference
+
+
+def _card(config: Config) -> str:
+    """Text of the model card; empty without one."""
+    from .inspection.model_card import model_card
+
+    if config.model_card is None:
+        return ""
+    exported = None
+    if config.output is not None:
+        interface = _interface(config.normalize, config.argmax)
+        exported = f"`{config.output.name}`, {config.format}, {interface}"
+    return model_card(config.checkpoint, config.scores, exported)
+
+
+def _write_card(path: Path, text: str) -> None:
+    try:
+        with files.kept_if_used(path.parent, "the folder of --model-card"):
+            files.write_text(path, text)
+    except OSError as error:
+        raise InputError(
+            f"--model-card {path.absolute()} cannot be written: {error.strerror}; choose another"
+        ) from error
+    print(f"{path}: fill in the licence and what is marked so")
+
+
+def _export(config: Config, output: Path) -> float | None:
+    """Writes the exported file; returns as `export`."""
     from .deployment import deployed
     from .inference import Segmenter
 
@@ -151,7 +204,7 @@ def export(config: Config) -> float | None:
     picture = _comparison_picture(config.image, whole)
 
     difference = None
-    with _new_file(config.output) as unfinished:
+    with _new_file(output) as unfinished:
         # First: whatever writing might do to the network would show.
         expected = None if config.format == "AIR" else _logits(segmenter, picture)
         interface = {"argmax": config.argmax, "normalize": config.normalize}
@@ -170,7 +223,7 @@ def export(config: Config) -> float | None:
                     f"difference {difference:.2g}, allowed {limit:g}; nothing was written. "
                     + ("Leave out --fp16" if config.fp16 else "Are the weights finite?")
                 )
-    _report(config, difference)
+    _report(config, output, difference)
     return difference
 
 
@@ -330,10 +383,10 @@ def _limit(fp16: bool, argmax: bool) -> float:
     return tolerance.class_ids if argmax else tolerance.logits
 
 
-def _report(config: Config, difference: float | None) -> None:
-    size = config.output.stat().st_size / 1e6
+def _report(config: Config, output: Path, difference: float | None) -> None:
+    size = output.stat().st_size / 1e6
     interface = _interface(config.normalize, config.argmax)
-    print(f"{config.output}: {config.format}, {size:,.0f} MB, {interface}")
+    print(f"{output}: {config.format}, {size:,.0f} MB, {interface}")
     if difference is None:
         print("It was not run here: compare it on the device it is for.")
         return

@@ -106,6 +106,18 @@ def test_architectures(arch, tmp_path, capsys):
     assert found["architecture"] == arch and found["num_classes"] == 4 and not found["missing"]
 
 
+def test_operations_are_those_of_inference(tmp_path, capsys):
+    """Which does without the auxiliary head that the file has."""
+    found = []
+    for auxiliary in (False, True):
+        path = tmp_path / f"{auxiliary}.safetensors"
+        checkpoint.save(tiny_network("fcn_resnet50", 4, auxiliary=auxiliary), path, {})
+        found.append(facts(capsys, path, "--size", "75", "101"))
+    assert found[0]["operations"] == found[1]["operations"]
+    assert found[1]["layers"][:-2] == found[0]["layers"]
+    assert found[1]["layers"][-1]["name"] == "aux_classifier.4"
+
+
 def test_checkpoint_with_an_optimizer(tmp_path, capsys):
     path = tmp_path / "last.ckpt"
     state = [Parameter(Tensor(np.ones((4, 3), np.float32)), name="moments.x")]

@@ -87,7 +87,11 @@ FOLDERS = {
         {"recorder"},
         {"loop"},
     ],
-    "inspection": [{"facts"}, {"checkpoint", "contents", "exported", "record"}],
+    "inspection": [
+        {"facts"},
+        {"checkpoint", "contents", "exported", "record"},
+        {"model_card"},
+    ],
     "deployment": [{"deployed", "onnx_nodes"}, {"onnx_networks"}, {"onnx_graph"}],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
@@ -106,7 +110,7 @@ WITHOUT_MINDSPORE = set(
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view
-    inspection.checkpoint inspection.exported inspection.facts
+    inspection.checkpoint inspection.exported inspection.facts inspection.model_card
     network.architectures network.conversion network.converted network.layers
     network.paper_weights network.resnet_weights network.vgg_layouts network.vgg_weights
     records.arguments records.checksums records.classes records.coco records.encode

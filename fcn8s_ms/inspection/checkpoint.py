@@ -122,7 +122,9 @@ def _add_operations(
 ) -> None:
     height, width = (next_multiple(side, network.architecture.multiple) for side in size)
     found = layers.layers(network, height, width)
-    operations = 2 * sum(one.macs for one in found)
+    # Inference does without an auxiliary head.
+    used = [one for one in found if network.architecture.part_of(f"{one.name}.weight") != "aux"]
+    operations = 2 * sum(one.macs for one in used)
     facts.values["operations"] = {
         "height": height,
         "width": width,

@@ -10,8 +10,10 @@ from fcn8s_ms.network import architectures, layers
 from fcn8s_ms.network.architectures import (
     BACKBONES,
     RESNET_DEPTHS,
+    RESNET_WIDTH,
     TUTORIAL,
     VGG_WIDTHS,
+    ResNetDimensions,
     VggDimensions,
 )
 
@@ -55,6 +57,16 @@ def test_full_size():
     of = {one.name: one for one in layers.layers(full(), 224, 224)}
     backbone = sum(one.macs for name, one in of.items() if name[:5] in layers.BACKBONE)
     assert backbone / 1e9 == pytest.approx(15.35, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arch", "published"), [("fcn_resnet50", 152.717), ("fcn_resnet101", 232.738)]
+)
+def test_operations_of_a_resnet(arch, published):
+    """torchvision publishes them with its weights: at 520×520, the auxiliary head included."""
+    of_file = ResNetDimensions(arch, 21, RESNET_DEPTHS[arch], RESNET_WIDTH, True)
+    counted = sum(one.macs for one in layers.layers(of_file, 520, 520))
+    assert counted / 1e9 == pytest.approx(published, abs=0.001)
 
 
 @pytest.mark.parametrize("arch", model.NETWORKS)
