@@ -83,12 +83,13 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
 
     from .inference import Predictor
     from .inference.mindspore_engine import MindSporeEngine
-    from .loss import AuxiliaryLoss, CrossEntropyLoss
+    from .loss import AuxiliaryLoss
     from .network.batch_norm import moving_statistics
     from .training.accumulation import AccumulatedStep
     from .training.callbacks import Validation
     from .training.data import draw_sample, fetch_data, open_data
     from .training.loop import Loop, evaluation_of
+    from .training.losses import make_loss
     from .training.network import build_network, lr_factors
     from .training.optimizer import make_optimizer
     from .training.recorder import Recorder
@@ -138,7 +139,12 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
         dataset = data.train.get_dataset(first_step=progress.step + 1)
         length = schedule.Length.of(config.optimizer, dataset.get_dataset_size())
         progress.check(length, folder)
-        loss = CrossEntropyLoss(class_weights=data.class_weights, ranks=ranks.size)
+        loss = make_loss(
+            config.optimizer.loss_terms(),
+            class_weights=data.class_weights,
+            smoothing=config.optimizer.label_smoothing,
+            ranks=ranks.size,
+        )
         if config.network.loss_weight_of_auxiliary:
             loss = AuxiliaryLoss(loss, config.network.loss_weight_of_auxiliary)
         learning_rates = schedule.learning_rates(

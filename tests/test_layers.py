@@ -74,6 +74,7 @@ FOLDERS = {
             "accumulation",
             "history",
             "interruption",
+            "losses",
             "optimizer",
             "schedule",
             "tensorboard",

@@ -20,6 +20,7 @@ from .option_group import Options, option
 from .schedule import MAX_STEPS
 
 __all__ = [
+    "LOSSES",
     "PROGRAM",
     "DataOptions",
     "DeviceOptions",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 PROGRAM = program("train")
+
+LOSSES = ("ce", "focal", "ohem", "dice", "lovasz")
+"""Names of the losses that `--loss` adds up."""
 
 _BASE_LR = {"momentum": 0.05, "adamw": 0.001}
 
@@ -160,6 +164,18 @@ class OptimizerOptions(Options):
         may_change=True,
         help="stop after this many validations without a better mean IoU",
     )
+    loss: str = option(
+        "ce",
+        metavar="LOSS",
+        help="ce (cross-entropy), focal, ohem (ce of the hard pixels), dice, lovasz, or a "
+        "sum of them with factors, such as ce+0.5*dice (default: ce)",
+    )
+    label_smoothing: float = option(
+        0.0,
+        at_least=0,
+        metavar="SHARE",
+        help="share of the target that ce and ohem spread over all classes (default: 0)",
+    )
     class_weights: str = option(
         "none",
         metavar="none|auto|FILE",
@@ -185,6 +201,34 @@ class OptimizerOptions(Options):
         if self.min_lr > self.base_lr:
             raise InputError(f"--min-lr {self.min_lr} is above --base-lr {self.base_lr}")
         self.lr_factors()
+        names = [name for _, name in self.loss_terms()]
+        if self.label_smoothing >= 1:
+            raise InputError(f"--label-smoothing is {self.label_smoothing}; it must be below 1")
+        if self.label_smoothing and not {"ce", "ohem"} & set(names):
+            raise InputError(f"--label-smoothing is for ce and ohem, not for --loss {self.loss}")
+
+    def loss_terms(self) -> list[tuple[float, str]]:
+        """Returns factor and name of each term of `--loss`.
+
+        Raises:
+            InputError: a term is not of the form NAME or F*NAME, or comes twice.
+        """
+        terms: list[tuple[float, str]] = []
+        for one in self.loss.split("+"):
+            factor, times, name = one.strip().rpartition("*")
+            try:
+                weight = float(factor) if times else 1.0
+            except ValueError:
+                weight = math.nan
+            if name not in LOSSES or not 0 < weight < math.inf:
+                raise InputError(
+                    f"--loss {self.loss}: {one.strip()!r} is not a loss; choose from "
+                    f"{', '.join(LOSSES)}, and add them up with positive factors: ce+0.5*dice"
+                )
+            if name in (other for _, other in terms):
+                raise InputError(f"--loss {self.loss} has {name} twice")
+            terms.append((weight, name))
+        return terms
 
     def lr_factors(self) -> dict[str, float]:
         """Returns the factors of `--lr-factor` by part.

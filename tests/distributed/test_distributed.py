@@ -160,6 +160,7 @@ def weights(folder, number, rank):
 
 FROZEN = ["--freeze-bn", "--steps", "5", "--base-lr", "1", "--schedule", "constant"]
 ACCUMULATED = ["--steps", "3", "--accumulate", "2", "--mode", "pynative", "--scale-lr"]
+LOSSES = ["--loss", "ohem+0.5*dice+lovasz+focal", "--label-smoothing", "0.1"]
 LONG = ["--steps", "24", "--save-every", "5", "--val-every", "5", "--mode", "pynative"]
 
 
@@ -177,9 +178,12 @@ def trained(ten_images, tmp_path_factory):
     lists.append([*arguments(ten_images, folder / "long", *more), "--distributed"])
     more = ["--arch", "fcn_resnet50", "--steps", "2"]  # with an auxiliary head and dropout
     lists.append([*arguments(ten_images, folder / "resnet", *more), "--distributed"])
+    more = [*FROZEN, *LOSSES, "--batch-size", "2", "--class-weights", str(folder / "w.json")]
+    (folder / "w.json").write_text(json.dumps([1 + one % 3 for one in range(21)]))
+    lists.append([*arguments(ten_images, folder / "losses", *more), "--distributed"])
     with Launch(folder, 2, "train", json.dumps(lists)) as launch:
         launch.wait()
-        assert launch.log(0).count("The weights of all 2 ranks have the same bits.") == 5
+        assert launch.log(0).count("The weights of all 2 ranks have the same bits.") == 6
         assert "images" not in launch.log(1)
     return folder
 
@@ -188,6 +192,7 @@ def trained(ten_images, tmp_path_factory):
     ("names", "more"),
     [
         (["graph", "pynative"], ["--batch-size", "4"]),
+        (["losses"], ["--batch-size", "4", *LOSSES, "--class-weights", "w.json"]),
         (["accumulated"], ["--batch-size", "2", *ACCUMULATED[:-1], "--base-lr", "2"]),
     ],
 )
@@ -195,12 +200,13 @@ def test_two_ranks_train_as_one_process_with_twice_the_batch(
     trained, ten_images, tmp_path, names, more
 ):
     """BatchNorm aside. The loss is of all images, though ranks have unlike numbers of pixels."""
+    more = [str(trained / one) if one == "w.json" else one for one in more]
     with pytest.MonkeyPatch.context() as patch:
         use_tiny_networks(patch)
         train.main(arguments(ten_images, tmp_path / "run", *FROZEN, *more))
     expected = checkpoint.read(tmp_path / "run" / "FCN8s-last.ckpt")
     for name in names:
-        number = ["graph", "pynative", "accumulated"].index(name)
+        number = ["graph", "pynative", "accumulated", "long", "resnet", "losses"].index(name)
         ranks = [weights(trained, number, rank) for rank in range(2)]
         for parameter, value in ranks[0].items():
             assert np.array_equal(value, ranks[1][parameter]), f"{parameter}, {name}"

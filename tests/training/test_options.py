@@ -81,6 +81,23 @@ def test_values_have_the_types_of_their_fields():
             "fcn8s has no such part; choose from backbone,",
         ),
         (NetworkOptions, {"dropout": 1.0}, "--dropout is 1.0; it must be below 1"),
+        (
+            OptimizerOptions,
+            {"loss": "ce+mse"},
+            "--loss ce.mse: 'mse' is not a loss; choose from ce,",
+        ),
+        (OptimizerOptions, {"loss": "ce+0*dice"}, "'0.dice' is not a loss"),
+        (OptimizerOptions, {"loss": "dice+2*dice"}, "has dice twice"),
+        (
+            OptimizerOptions,
+            {"label_smoothing": 1.0},
+            "--label-smoothing is 1.0; it must be below 1",
+        ),
+        (
+            OptimizerOptions,
+            {"loss": "dice", "label_smoothing": 0.1},
+            "is for ce and ohem, not for --loss dice",
+        ),
         (OptimizerOptions, {"lr_factor": ["head"]}, "--lr-factor head: write PART=F, such as"),
         (OptimizerOptions, {"lr_factor": ["head=ten"]}, "--lr-factor head=ten: write PART=F"),
         (OptimizerOptions, {"lr_factor": ["head=2", "head=3"]}, "--lr-factor has head twice"),
@@ -111,6 +128,12 @@ def test_a_group_checks_itself(group, given, message):
 def test_crops_that_no_memory_holds(given, message):
     with pytest.raises(InputError, match=message):
         arguments.parse(given.split())
+
+
+def test_terms_of_a_loss():
+    assert OptimizerOptions().loss_terms() == [(1.0, "ce")]
+    options = OptimizerOptions(loss="ce + 0.5*dice", label_smoothing=0.1)
+    assert options.loss_terms() == [(1.0, "ce"), (0.5, "dice")]
 
 
 def test_learning_rates_without_a_value_follow_the_optimizer():
