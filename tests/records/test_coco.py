@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcn8s_ms import build, records
 from fcn8s_ms.errors import InputError
@@ -239,3 +240,14 @@ def test_memory_of_many_annotations_is_that_of_their_numbers(folder, content):
     region = coco._region({**content["annotations"][1], "segmentation": [[1.5] * 200]}, "x")
     (points,) = region.polygons
     assert points.dtype == np.float64 and points.shape == (100, 2) and points.nbytes == 1600
+
+
+def test_coordinates_are_those_of_the_upright_image(folder, content):
+    """As browsers show it: 6 rows of 4 pixels in the file, 6x4 when they are turned."""
+    turned = Image.fromarray(picture(6, 4))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(folder / "images" / "b.jpg", exif=exif)
+    content["images"][0]["file_name"] = "b.jpg"
+    run(*given(folder, content), "--output", folder / "r")
+    assert labels_in(folder / "r")["b"].tolist() == EXPECTED
