@@ -88,6 +88,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
     from .training.accumulation import AccumulatedStep
     from .training.callbacks import Validation
     from .training.data import draw_sample, fetch_data, open_data
+    from .training.ema import MovingAverage
     from .training.loop import Loop, evaluation_of
     from .training.losses import make_loss
     from .training.network import build_network, lr_factors
@@ -169,10 +170,13 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
             )
 
         # Callbacks
-        state = TrainingState(network, model)
+        average = None
+        if config.optimizer.ema is not None:
+            average = MovingAverage(network, config.optimizer.ema)
+        state = TrainingState(network, model, average)
         request = StopRequest()
         validation = Validation(
-            evaluation_of(predictor, data, ranks, request),
+            evaluation_of(predictor, data, ranks, request, state.for_use),
             config.run.val_every,
             length.epoch_steps,
             length.total_steps,
@@ -204,6 +208,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
             recorder=recorder,
             save_every=config.run.save_every,
             statistics=moving_statistics(network),
+            average=average,
         )
 
         # Training

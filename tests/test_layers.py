@@ -72,6 +72,7 @@ FOLDERS = {
     "training": [
         {
             "accumulation",
+            "ema",
             "history",
             "interruption",
             "losses",

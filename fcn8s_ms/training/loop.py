@@ -27,7 +27,11 @@ _SECONDS_BETWEEN_CURVES = 60
 
 
 def evaluation_of(
-    predictor: Predictor, data: TrainingData, ranks: Ranks, request: StopRequest
+    predictor: Predictor,
+    data: TrainingData,
+    ranks: Ranks,
+    request: StopRequest,
+    for_use: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Callable[[], dict[str, Any] | None]:
     """Returns the function that evaluates: each rank its shard, all with the same result.
 
@@ -36,6 +40,7 @@ def evaluation_of(
         data: data of the run, with validation.
         ranks: the processes that train together.
         request: request to stop; makes the function return None.
+        for_use: has the network hold the weights to validate.
     """
 
     def until_asked_to_stop(
@@ -56,9 +61,10 @@ def evaluation_of(
         assert data.val is not None, "there is nothing to evaluate"
         data.check_val_in_place()
         try:
-            found = evaluation.evaluate_dataset(
-                predictor, data.val, data.classes, until_asked_to_stop, combine
-            )
+            with for_use():
+                found = evaluation.evaluate_dataset(
+                    predictor, data.val, data.classes, until_asked_to_stop, combine
+                )
         except Interrupted:
             return None
         data.check_val_in_place()
@@ -80,6 +86,7 @@ class Loop:
         recorder: writer of the run's files on the first rank; None on the others.
         save_every: steps between checkpoints; None for an epoch.
         statistics: moving statistics that the ranks average.
+        average: moving average of the weights; None for none.
 
     Attributes:
         callbacks: callbacks for `Model.train`, in their order.
@@ -97,6 +104,7 @@ class Loop:
         recorder: Recorder | None,
         save_every: int | None,
         statistics: Sequence[ms.Parameter],
+        average: Callback | None = None,
     ):
         self._data = data
         self._length = length
@@ -107,6 +115,8 @@ class Loop:
         self._recorder = recorder
         stop = StopAt(length.total_steps, request)
         self.callbacks: list[Callback] = [StartAt(start), Agreement(ranks, statistics, request)]
+        if average is not None:
+            self.callbacks.append(average)
         if recorder is None:
             self.callbacks.append(stop)
         else:

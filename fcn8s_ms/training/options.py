@@ -158,6 +158,13 @@ class OptimizerOptions(Options):
     clip_norm: float | None = option(
         None, positive=True, help="upper limit for the norm of the gradient of all weights together"
     )
+    ema: float | None = option(
+        None,
+        positive=True,
+        metavar="DECAY",
+        help="keep a moving average of the weights with this decay, such as 0.999; it is what is "
+        "validated and what checkpoints are to be used with (default: none)",
+    )
     patience: int | None = option(
         None,
         positive=True,
@@ -202,6 +209,8 @@ class OptimizerOptions(Options):
             raise InputError(f"--min-lr {self.min_lr} is above --base-lr {self.base_lr}")
         self.lr_factors()
         names = [name for _, name in self.loss_terms()]
+        if self.ema is not None and self.ema >= 1:
+            raise InputError(f"--ema is {self.ema}; it must be below 1")
         if self.label_smoothing >= 1:
             raise InputError(f"--label-smoothing is {self.label_smoothing}; it must be below 1")
         if self.label_smoothing and not {"ce", "ohem"} & set(names):

@@ -172,12 +172,13 @@ class Recorder:
             self._board.flush()
         metadata = self._metadata(epoch, step)
         # The complete state comes first: killed between the two, the run resumes from it.
-        weights = checkpoint.save(
-            self.state.network,
-            self.folder.last,
-            {**metadata, "with_weights": not interrupted},
-            self.state.optimizer,
-        )
+        with self.state.for_use():
+            weights = checkpoint.save(
+                self.state.network,
+                self.folder.last,
+                {**metadata, "with_weights": not interrupted},
+                self.state.optimizer,
+            )
         self._saved = step, weights
         if not interrupted:
             checkpoint.copy_weights(weights, self.folder.weights(epoch, step), metadata)
@@ -196,7 +197,8 @@ class Recorder:
             if self._saved is not None and self._saved[0] == result["step"]:
                 checkpoint.copy_weights(self._saved[1], self.folder.best, metadata)
             else:
-                checkpoint.save(self.state.network, self.folder.best, metadata)
+                with self.state.for_use():
+                    checkpoint.save(self.state.network, self.folder.best, metadata)
         # After the checkpoint: if the process is killed in between, the validation is repeated.
         with open(self.folder.validations, "a", encoding="utf-8") as file:
             files.append_json_line(file, result)
@@ -236,7 +238,8 @@ class Recorder:
     def _predict_first(
         self, data: SegDataset, count: int
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        return evaluation.predict_first(self.predictor, data.data_file, count, data.max_pixels)
+        with self.state.for_use():
+            return evaluation.predict_first(self.predictor, data.data_file, count, data.max_pixels)
 
     def draw_predictions(self) -> None:
         """Draws the first images of the validation data, or else of the training data."""

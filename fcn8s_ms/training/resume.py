@@ -1,5 +1,6 @@
 """Resuming a run: how far it has come, and the state to restore."""
 
+import contextlib
 import logging
 import shlex
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ from .schedule import Length
 if TYPE_CHECKING:  # they load MindSpore
     from mindspore import Parameter, nn
     from mindspore.train import Model
+
+    from .ema import MovingAverage
 
 __all__ = ["Progress", "TrainingState", "command_to_resume", "open_run"]
 
@@ -172,13 +175,14 @@ class TrainingState:
     Args:
         network: network that is trained.
         model: the model that trains it.
+        average: moving average of the network's parameters; None for none.
 
     Attributes:
         network: as above.
-        optimizer: parameters of the optimizer, the loss scale and the step counter.
+        optimizer: parameters of the optimizer, the loss scale, the step counter and the average.
     """
 
-    def __init__(self, network: "nn.Cell", model: "Model"):
+    def __init__(self, network: "nn.Cell", model: "Model", average: "MovingAverage | None" = None):
         self.network = network
         own = {parameter.name for parameter in network.get_parameters()}
         self.optimizer = [
@@ -186,6 +190,16 @@ class TrainingState:
             for parameter in model.train_network.get_parameters()
             if parameter.name not in own and not parameter.name.startswith(_NO_STATE)
         ]
+        self._average = average
+        if average is not None:
+            self.optimizer += average.stored
+
+    def for_use(self) -> contextlib.AbstractContextManager[None]:
+        """Has the network hold the weights to validate and to save: the average, if there is one.
+
+        Checkpoints are written within, so that the average has the names of the network.
+        """
+        return contextlib.nullcontext() if self._average is None else self._average.in_use()
 
     def parameters(self) -> "Iterable[Parameter]":
         """Returns all of them."""
@@ -207,4 +221,6 @@ class TrainingState:
             checkpoint.restore(self.network.get_parameters(), progress.parameters)
             checkpoint.restore(self.optimizer, progress.parameters)
             progress.parameters = None
+            if self._average is not None:
+                self._average.swap()
         ranks.broadcast(self.parameters())

@@ -86,6 +86,7 @@ def test_values_have_the_types_of_their_fields():
             {"loss": "ce+mse"},
             "--loss ce.mse: 'mse' is not a loss; choose from ce,",
         ),
+        (OptimizerOptions, {"ema": 1.0}, "--ema is 1.0; it must be below 1"),
         (OptimizerOptions, {"loss": "ce+0*dice"}, "'0.dice' is not a loss"),
         (OptimizerOptions, {"loss": "dice+2*dice"}, "has dice twice"),
         (

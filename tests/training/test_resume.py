@@ -165,6 +165,25 @@ def test_dropout_and_auxiliary_head_go_on_where_they_stopped(record, tmp_path, s
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
+def test_moving_average_goes_on_where_it_stopped(record, reference, tmp_path, stop_at):
+    """Steps are those without an average; what is validated and saved is another network."""
+    given = ["--val-data", str(record), *LENGTH, "--ema", "0.5"]
+    train.main(arguments(record, tmp_path / "whole", *given))
+    stop_at(3)
+    interrupted(arguments(record, tmp_path / "run", *given))
+    train.main(["--resume", str(tmp_path / "run")])
+    assert_same(tmp_path / "run", tmp_path / "whole")
+    assert losses(tmp_path / "whole") == losses(reference)
+    plain, found = state(reference, "FCN8s-last.ckpt"), state(tmp_path / "whole", "FCN8s-last.ckpt")
+    name = "conv6.0.weight"
+    assert np.array_equal(found[f"trained.{name}"], plain[name])
+    assert not np.array_equal(found[name], plain[name])
+    last = state(tmp_path / "whole", "FCN8s-3_6.ckpt")
+    assert np.array_equal(last[name], found[name]) and f"trained.{name}" not in last
+    scores = [lines(run / "validations.jsonl") for run in (reference, tmp_path / "whole")]
+    assert scores[0] != scores[1]
+
+
 def test_run_can_become_longer(record, tmp_path):
     """With a constant learning rate the longer run is the run that was long from the start."""
     constant = ["--schedule", "constant", "--base-lr", "0.01"]
