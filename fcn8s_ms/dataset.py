@@ -79,6 +79,7 @@ class SegDataset:
             would get with batches as many times as large: order and crops do not depend on it.
         shard_id: number of this part, 0…num_shards-1.
         max_pixels: largest number of pixels of an image, which its header tells; 0 for any.
+        augmentations: further random changes, as for `transforms.augment`.
 
     Raises:
         InputError: an argument is out of range.
@@ -104,6 +105,7 @@ class SegDataset:
         num_shards: int | None = None,
         shard_id: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        augmentations: Sequence[str] = (),
     ):
         if not 0 < min_scale <= max_scale:
             raise InputError(
@@ -128,7 +130,7 @@ class SegDataset:
         self.num_shards = num_shards
         self.shard_id = shard_id
         self.max_pixels = max_pixels
-
+        self.augmentations = tuple(augmentations)
         self.data_file = data_file
         self._table = transforms.normalization_table(self.image_mean, self.image_std)
         self._skipped_epochs = 0
@@ -225,6 +227,7 @@ class SegDataset:
             max_scale=self.max_scale,
             ignore_label=self.ignore_label,
             out=out,
+            augmentations=self.augmentations,
         )
 
     def get_dataset(self, first_step: int = 1) -> ds.Dataset:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import InputError
-from .images import header, reader
+from .images import augmentation, header, reader
 
 __all__ = [
     "Crop",
@@ -193,6 +193,7 @@ def augment(
     max_scale: float,
     ignore_label: int,
     out: Crop | None = None,
+    augmentations: Sequence[str] = (),
 ) -> Crop:
     """Scales, crops and mirrors an image with its label at random, and normalises the image.
 
@@ -208,6 +209,8 @@ def augment(
         max_scale: largest factor.
         ignore_label: label of padding.
         out: arrays to write the result into, for instance a place in a batch; None for new ones.
+        augmentations: names of further changes, `images.augmentation.AUGMENTATIONS`; they draw
+            after all others.
 
     Returns:
         float32 array (3, crop_size, crop_size) and int32 array (crop_size, crop_size); `out` itself
@@ -232,6 +235,10 @@ def augment(
         # Copies of bytes; OpenCV is slow on views with negative strides.
         image, label = cv2.flip(image, 1), cv2.flip(label, 1)
         kept = slice(crop_size - columns, crop_size)  # padding moves to the left
+    if augmentations:
+        # The colour that is nearest to 0 after normalisation.
+        fill = np.abs(table).argmin(axis=1).tolist()
+        image, label = augmentation.apply(augmentations, image, label, rng, fill, ignore_label)
 
     if out is None:
         out = (

@@ -54,7 +54,7 @@ FOLDERS = {
         {"write"},
         {"demo", "seal"},
     ],
-    "images": [{"header"}, {"reader"}],
+    "images": [{"augmentation", "header"}, {"reader"}],
     "network": [
         {"architectures", "batch_norm", "converted", "dropout", "freeze"},
         {"cpu", "layers", "paper_weights", "resnet", "resnet_weights", "vgg_layouts"},
@@ -108,7 +108,7 @@ WITHOUT_MINDSPORE = set(
     formats.copies formats.hdf5_file formats.json_lists formats.onnx_digest formats.onnx_file
     formats.safetensors_file
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
-    images.header images.reader
+    images.augmentation images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view

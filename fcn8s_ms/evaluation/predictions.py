@@ -25,7 +25,7 @@ __all__ = [
 
 
 def whole_images(
-    data_file: files.PathLike, num_classes: int, workers: int, batch_size: int = 1, **more: int
+    data_file: files.PathLike, num_classes: int, workers: int, batch_size: int = 1, **more: Any
 ) -> "SegDataset":
     """The dataset to evaluate on: every image of a record once, whole.
 

@@ -140,6 +140,7 @@ def open_data(options: DataOptions, training: OptimizerOptions, ranks: Ranks) ->
         num_parallel_calls=options.workers,
         seed=training.seed,
         max_pixels=options.max_pixels,
+        augmentations=options.augmentations(),
         **shard,
     )
     val = None

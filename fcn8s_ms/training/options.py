@@ -13,7 +13,7 @@ from ..device import AMP_LEVELS, CONV_ALGORITHMS, FLAGS, model_arguments
 from ..distributed.ranks import LAUNCH
 from ..errors import InputError, flag, program
 from ..formats import checkpoints
-from ..images import reader
+from ..images import augmentation, reader
 from ..network.architectures import PARTS
 from ..transforms import LONGEST_SIDE
 from .option_group import Options, option
@@ -69,6 +69,12 @@ class DataOptions(Options):
     )
     min_scale: float = option(0.5, help="smallest random scale (default: %(default)s)")
     max_scale: float = option(2.0, at_most=8, help="largest random scale (default: %(default)s)")
+    augment: str = option(
+        "",
+        metavar="NAME,…",
+        help="further random changes of the crops: photometric, blur, rotate, vflip, joined by "
+        "commas (default: none)",
+    )
     workers: int = option(
         min(4, threads.available_cpus()),
         positive=True,
@@ -81,6 +87,22 @@ class DataOptions(Options):
         super().__post_init__()
         if self.num_classes is not None and not 2 <= self.num_classes <= 255:
             raise InputError(f"--num-classes is {self.num_classes}; choose 2…255")
+        self.augmentations()
+
+    def augmentations(self) -> tuple[str, ...]:
+        """Returns the names in `--augment`.
+
+        Raises:
+            InputError: one is unknown.
+        """
+        names = tuple(name.strip() for name in self.augment.split(",") if name.strip())
+        for name in names:
+            if name not in augmentation.AUGMENTATIONS:
+                raise InputError(
+                    f"--augment {self.augment}: {name!r} is not known; choose from "
+                    f"{', '.join(augmentation.AUGMENTATIONS)}"
+                )
+        return names
 
 
 @dataclass(frozen=True)

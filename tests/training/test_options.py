@@ -55,6 +55,7 @@ def test_values_have_the_types_of_their_fields():
             {"crop_size": 1_000_000},
             "--crop-size is 1000000; it must be at most 10,000",
         ),
+        (DataOptions, {"augment": "blur,zoom"}, "--augment blur,zoom: 'zoom' is not known; choose"),
         (DataOptions, {"max_scale": 1e6}, "--max-scale is 1000000.0; it must be at most 8"),
         (DataOptions, {"min_scale": float("-inf")}, "--min-scale is -inf; it must be finite"),
         (
