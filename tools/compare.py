@@ -109,14 +109,15 @@ def table(results: dict) -> str:
     Args:
         results: architecture to what `_result` returns.
     """
-    lines = [f"{'':8} {'steps':>6} {'loss':>8}  " + "  ".join(_SCORES) + "  seconds"]
+    width = max(8, *(len(_name(arch)) for arch in results))
+    lines = [f"{'':{width}} {'steps':>6} {'loss':>8}  " + "  ".join(_SCORES) + "  seconds"]
     for arch, result in results.items():
         losses = [step["loss"] for step in result["steps"]]
         last = losses[-max(len(losses) // 10, 1) :]
         best = result["metrics"]["best"]
         scores = "  ".join(f"{best[score]:{len(score)}.4f}" for score in _SCORES)
         lines.append(
-            f"{_name(arch):8} {len(losses):6} {sum(last) / len(last):8.4f}  {scores}  "
+            f"{_name(arch):{width}} {len(losses):6} {sum(last) / len(last):8.4f}  {scores}  "
             f"{result['metrics']['seconds']:7.0f}"
         )
     return "\n".join(lines)

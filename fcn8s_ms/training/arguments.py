@@ -227,8 +227,9 @@ def command(config: Config, keep: Collection[str] = ()) -> list[str]:
     """
     defaults = Config.from_flat(vars(get_parser().parse_args([]))).flat()
     flags: list[str] = []
+    takes = ARCHITECTURES[config.network.arch].takes
     for name, value in config.flat().items():
-        if value is None or (value == defaults[name] and name not in keep):
+        if value is None or (value == defaults[name] and (name not in keep or not takes(name))):
             continue
         if isinstance(value, bool):
             flags.append(flag(name) if value else flag("no_" + name))

@@ -65,6 +65,13 @@ def test_command_repeats_the_arguments(given):
     assert arguments.parse(arguments.command(config)) == config
 
 
+def test_command_of_a_preset_has_the_architectures_own_options():
+    for arch, has in (("fcn8s", True), ("fcn_resnet50", False)):
+        config = arguments.parse(["--sample", "--arch", arch])
+        found = arguments.command(config, demo.PRESET)
+        assert ("--upsample-init" in found) == has and "--base-lr" in found
+
+
 def test_command_names_nothing_but_what_differs():
     assert arguments.command(arguments.parse([])) == []
     config = arguments.parse(["--epochs", "3", "--freeze-bn"])
