@@ -45,7 +45,7 @@ class Config:
     download: str | None
     protocol: str
     engine: str | None
-    resize: int | None
+    resize: int | str | None
     scales: tuple[float, ...]
     flip: bool
     sliding: list[int] | None

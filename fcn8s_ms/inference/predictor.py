@@ -159,7 +159,7 @@ class Predictor:
     def _job(self, key: Any, image: np.ndarray) -> _Job:
         size = _size(image)
         if self.view.resize is not None:
-            image = _resized(image, _scaled(size, self.view.resize / max(size)))
+            image = _resized(image, _scaled(size, self.view.factor(*size)))
         return _Job(key, image, size)
 
     def _padded_sizes(self, job: _Job) -> tuple[_Size, ...]:

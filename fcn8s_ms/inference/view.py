@@ -15,7 +15,13 @@ MAX_BATCH = 1024
 """Largest batch of `eval` and `predict`; images wait for others of their size, so more are held."""
 
 
-def _size(text: str) -> int | None:
+_SHORT = "short:"
+
+
+def _size(text: str) -> int | str | None:
+    if text.startswith(_SHORT):
+        int(text.removeprefix(_SHORT))  # or argparse's error
+        return text
     return None if text == "none" else int(text)
 
 
@@ -34,12 +40,13 @@ class ViewOptions:
         InputError: an option is out of range.
     """
 
-    resize: int | None = option(
+    resize: int | str | None = option(
         None,
         type=_size,
-        metavar="none|N",
+        metavar="none|N|short:N",
         help="none: every image at its own size; N: scale its longer side to N pixels for the "
-        "network, and the result back to the image's own size (default: none)",
+        "network, and the result back to the image's own size; short:N: its shorter side "
+        "(default: none)",
     )
     scales: tuple[float, ...] = option(
         (1.0,),
@@ -59,13 +66,14 @@ class ViewOptions:
     )
 
     def __post_init__(self) -> None:
-        if self.resize is not None and self.resize < 1:
-            raise InputError(f"resize is {self.resize}; the longer side needs at least one pixel")
+        pixels = self._pixels
+        if pixels is not None and pixels < 1:
+            raise InputError(f"resize is {self.resize}; a side needs at least one pixel")
         # Lists and whole numbers are welcome; the dataclass is frozen.
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
         if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
             raise InputError(f"scales are {self.scales}; give one or more between 0 and 8")
-        if self.resize is not None and self.resize * max(self.scales) > LONGEST_SIDE:
+        if pixels is not None and pixels * max(self.scales) > LONGEST_SIDE:
             raise InputError(
                 f"resize is {self.resize}, scaled by up to {max(self.scales):g}; more than "
                 f"{LONGEST_SIDE:,} pixels on a side take too much memory: choose less"
@@ -77,6 +85,26 @@ class ViewOptions:
                 raise InputError(f"sliding window of {crop} pixels; take at least one")
             if not 0 < stride <= crop:
                 raise InputError(f"sliding stride of {stride} pixels; take 1…{crop}, the window")
+
+    @property
+    def _pixels(self) -> int | None:
+        """Pixels of the side that `resize` names."""
+        if not isinstance(self.resize, str):
+            return self.resize
+        digits = self.resize.removeprefix(_SHORT)
+        if not (self.resize.startswith(_SHORT) and digits.isdecimal()):
+            raise InputError(f"resize is {self.resize}; write N or short:N")
+        return int(digits)
+
+    def factor(self, height: int, width: int) -> float:
+        """Factor by which `resize` scales an image; the longer side stays within LONGEST_SIDE."""
+        pixels = self._pixels
+        if pixels is None:
+            return 1.0
+        if not isinstance(self.resize, str):
+            return pixels / max(height, width)
+        most = LONGEST_SIDE / max(self.scales)
+        return min(pixels / min(height, width), most / max(height, width))
 
     @property
     def views(self) -> list[tuple[float, bool]]:
@@ -97,7 +125,8 @@ class ViewOptions:
         """
         size = "at its own size"
         if self.resize is not None:
-            size = f"resized to a longer side of {self.resize} pixels"
+            side = "shorter" if isinstance(self.resize, str) else "longer"
+            size = f"resized to a {side} side of {self._pixels} pixels"
         if self.sliding is None:
             padding = f"padded to a multiple of {multiple}, scored without the padding"
             size = f"whole, {size} ({padding if multiple > 1 else 'no padding'})"

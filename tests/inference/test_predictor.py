@@ -334,6 +334,9 @@ def test_batches_are_of_one_padded_size_and_few_images_wait():
     ("options", "message"),
     [
         ({"resize": 0}, "resize is 0"),
+        ({"resize": "short:0"}, "resize is short:0; a side needs"),
+        ({"resize": "long:9"}, "resize is long:9; write N or short:N"),
+        ({"resize": "short:10001"}, "resize is short:10001, scaled by"),
         ({"scales": ()}, "give one or more"),
         ({"scales": (0,)}, "between 0 and 8"),
         ({"sliding": (50, 25)}, "multiples of 32"),
@@ -417,3 +420,10 @@ def test_a_network_of_any_size_gets_no_padding():
     predictor(np.zeros((33, 47, 3), np.uint8))
     assert engine.shape == (1, 3, 33, 47)
     assert "(no padding)" in predictor.protocol
+
+
+def test_shorter_side():
+    view = ViewOptions(resize="short:520", scales=(1.0, 2.0))
+    assert view.factor(260, 400) == 2 == view.factor(400, 260)
+    assert view.factor(10, 10_000) == 0.5  # 10,000 pixels at scale 2
+    assert "resized to a shorter side of 520 pixels" in view.protocol(32)
