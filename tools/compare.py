@@ -93,8 +93,9 @@ def _run(arch: str, flags) -> None:
         raise InputError(f"the training of {_name(arch)} ended with status {status}; see above")
 
 
-def _result(folder: RunFolder) -> dict:
+def _result(path: Path) -> dict:
     """Log and scores of a finished run."""
+    folder = RunFolder.of(path)
     metrics = files.read_json(folder.metrics)
     return {
         "steps": files.read_json_lines(folder.log),
@@ -173,7 +174,7 @@ def compare(options, given) -> dict:
         print(f"\n{_name(arch)}", flush=True)
         run = output / arch
         _run(arch, [*flags_of(arch), "--output", str(run)])
-        results[arch] = _result(RunFolder.of(run))
+        results[arch] = _result(run)
     device.configure(chosen.device, device_id=chosen.device_id, mode=chosen.mode)
     _show(output, results, val_data, options.pictures)
     return results
