@@ -11,12 +11,12 @@ their place for training on a CPU.
 
 from collections.abc import Sequence
 
-import numpy as np
 from mindspore import Tensor, nn, ops
 
 from .network.architectures import BACKBONES, FC_WIDTH, SKIP_INITS, UPSAMPLE_INITS, VGG_WIDTHS
 from .network.dropout import Dropout
 from .network.resnet import FCNResNet50, FCNResNet101
+from .network.upsampling import bilinear_kernel
 from .transforms import STRIDE
 
 __all__ = [
@@ -29,28 +29,6 @@ __all__ = [
     "NETWORKS",
     "bilinear_kernel",
 ]
-
-
-def bilinear_kernel(channels: int, kernel_size: int) -> np.ndarray:
-    """Weight of a transposed convolution that interpolates each channel bilinearly.
-
-    Args:
-        channels: input and output channels of the layer.
-        kernel_size: side of the kernel, twice the stride.
-
-    Returns:
-        float32 array (channels, channels, kernel_size, kernel_size): the triangle filter where
-        input and output channel agree, 0 elsewhere.
-
-    Source: section 3.3 of the paper (initialisation of the upsampling layers).
-    """
-    centre = (kernel_size - 1) / 2
-    factor = (kernel_size + 1) // 2
-    line = 1 - np.abs(np.arange(kernel_size) - centre) / factor
-    weight = np.zeros((channels, channels, kernel_size, kernel_size), np.float32)
-    diagonal = np.arange(channels)
-    weight[diagonal, diagonal] = np.outer(line, line)
-    return weight
 
 
 def _conv(

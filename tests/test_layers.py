@@ -56,7 +56,7 @@ FOLDERS = {
     ],
     "images": [{"augmentation", "header"}, {"reader"}],
     "network": [
-        {"architectures", "batch_norm", "converted", "dropout", "freeze"},
+        {"architectures", "batch_norm", "converted", "dropout", "freeze", "upsampling"},
         {"cpu", "layers", "paper_weights", "resnet", "resnet_weights", "vgg_layouts"},
         {"vgg_weights"},
         {"calibration", "conversion"},
@@ -114,7 +114,8 @@ WITHOUT_MINDSPORE = set(
     inference.video inference.view
     inspection.checkpoint inspection.exported inspection.facts inspection.model_card
     network.architectures network.conversion network.converted network.layers
-    network.paper_weights network.resnet_weights network.vgg_layouts network.vgg_weights
+    network.paper_weights network.resnet_weights network.upsampling
+    network.vgg_layouts network.vgg_weights
     records.arguments records.checksums records.classes records.coco records.encode
     records.labelme records.layouts records.masks records.matlab records.metadata
     records.scenes
