@@ -12,6 +12,7 @@ from .errors import InputError, listing
 from .voc import IGNORE_LABEL
 
 __all__ = [
+    "REDUCTIONS",
     "AuxiliaryLoss",
     "CrossEntropyLoss",
     "median_frequency_weights",
@@ -19,6 +20,9 @@ __all__ = [
     "read_class_weights",
     "relative_to_largest",
 ]
+
+REDUCTIONS = ("mean", "sum")
+"""Ways to one number from the losses of the pixels."""
 
 
 def median_frequency_weights(
@@ -105,10 +109,10 @@ def negative_log_likelihood(logits: Tensor, label: Tensor) -> Tensor:
 
 
 class CrossEntropyLoss(nn.Cell):
-    """Mean cross-entropy of the pixels that are not ignored.
+    """Mean, or sum, of the cross-entropy of the pixels that are not ignored.
 
-    Differs from `nn.CrossEntropyLoss` in one case: a batch without a valid pixel has loss 0 (and
-    gradient 0) instead of NaN.
+    The mean differs from `nn.CrossEntropyLoss` in one case: a batch without a valid pixel has loss
+    0 (and gradient 0) instead of NaN.
 
     Args:
         ignore_label: label of pixels that do not count.
@@ -118,6 +122,8 @@ class CrossEntropyLoss(nn.Cell):
         ranks: number of processes that train together. Each divides by the mean of their sums of
             weights, so that the mean of their losses is the loss of all their images as one batch,
             and the mean of their gradients its gradient: a rank with few valid pixels counts less.
+        reduction: 'mean' over pixels; or 'sum' over the pixels of each image, of which the images
+            have the mean: the unnormalised loss of the FCN paper, 10^5 times as large.
 
     Inputs:
         logits: Tensor (N, C, H, W) of any float type; the loss is computed in float32.
@@ -132,8 +138,12 @@ class CrossEntropyLoss(nn.Cell):
         ignore_label: int = IGNORE_LABEL,
         class_weights: npt.ArrayLike | None = None,
         ranks: int = 1,
+        reduction: str = "mean",
     ):
         super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"reduction is {reduction!r}; choose 'mean' or 'sum'")
+        self.is_sum = reduction == "sum"
         self.ignore_label = ignore_label
         self.ranks = ranks
         self.all_reduce = ops.AllReduce() if ranks > 1 else None
@@ -156,7 +166,9 @@ class CrossEntropyLoss(nn.Cell):
         return label, weight
 
     def divided(self, loss: Tensor, weight: Tensor) -> Tensor:
-        """Divides a sum of losses by the sum of the pixels' weights, of all ranks."""
+        """Divides a sum of losses by the sum of the pixels' weights, of all ranks, or by images."""
+        if self.is_sum:
+            return loss / weight.shape[0]
         total = ops.reduce_sum(weight)
         if self.all_reduce is not None:
             total = ops.reshape(self.all_reduce(ops.reshape(total, (1,))), ()) / self.ranks

@@ -15,6 +15,7 @@ from mindspore import Tensor, nn, ops
 
 from .network.architectures import BACKBONES, FC_WIDTH, SKIP_INITS, UPSAMPLE_INITS, VGG_WIDTHS
 from .network.dropout import Dropout
+from .network.paper import FCN8sPaper, FCN16sPaper, FCN32sPaper
 from .network.resnet import FCNResNet50, FCNResNet101
 from .network.upsampling import bilinear_kernel
 from .transforms import STRIDE
@@ -22,8 +23,11 @@ from .transforms import STRIDE
 __all__ = [
     "BACKBONES",
     "FCN16s",
+    "FCN16sPaper",
     "FCN32s",
+    "FCN32sPaper",
     "FCN8s",
+    "FCN8sPaper",
     "FCNResNet50",
     "FCNResNet101",
     "NETWORKS",
@@ -257,5 +261,8 @@ NETWORKS: dict[str, type[nn.Cell]] = {
     "fcn8s": FCN8s,
     "fcn_resnet50": FCNResNet50,
     "fcn_resnet101": FCNResNet101,
+    "fcn32s_paper": FCN32sPaper,
+    "fcn16s_paper": FCN16sPaper,
+    "fcn8s_paper": FCN8sPaper,
 }
 """By their names in `network.architectures.ARCHITECTURES`."""

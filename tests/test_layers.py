@@ -57,7 +57,7 @@ FOLDERS = {
     "images": [{"augmentation", "header"}, {"reader"}],
     "network": [
         {"architectures", "batch_norm", "converted", "dropout", "freeze", "upsampling"},
-        {"cpu", "layers", "paper_weights", "resnet", "resnet_weights", "vgg_layouts"},
+        {"cpu", "layers", "paper", "paper_weights", "resnet", "resnet_weights", "vgg_layouts"},
         {"vgg_weights"},
         {"calibration", "conversion"},
     ],
@@ -94,7 +94,7 @@ FOLDERS = {
         {"checkpoint", "contents", "exported", "record"},
         {"model_card"},
     ],
-    "deployment": [{"deployed", "onnx_nodes"}, {"onnx_networks"}, {"onnx_graph"}],
+    "deployment": [{"deployed", "onnx_nodes"}, {"onnx_paper"}, {"onnx_networks"}, {"onnx_graph"}],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

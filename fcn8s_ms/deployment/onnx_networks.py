@@ -3,6 +3,7 @@
 from mindspore import nn
 
 from ..network.architectures import architecture_of
+from . import onnx_paper
 from .onnx_nodes import Graph
 
 __all__ = ["add"]
@@ -69,5 +70,5 @@ def _resnet(graph: Graph, network: nn.Cell, image: str) -> str:
     return graph.resized(scores, graph.size_of(image))
 
 
-_NETWORKS = {"vgg": _vgg, "resnet": _resnet}
+_NETWORKS = {"vgg": _vgg, "resnet": _resnet, "paper": onnx_paper.add}
 """By family."""

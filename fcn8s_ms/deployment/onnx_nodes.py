@@ -55,9 +55,11 @@ class Graph:
             "MaxPool", [x], name, kernel_shape=[side, side], strides=[2, 2], pads=[pad] * 4
         )
 
-    def conv(self, name: str, layer: nn.Conv2d, x: str) -> str:
-        """Convolution, padded so that it keeps the size up to its stride."""
+    def conv(self, name: str, layer: nn.Conv2d, x: str, pad: int | None = None) -> str:
+        """Convolution; without `pad` padded so that it keeps the size up to its stride."""
         side, dilation = layer.kernel_size[0], layer.dilation[0]
+        if pad is None:
+            pad = dilation * (side // 2)
         inputs = [x, self.constant(f"{name}.weight", layer.weight.asnumpy())]
         if layer.has_bias:
             inputs.append(self.constant(f"{name}.bias", layer.bias.asnumpy()))
@@ -68,7 +70,7 @@ class Graph:
             kernel_shape=[side, side],
             strides=[*layer.stride],
             dilations=[dilation, dilation],
-            pads=[dilation * (side // 2)] * 4,
+            pads=[pad] * 4,
         )
 
     def size_of(self, x: str) -> str:
@@ -82,15 +84,20 @@ class Graph:
             "Resize", [x, "", "", sizes], mode="linear", coordinate_transformation_mode="half_pixel"
         )
 
-    def upscore(self, name: str, layer: nn.Conv2dTranspose, x: str) -> str:
+    def upscore(
+        self, name: str, layer: nn.Conv2dTranspose, x: str, pad: int | None = None
+    ) -> str:
+        """Transposed convolution; without `pad` it enlarges by exactly its stride."""
         side, stride = layer.kernel_size[0], layer.stride[0]
+        if pad is None:
+            pad = (side - stride) // 2
         return self.node(
             "ConvTranspose",
             [x, self.constant(f"{name}.weight", layer.weight.asnumpy())],
             name,
             kernel_shape=[side, side],
             strides=[stride, stride],
-            pads=[(side - stride) // 2] * 4,
+            pads=[pad] * 4,
         )
 
     def prepared(

@@ -6,8 +6,10 @@ from typing import Any
 
 __all__ = [
     "ARCHITECTURES",
+    "AT_ONCE_SCALES",
     "BACKBONES",
     "FC_WIDTH",
+    "PAPER_PADDING",
     "PARTS",
     "RESNET_DEPTHS",
     "RESNET_WIDTH",
@@ -17,6 +19,7 @@ __all__ = [
     "VGG_WIDTHS",
     "Architecture",
     "Dimensions",
+    "PaperDimensions",
     "ResNetDimensions",
     "VggDimensions",
     "architecture_of",
@@ -99,12 +102,32 @@ def _resnet(class_name: str, title: str, last_block: str) -> Architecture:
     )
 
 
+def _paper(class_name: str, title: str, last_layer: str, options: tuple[str, ...]) -> Architecture:
+    return Architecture(
+        class_name=class_name,
+        title=title,
+        family="paper",
+        marks=(f"{last_layer}.weight", "conv1_1.weight"),
+        parts={
+            "backbone": ("conv",),
+            "fc": ("fc6.", "fc7."),
+            "head": ("score_",),
+            "upsampling": ("upscore",),
+        },
+        options=("widths", "fc_width", "train_upsampling", *options),
+        multiple=1,
+    )
+
+
 ARCHITECTURES = {
     "fcn32s": _vgg("FCN32s", "FCN-32s", "upscore32"),
     "fcn16s": _vgg("FCN16s", "FCN-16s", "upscore16"),
     "fcn8s": _vgg("FCN8s", "FCN-8s", "upscore8"),
     "fcn_resnet50": _resnet("FCNResNet50", "FCN-ResNet50", "layer3.5"),
     "fcn_resnet101": _resnet("FCNResNet101", "FCN-ResNet101", "layer3.22"),
+    "fcn32s_paper": _paper("FCN32sPaper", "FCN-32s of the paper", "upscore", ()),
+    "fcn16s_paper": _paper("FCN16sPaper", "FCN-16s of the paper", "upscore16", ("at_once",)),
+    "fcn8s_paper": _paper("FCN8sPaper", "FCN-8s of the paper", "upscore8", ("at_once",)),
 }
 """By the names that `--arch` takes."""
 
@@ -128,6 +151,12 @@ RESNET_WIDTH = 64
 
 FC_WIDTH = 4096
 """Channels of conv6 and conv7, VGG's fully connected layers."""
+
+PAPER_PADDING = 100
+"""Pixels of padding around the image in the authors' networks."""
+
+AT_ONCE_SCALES = (0.01, 0.0001)
+"""Factors on pool4 and pool3 in the authors' networks that are trained at once, not in stages."""
 
 UPSAMPLE_INITS = ("xavier_uniform", "bilinear")
 """Initial weights of the transposed convolutions: the tutorial's code, and the paper."""
@@ -238,6 +267,42 @@ class ResNetDimensions(Dimensions):
         return text if self.width == RESNET_WIDTH else f"{text}, --resnet-width {self.width}"
 
 
+@dataclass(frozen=True)
+class PaperDimensions(Dimensions):
+    """Sizes of one of the authors' networks.
+
+    Attributes:
+        widths: channels of conv1…conv5.
+        fc_width: channels of fc6 and fc7.
+    """
+
+    widths: tuple[int, ...]
+    fc_width: int
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the network's class, besides the number of classes."""
+        return {"widths": self.widths, "fc_width": self.fc_width}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Sizes by name, for a report."""
+        return {"backbone": "vgg16", **self.arguments}
+
+    @property
+    def has_skips(self) -> bool:
+        """Whether it scores pool4, perhaps pool3 too, and has the factors on them."""
+        return self.arch != "fcn32s_paper"
+
+    @property
+    def description(self) -> str:
+        """Backbone and sizes in words."""
+        text = "backbone vgg16 without BatchNorm"
+        if (self.widths, self.fc_width) != (VGG_WIDTHS, FC_WIDTH):
+            text += f", --widths {_spaced(self.widths)} --fc-width {self.fc_width}"
+        return text
+
+
 def recognise(shapes: _Shapes) -> Dimensions:
     """Finds out the network that parameters belong to.
 
@@ -249,7 +314,8 @@ def recognise(shapes: _Shapes) -> Dimensions:
     """
     found = [name for name, one in ARCHITECTURES.items() if shapes.keys() >= {*one.marks}]
     if not found:
-        names = ", ".join(f"'{one.marks[0]}'" for one in ARCHITECTURES.values())
+        marks = dict.fromkeys(one.marks[0] for one in ARCHITECTURES.values())
+        names = ", ".join(f"'{one}'" for one in marks)
         raise ValueError(f"it has none of the parameters {names}")
     arch = found[-1]  # of networks that contain one another, the largest
     return _RECOGNISE[ARCHITECTURES[arch].family](arch, shapes)
@@ -312,9 +378,25 @@ def _recognise_resnet(arch: str, shapes: _Shapes) -> Dimensions:
     )
 
 
+def _recognise_paper(arch: str, shapes: _Shapes) -> Dimensions:
+    found = PaperDimensions(
+        arch=arch,
+        num_classes=_classes(shapes, "score_fr.weight"),
+        widths=tuple(_channels(shapes, f"conv{stage}_1.weight") for stage in range(1, 6)),
+        fc_width=_channels(shapes, "fc6.weight"),
+    )
+    if found.has_skips and "scales" not in shapes:
+        raise ValueError(
+            "parameter 'scales' is missing, the factors on pool4 and pool3: 1 and 1, or 0.01 and "
+            "0.0001 in a network trained at once; convert the weights again"
+        )
+    return found
+
+
 _RECOGNISE: dict[str, Callable[[str, _Shapes], Dimensions]] = {
     "vgg": _recognise_vgg,
     "resnet": _recognise_resnet,
+    "paper": _recognise_paper,
 }
 """By family."""
 

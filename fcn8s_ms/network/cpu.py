@@ -30,17 +30,27 @@ def accelerate(network: nn.Cell) -> nn.Cell:
     call changes nothing.
 
     Args:
-        network: `FCN32s`, `FCN16s` or `FCN8s`. It is changed in place: its Parameter objects stay,
-            with their names and order. Another one stays unchanged: oneDNN computes every layer of
-            an FCN on a ResNet with a fast kernel.
+        network: `FCN32s`, `FCN16s` or `FCN8s`, or one of the authors'. It is changed in place: its
+            Parameter objects stay, with their names and order. Another one stays unchanged: oneDNN
+            computes every layer of an FCN on a ResNet with a fast kernel.
 
     Returns:
         The network.
     """
     architecture = architecture_of(network)
-    if architecture is None or architecture.family != "vgg":
+    if architecture is None or architecture.family not in ("vgg", "paper"):
         return network
     names = [(parameter, parameter.name) for parameter in network.get_parameters()]
+    if architecture.family == "vgg":
+        _accelerate_stages(network)
+    else:
+        _accelerate_layers(network)
+    for parameter, name in names:  # a cell renames what is put into it
+        parameter.name = name
+    return network
+
+
+def _accelerate_stages(network: nn.Cell) -> None:
     for number in range(1, 6):
         stage, pool = getattr(network, f"conv{number}"), getattr(network, f"pool{number}")
         if not isinstance(stage, CpuStage):
@@ -49,9 +59,14 @@ def accelerate(network: nn.Cell) -> nn.Cell:
     for stage in (network.conv6, network.conv7):
         if not isinstance(stage[0], MatMulConv2d):
             stage[0] = MatMulConv2d(stage[0]).set_train(stage[0].training)
-    for parameter, name in names:  # a cell renames what is put into it
-        parameter.name = name
-    return network
+
+
+def _accelerate_layers(network: nn.Cell) -> None:
+    for name, layer in [*network.name_cells().items()]:
+        if name in ("fc6", "fc7") and isinstance(layer, nn.Conv2d):
+            setattr(network, name, MatMulConv2d(layer).set_train(layer.training))
+        elif name.startswith("conv") and isinstance(layer, nn.Conv2d) and layer.pad_mode == "same":
+            setattr(network, name, CpuConv2d(layer).set_train(layer.training))
 
 
 class _SameConv2d(nn.Cell):
@@ -188,21 +203,26 @@ class _NormReluMaxPool2d(_NormRelu):
 
 
 class CpuConv2d(nn.Cell):
-    """A 3x3 'same' convolution of stride 1 without bias, computed by `_SameConv2d`.
+    """A 3x3 'same' convolution of stride 1, computed by `_SameConv2d`.
 
     Args:
-        conv: the layer whose weight it adopts.
+        conv: the layer whose weight, and bias if it has one, it adopts.
     """
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
         self.out_channels = conv.out_channels
         self.weight = conv.weight
+        self.has_bias = conv.has_bias
+        if self.has_bias:
+            self.bias = conv.bias
+            self.bias_add = ops.BiasAdd()
         self.same_conv = _SameConv2d(conv.in_channels, conv.out_channels)
         self.after_norm: nn.Cell = None
 
     def construct(self, x: Tensor) -> Tensor:
-        return self.same_conv(x, self.weight)
+        y = self.same_conv(x, self.weight)
+        return self.bias_add(y, self.bias) if self.has_bias else y
 
     def follow(self, norm: nn.BatchNorm2d) -> None:
         """Prepares for being computed together with the BatchNorm and ReLU before it."""
@@ -272,7 +292,7 @@ class CpuStage(nn.SequentialCell):
 
 
 class MatMulConv2d(nn.Cell):
-    """A 'same' convolution of stride 1 without bias, in training computed as one matrix product.
+    """A 'same' or 'valid' convolution of stride 1, in training computed as one matrix product.
 
     On a CPU, oneDNN computes a convolution's weight gradient with its reference kernel, some
     hundred times slower, once the weight times the number of threads outgrows its scratch memory.
@@ -281,23 +301,31 @@ class MatMulConv2d(nn.Cell):
     (out_channels, in_channels, k, k).
 
     Args:
-        conv: the layer whose weight it adopts.
+        conv: the layer whose weight, and bias if it has one, it adopts.
     """
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
         self.out_channels = conv.out_channels
         self.kernel_size = conv.kernel_size
+        self.padding = conv.kernel_size[0] // 2 if conv.pad_mode == "same" else 0
         self.weight = conv.weight
+        self.has_bias = conv.has_bias
+        if self.has_bias:
+            self.bias = conv.bias
+            self.bias_add = ops.BiasAdd()
         self.conv2d = conv.conv2d
         self.matmul = ops.MatMul()
 
     def construct(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return self.conv2d(x, self.weight)
+        y = self.product(x) if self.training else self.conv2d(x, self.weight)
+        return self.bias_add(y, self.bias) if self.has_bias else y
+
+    def product(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         k = self.kernel_size[0]
-        patches = ops.unfold(x, k, padding=k // 2)  # n, c*k*k, h*w
+        h, w = h + 2 * self.padding - k + 1, w + 2 * self.padding - k + 1
+        patches = ops.unfold(x, k, padding=self.padding)  # n, c*k*k, h*w
         # Images side by side, and one after the other again, by splitting and joining:
         # transposing would keep 8 bytes of indices per number.
         patches = ops.reshape(ops.concat(ops.split(patches, 1), 2), (c * k * k, n * h * w))

@@ -3,10 +3,18 @@
 For what can be said of a checkpoint without building its network.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .architectures import Dimensions, ResNetDimensions, VggDimensions
+from .architectures import (
+    BACKBONES,
+    PAPER_PADDING,
+    Dimensions,
+    PaperDimensions,
+    ResNetDimensions,
+    VggDimensions,
+)
 
 __all__ = ["BACKBONE", "Layer", "layers", "parameters"]
 
@@ -30,6 +38,8 @@ class Layer:
         width: width of its output.
         batch_norm: name of the BatchNorm after it; None without one.
         has_bias: whether it adds a bias.
+        border: rows and columns by which the output of a transposed convolution exceeds `enlarges`
+            times its input.
     """
 
     name: str
@@ -41,6 +51,7 @@ class Layer:
     width: int
     batch_norm: str | None = None
     has_bias: bool = False
+    border: int = 0
 
     @property
     def parameters(self) -> int:
@@ -57,7 +68,8 @@ class Layer:
         for every pixel of its input, padding included.
         """
         first, second, height, width = self.weight
-        pixels = (self.height // self.enlarges) * (self.width // self.enlarges)
+        entering = ((side - self.border) // self.enlarges for side in (self.height, self.width))
+        pixels = math.prod(entering)
         return first * second * height * width * pixels
 
 
@@ -75,6 +87,8 @@ def layers(network: Dimensions, height: int, width: int) -> list[Layer]:
 def parameters(network: Dimensions) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a network's parameters, in their order."""
     found: dict[str, tuple[int, ...]] = {}
+    if isinstance(network, PaperDimensions) and network.has_skips:
+        found["scales"] = (2,)
     for layer in _layers(network, 32, 32):
         found[f"{layer.name}.weight"] = layer.weight
         if layer.has_bias:
@@ -89,6 +103,8 @@ def _layers(network: Dimensions, height: int, width: int) -> Iterator[Layer]:
         yield from _vgg(network, height, width)
     elif isinstance(network, ResNetDimensions):
         yield from _resnet(network, height, width)
+    elif isinstance(network, PaperDimensions):
+        yield from _paper(network, height, width)
 
 
 def _vgg(network: VggDimensions, height: int, width: int) -> Iterator[Layer]:
@@ -166,3 +182,44 @@ def _resnet(network: ResNetDimensions, height: int, width: int) -> Iterator[Laye
     yield from head("classifier", entering)
     if network.has_auxiliary:
         yield from head("aux_classifier", entering // 2)
+
+
+def _paper(network: PaperDimensions, height: int, width: int) -> Iterator[Layer]:
+    classes = network.num_classes
+
+    def conv(name: str, entering: int, leaving: int, kernel: int, size: tuple[int, int]) -> Layer:
+        return Layer(name, kernel, 1, (leaving, entering, kernel, kernel), leaving, *size, None, True)
+
+    def upscore(name: str, stride: int, size: tuple[int, int]) -> Layer:
+        kernel = 2 * stride
+        high, wide = ((side + 1) * stride for side in size)
+        weight = (classes, classes, kernel, kernel)
+        return Layer(name, kernel, stride, weight, classes, high, wide, border=stride)
+
+    added = 2 * PAPER_PADDING - 2
+    size, entering = (height + added, width + added), 3
+    pools = []
+    for stage, (depth, leaving) in enumerate(zip(BACKBONES["vgg16"], network.widths), 1):
+        for place in range(1, depth + 1):
+            yield conv(f"conv{stage}_{place}", entering, leaving, 3, size)
+            entering = leaving
+        size = _halved(size[0]), _halved(size[1])
+        pools.append(size)
+    size = size[0] - 6, size[1] - 6
+    yield conv("fc6", entering, network.fc_width, 7, size)
+    yield conv("fc7", network.fc_width, network.fc_width, 1, size)
+    yield conv("score_fr", network.fc_width, classes, 1, size)
+    if not network.has_skips:
+        yield upscore("upscore", 32, size)
+        return
+    upscore2 = upscore("upscore2", 2, size)
+    yield upscore2
+    yield conv("score_pool4", network.widths[3], classes, 1, pools[3])
+    size = upscore2.height, upscore2.width
+    if network.arch == "fcn16s_paper":
+        yield upscore("upscore16", 16, size)
+        return
+    upscore_pool4 = upscore("upscore_pool4", 2, size)
+    yield upscore_pool4
+    yield conv("score_pool3", network.widths[2], classes, 1, pools[2])
+    yield upscore("upscore8", 8, (upscore_pool4.height, upscore_pool4.width))
