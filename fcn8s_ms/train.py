@@ -145,6 +145,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
             class_weights=data.class_weights,
             smoothing=config.optimizer.label_smoothing,
             ranks=ranks.size,
+            reduction=config.optimizer.loss_reduction,
         )
         if config.network.loss_weight_of_auxiliary:
             loss = AuxiliaryLoss(loss, config.network.loss_weight_of_auxiliary)

@@ -35,7 +35,7 @@ from fcn8s_ms.training import arguments as train_arguments
 TINY = {"widths": [4, 4, 8, 8, 8], "fc_width": 16}
 
 # By family: what makes a network tiny.
-TINY_SIZES = {"vgg": TINY, "resnet": {"width": 4}}
+TINY_SIZES = {"vgg": TINY, "resnet": {"width": 4}, "paper": TINY}
 
 
 def tiny_network(arch, n_class, **arguments):

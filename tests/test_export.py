@@ -39,7 +39,7 @@ SIZES = [(64, 96), (75, 50), (33, 31), (20, 40), (128, 32)]
 CLASSES = ["sky", "road", "tree", "car", "sign"]
 
 
-@pytest.fixture(scope="module", params=[*TUTORIAL, "fcn_resnet50"])
+@pytest.fixture(scope="module", params=[*TUTORIAL, "fcn_resnet50", "fcn8s_paper"])
 def trained(request, tmp_path_factory):
     """A checkpoint with statistics and weights that all matter."""
     network = tiny_network(request.param, 5)
@@ -99,9 +99,13 @@ def test_onnx_tells_what_it_is(trained, tmp_path):
     assert json.loads(found["mean"]) == list(voc.IMAGE_MEAN)
     assert json.loads(found["std"]) == list(voc.IMAGE_STD)
     arch = trained.parent.name.rstrip("0123456789")  # pytest numbers the folders
-    own = {"Shape", "Concat", "Resize"}
-    if not arch.endswith("_resnet"):
-        own = {"ConvTranspose"}
+    own = {"ConvTranspose"}
+    if arch.endswith("_resnet"):
+        own = {"Shape", "Concat", "Resize"}
+    elif arch.endswith("_paper"):
+        own |= {"Mul", "Shape", "Slice"}
+        assert found["architecture"] == "FCN8sPaper"
+    else:
         assert found["architecture"] == arch.replace("fcn", "FCN")
     assert found["multiple"] == ("32" if own == {"ConvTranspose"} else "1")
     operators = {node.op_type for node in onnx.load(str(path)).graph.node}
@@ -150,6 +154,7 @@ def test_engine_computes_what_the_network_does(trained, tmp_path):
         ("fcn16s", ("--argmax",)),
         ("fcn32s", ()),
         ("fcn_resnet50", ()),
+        ("fcn8s_paper", ()),
     ],
     indirect=["trained"],
 )

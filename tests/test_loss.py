@@ -49,6 +49,16 @@ def test_class_weights(batch):
     assert float(found.asnumpy()) == pytest.approx(expected_loss(logits, label, weights), rel=1e-5)
 
 
+def test_sum_over_pixels_is_averaged_over_images(batch):
+    logits, label = batch
+    weights = [0.5, 1.0, 2.0, 4.0]
+    loss = CrossEntropyLoss(class_weights=weights, reduction="sum")
+    total = expected_loss(logits, label, weights) * np.take(weights, label[label != 255]).sum()
+    assert float(loss(Tensor(logits), Tensor(label))) == pytest.approx(total / 2, rel=1e-5)
+    with pytest.raises(ValueError, match="reduction is 'all'"):
+        CrossEntropyLoss(reduction="all")
+
+
 def test_mean_over_ranks_is_the_loss_of_all_images(batch, monkeypatch):
     """One rank has far fewer valid pixels than the other; gradients add up alike."""
     logits, label = batch

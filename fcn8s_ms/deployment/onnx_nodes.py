@@ -84,9 +84,7 @@ class Graph:
             "Resize", [x, "", "", sizes], mode="linear", coordinate_transformation_mode="half_pixel"
         )
 
-    def upscore(
-        self, name: str, layer: nn.Conv2dTranspose, x: str, pad: int | None = None
-    ) -> str:
+    def upscore(self, name: str, layer: nn.Conv2dTranspose, x: str, pad: int | None = None) -> str:
         """Transposed convolution; without `pad` it enlarges by exactly its stride."""
         side, stride = layer.kernel_size[0], layer.stride[0]
         if pad is None:

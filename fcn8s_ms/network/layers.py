@@ -188,7 +188,9 @@ def _paper(network: PaperDimensions, height: int, width: int) -> Iterator[Layer]
     classes = network.num_classes
 
     def conv(name: str, entering: int, leaving: int, kernel: int, size: tuple[int, int]) -> Layer:
-        return Layer(name, kernel, 1, (leaving, entering, kernel, kernel), leaving, *size, None, True)
+        return Layer(
+            name, kernel, 1, (leaving, entering, kernel, kernel), leaving, *size, None, True
+        )
 
     def upscore(name: str, stride: int, size: tuple[int, int]) -> Layer:
         kernel = 2 * stride

@@ -10,6 +10,7 @@ definitions (fcn.berkeleyvision.org).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
@@ -43,7 +44,7 @@ OFFSETS = {32: 19, 16: 27, 8: 31}
 """Row and column of the upsampled scores that the image begins at, by the last stride."""
 
 
-def _conv(in_channels: int, out_channels: int, kernel_size: int, **padding: object) -> nn.Conv2d:
+def _conv(in_channels: int, out_channels: int, kernel_size: int, **padding: Any) -> nn.Conv2d:
     return nn.Conv2d(
         in_channels=in_channels,
         out_channels=out_channels,
@@ -164,7 +165,7 @@ def _cut(x: Tensor, offset: int, like: Tensor) -> Tensor:
 class _WithSkips(_FCNPaper):
     """Adds the scores of pool4 to the common part."""
 
-    def __init__(self, n_class: int, *, at_once: bool = False, **arguments: object):
+    def __init__(self, n_class: int, *, at_once: bool = False, **arguments: Any):
         super().__init__(n_class, **arguments)
         scales = AT_ONCE_SCALES if at_once else (1.0, 1.0)
         self.scales = Parameter(
@@ -191,7 +192,7 @@ class FCN32sPaper(_FCNPaper):
     Source: `voc-fcn32s` of the authors.
     """
 
-    def __init__(self, n_class: int, **arguments: object):
+    def __init__(self, n_class: int, **arguments: Any):
         super().__init__(n_class, **arguments)
         self.upscore = self.new_upscore(32)  # 1/32 -> 1
 
@@ -207,12 +208,12 @@ class FCN16sPaper(_WithSkips):
     Source: `voc-fcn16s` of the authors.
     """
 
-    def __init__(self, n_class: int, **arguments: object):
+    def __init__(self, n_class: int, **arguments: Any):
         super().__init__(n_class, **arguments)
         self.upscore16 = self.new_upscore(16)  # 1/16 -> 1
 
     def construct(self, x: Tensor) -> Tensor:
-        _, pool4, fc7 = self.features(x)
+        pool4, fc7 = self.features(x)[1:]
         return _cut(self.upscore16(self.scores_of_pool4(pool4, fc7)), OFFSETS[16], x)
 
 
@@ -241,7 +242,7 @@ class FCN8sPaper(_WithSkips):
     Source: `voc-fcn8s` and `voc-fcn8s-atonce` of the authors.
     """
 
-    def __init__(self, n_class: int, **arguments: object):
+    def __init__(self, n_class: int, **arguments: Any):
         super().__init__(n_class, **arguments)
         self.upscore_pool4 = self.new_upscore(2)  # 1/16 -> 1/8
         self.score_pool3 = self.new_score(self.conv3_3.out_channels)

@@ -308,6 +308,7 @@ def make_loss(
     class_weights: npt.ArrayLike | None = None,
     smoothing: float = 0.0,
     ranks: int = 1,
+    reduction: str = "mean",
 ) -> nn.Cell:
     """Returns the loss of a sum of terms.
 
@@ -316,6 +317,7 @@ def make_loss(
         class_weights: one weight per class, or None for equal ones.
         smoothing: label smoothing of the terms 'ce' and 'ohem'.
         ranks: number of processes that train together.
+        reduction: as for `CrossEntropyLoss`, of the term 'ce' without smoothing.
     """
     shared: dict[str, Any] = {"class_weights": class_weights, "ranks": ranks}
 
@@ -330,7 +332,7 @@ def make_loss(
             return LovaszLoss(**shared)
         if smoothing:
             return SmoothedLoss(smoothing, **shared)
-        return cross_entropy.CrossEntropyLoss(**shared)
+        return cross_entropy.CrossEntropyLoss(**shared, reduction=reduction)
 
     weights, names = zip(*terms)
     if weights == (1.0,):

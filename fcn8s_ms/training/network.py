@@ -97,6 +97,15 @@ def _arguments(options: NetworkOptions) -> dict[str, Any]:
             "auxiliary": options.loss_weight_of_auxiliary > 0,
             **dropout,
         }
+    if ARCHITECTURES[options.arch].family == "paper":
+        at_once = {"at_once": True} if options.at_once else {}
+        return {
+            "widths": options.widths or VGG_WIDTHS,
+            "fc_width": options.fc_width,
+            "train_upsampling": options.train_upsampling,
+            **at_once,
+            **dropout,
+        }
     return {
         "depths": BACKBONES[options.backbone],
         "widths": options.widths or VGG_WIDTHS,
@@ -109,6 +118,7 @@ def _arguments(options: NetworkOptions) -> dict[str, Any]:
 
 def _load(network: nn.Cell, parameters: dict[str, ms.Parameter], path: Path) -> str:
     """Loads what fits of the pretrained parameters; returns a line that reports it."""
+    _check_scales(network, parameters, path)
     report = checkpoint.load_into(network, parameters)
     if not report.loaded:
         raise InputError(
@@ -116,6 +126,19 @@ def _load(network: nn.Cell, parameters: dict[str, ms.Parameter], path: Path) -> 
             "or of VGG with an FCN's parameter names?"
         )
     return f"{path}: {report}"
+
+
+def _check_scales(network: nn.Cell, parameters: dict[str, ms.Parameter], path: Path) -> None:
+    """Refuses weights for other factors on pool4 and pool3 than those of the network."""
+    own, found = network.parameters_dict().get("scales"), parameters.get("scales")
+    if own is None or found is None or own.shape != found.shape:
+        return
+    if not (own.asnumpy() == found.asnumpy()).all():
+        factors = " and ".join(f"{one:g}" for one in found.asnumpy())
+        raise InputError(
+            f"--pretrained {path} scores pool4 and pool3 times {factors}, unlike the network to "
+            "train; give --at-once for 0.01 and 0.0001, leave it out for 1 and 1"
+        )
 
 
 def _freeze(network: nn.Cell, options: NetworkOptions) -> list[str]:

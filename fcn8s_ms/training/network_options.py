@@ -35,7 +35,8 @@ class NetworkOptions(Options):
         "fcn8s",
         choices=ARCHITECTURES,
         help="fcn32s, fcn16s, fcn8s: VGG with BatchNorm, scores from conv7 only, also from pool4, "
-        "also from pool3; fcn_resnet50, fcn_resnet101: torchvision's networks on a dilated ResNet "
+        "also from pool3; fcn_resnet50, fcn_resnet101: torchvision's networks on a dilated ResNet; "
+        "fcn32s_paper, fcn16s_paper, fcn8s_paper: the networks of the paper's authors "
         "(default: %(default)s)",
     )
     backbone: str = option(
@@ -69,7 +70,7 @@ class NetworkOptions(Options):
         at_least=0,
         metavar="P",
         help="share of the numbers that training zeros, after conv6 and conv7, or before the last "
-        "layer of a ResNet's heads (default: 0; ResNet: 0.1)",
+        "layer of a ResNet's heads (default: 0; ResNet: 0.1; the authors' networks: 0.5)",
     )
     aux_weight: float | None = option(
         None,
@@ -94,6 +95,16 @@ class NetworkOptions(Options):
         help="initial weights of the scores of pool3 and pool4: as in the tutorial's code, or as "
         "in the paper, where each network starts from the one with a skip less "
         "(default: %(default)s)",
+    )
+    at_once: bool = option(
+        False,
+        help="for fcn16s_paper and fcn8s_paper: multiply pool4 by 0.01 and pool3 by 0.0001 before "
+        "they are scored, to train at once instead of in stages",
+    )
+    train_upsampling: bool = option(
+        False,
+        help="for the authors' networks: train the transposed convolutions, which stay bilinear "
+        "otherwise",
     )
     freeze: list[str] = option(
         [],

@@ -211,6 +211,13 @@ class OptimizerOptions(Options):
         help="weights of the classes in the loss: none, auto (median frequency balancing, from the "
         "pixel counts next to the data), or a JSON file with one for every class (default: none)",
     )
+    loss_reduction: str = option(
+        "mean",
+        choices=("mean", "sum"),
+        help="loss of a batch: mean over its labelled pixels, or the sum over those of an image, "
+        "averaged over images, as in the FCN paper; it needs learning rates 10^5 times smaller "
+        "(default: %(default)s)",
+    )
     seed: int = option(
         1,
         at_least=0,
@@ -233,6 +240,10 @@ class OptimizerOptions(Options):
         names = [name for _, name in self.loss_terms()]
         if self.ema is not None and self.ema >= 1:
             raise InputError(f"--ema is {self.ema}; it must be below 1")
+        if self.loss_reduction == "sum" and (names != ["ce"] or self.label_smoothing):
+            raise InputError(
+                "--loss-reduction sum is for --loss ce without --label-smoothing; leave it out"
+            )
         if self.label_smoothing >= 1:
             raise InputError(f"--label-smoothing is {self.label_smoothing}; it must be below 1")
         if self.label_smoothing and not {"ce", "ohem"} & set(names):

@@ -55,6 +55,23 @@ def test_networks_on_a_resnet():
         NetworkOptions(arch="fcn_resnet50", widths=[4, 4, 8, 8, 8])
 
 
+def test_networks_of_the_papers_authors(tmp_path):
+    path = tmp_path / "weights.ckpt"
+    checkpoint.save(model.FCN16sPaper(3, at_once=True, **TINY), path, {})
+    given = {"arch": "fcn8s_paper", "pretrained": path, "freeze": ["fc"], **TINY}
+    network, lines = build_network(NetworkOptions(**given, at_once=True), 3, seed=1)
+    assert "4 missing (upscore_pool4.weight, score_pool3.weight" in lines[0]
+    assert lines[1].startswith("4 parameters frozen: fc6.weight, fc6.bias, fc7")
+    assert "upscore8.weight" not in lines[2]
+    with pytest.raises(InputError, match="scores pool4 and pool3 times 0.01 and 0.0001, unlike"):
+        build_network(NetworkOptions(**given), 3, seed=1)
+    with pytest.raises(InputError, match="--at-once is not for --arch fcn32s_paper; leave it out"):
+        NetworkOptions(arch="fcn32s_paper", at_once=True)
+    options = NetworkOptions(arch="fcn32s_paper", train_upsampling=True, dropout=0.25, **TINY)
+    network, _ = build_network(options, 3, seed=1)
+    assert network.upscore.weight.requires_grad and network.drop6.p == 0.25
+
+
 def test_loaded_and_frozen_parts_are_reported(tmp_path):
     path = tmp_path / "weights.ckpt"
     checkpoint.save(model.FCN8s(3, **TINY), path, {})

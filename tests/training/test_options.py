@@ -100,6 +100,11 @@ def test_values_have_the_types_of_their_fields():
             {"loss": "dice", "label_smoothing": 0.1},
             "is for ce and ohem, not for --loss dice",
         ),
+        (
+            OptimizerOptions,
+            {"loss": "dice", "loss_reduction": "sum"},
+            "--loss-reduction sum is for --loss ce without --label-smoothing",
+        ),
         (OptimizerOptions, {"lr_factor": ["head"]}, "--lr-factor head: write PART=F, such as"),
         (OptimizerOptions, {"lr_factor": ["head=ten"]}, "--lr-factor head=ten: write PART=F"),
         (OptimizerOptions, {"lr_factor": ["head=2", "head=3"]}, "--lr-factor has head twice"),

@@ -184,6 +184,22 @@ def test_moving_average_goes_on_where_it_stopped(record, reference, tmp_path, st
     assert scores[0] != scores[1]
 
 
+def test_network_of_the_papers_authors_goes_on_where_it_stopped(record, tmp_path, stop_at):
+    given = ["--arch", "fcn8s_paper", "--at-once", "--steps", "3", "--batch-size", "1"]
+    given += ["--accumulate", "2", "--loss-reduction", "sum", "--base-lr", "1e-7"]
+    given += ["--momentum", "0.99", "--schedule", "constant", "--lr-factor", "bias=2"]
+    train.main(arguments(record, tmp_path / "whole", *given))
+    stop_at(2)
+    interrupted(arguments(record, tmp_path / "run", *given))
+    train.main(["--resume", str(tmp_path / "run")])
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    name = "FCN8sPaper-last.ckpt"
+    found, expected = state(tmp_path / "run", name), state(tmp_path / "whole", name)
+    assert list(found) == list(expected) and "moments.upscore8.weight" not in found
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert found["score_fr.bias"].any() and found["scales"].tolist() == pytest.approx([0.01, 1e-4])
+
+
 def test_run_can_become_longer(record, tmp_path):
     """With a constant learning rate the longer run is the run that was long from the start."""
     constant = ["--schedule", "constant", "--base-lr", "0.01"]
