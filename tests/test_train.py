@@ -521,11 +521,11 @@ def weights_in_the_loss(monkeypatch, then_stop=True):
     given = []
 
     class Recorded(loss.CrossEntropyLoss):
-        def __init__(self, ignore_label=255, class_weights=None, ranks=1):
+        def __init__(self, ignore_label=255, class_weights=None, ranks=1, **more):
             given.append(class_weights)
             if then_stop:
                 raise Asked
-            super().__init__(ignore_label, class_weights, ranks)
+            super().__init__(ignore_label, class_weights, ranks, **more)
 
     monkeypatch.setattr(loss, "CrossEntropyLoss", Recorded)
     return given

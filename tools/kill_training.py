@@ -126,6 +126,8 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def _checkpoints(run: Path) -> list[Path]:
     """Checkpoints of a run, without the hidden ones that a kill has left unfinished."""
+    if not run.exists():  # killed before there was a folder
+        return []
     return sorted(
         path for path in run.iterdir() if path.suffix in _SUFFIXES and not path.name.startswith(".")
     )

@@ -284,7 +284,7 @@ def checksum(
 
 
 def _line(*values: object) -> bytes:
-    return json.dumps(values).encode() + b"\n"
+    return files.json_text([*values], indent=None).encode() + b"\n"
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -361,6 +361,6 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes
         name: {"dtype": one.dtype, "shape": one.shape, "data_offsets": [one.begin, one.end]}
         for name, one in tensors.items()
     }
-    header = json.dumps({_METADATA: dict(metadata), **entries}, separators=(",", ":")).encode()
+    header = files.json_text({_METADATA: dict(metadata), **entries}, indent=None).encode()
     header += b" " * (-len(header) % 8)  # numbers begin at a multiple of 8
     return len(header).to_bytes(8, "little") + header

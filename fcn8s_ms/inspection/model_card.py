@@ -3,7 +3,6 @@
 Source of the head's fields: https://huggingface.co/docs/hub/model-cards.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -115,10 +114,10 @@ def _head(path: Path, result: dict[str, Any]) -> str:
     known = [_METRICS[name] for name in totals if name in _METRICS]
     if known:
         lines += ["metrics:", *(f"- {name}" for name in known)]
-        data = json.dumps(_bare(result.get("data", "unknown")), ensure_ascii=False)
+        data = files.json_text(_bare(result.get("data", "unknown")))
         lines += [
             "model-index:",
-            f"- name: {json.dumps(path.stem, ensure_ascii=False)}",
+            f"- name: {files.json_text(path.stem)}",
             "  results:",
             "  - task:",
             "      type: image-segmentation",
@@ -158,7 +157,7 @@ def _use(path: Path, exported: str | None) -> str:
         "With the package `fcn8s-ms`:\n\n```bash\n"
         f"python -m fcn8s_ms.predict --checkpoint {path.name} street.jpg --output predictions\n"
         "```\n\n```python\nfrom fcn8s_ms import Segmenter\n\n"
-        f"segmenter = Segmenter.from_checkpoint({json.dumps(path.name, ensure_ascii=False)})\n"
+        f"segmenter = Segmenter.from_checkpoint({files.json_text(path.name)})\n"
         'ids = segmenter("street.jpg")  # class ids: uint8 (H, W)\n```' + more
     )
 
