@@ -28,6 +28,7 @@ from fcn8s_ms import (
     visualize,
     voc,
 )
+from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.network.architectures import ARCHITECTURES
 from fcn8s_ms.records import masks
 from fcn8s_ms.training import arguments as train_arguments
@@ -448,3 +449,18 @@ def mutations(content, seed, count):
         else:
             damaged[position:position] = damaged[position : position + length]
         yield bytes(damaged)
+
+
+def assert_same_probabilities(torch, there, path):
+    """A checkpoint computes what a network in PyTorch does, on pictures of whole and odd sizes."""
+    segmenter = Segmenter.from_checkpoint(path)
+    table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
+    for height, width in ((96, 128), (101, 75)):
+        image = draw_pair("a", height, width)[0]
+        x = np.ascontiguousarray(transforms.normalize(image, table)[np.newaxis])
+        with torch.no_grad():
+            expected = torch.softmax(there(torch.from_numpy(x)), 1).numpy()[0]
+        found = segmenter.predictor.probabilities(image)
+        assert len(np.unique(expected.argmax(0))) > 1
+        assert np.abs(found - expected).max() <= 1e-3
+        assert (segmenter.predictor(image) != expected.argmax(0)).mean() <= 1e-3

@@ -67,7 +67,6 @@ def build(
     onnx = import_onnx()
     graph = Graph(onnx)
     x, size = "image", None
-    takes_pixels = mean is not None and std is not None
     if mean is not None and std is not None:
         x, size = graph.prepared(x, mean, std, multiple_of(network))
     x = onnx_networks.add(graph, network, x)
@@ -81,7 +80,7 @@ def build(
     graph.node("Identity", [x], output)
 
     helper, kinds = onnx.helper, onnx.TensorProto
-    if takes_pixels:
+    if mean is not None and std is not None:
         source = helper.make_tensor_value_info("image", kinds.UINT8, ["N", "H", "W", 3])
     else:
         source = helper.make_tensor_value_info("image", kinds.FLOAT, ["N", 3, "H", "W"])

@@ -14,16 +14,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import InputError, listing
+from .architectures import AT_ONCE_SCALES, BACKBONES
 from .converted import Conversion, array_of
 
-__all__ = ["AT_ONCE", "PaperConversion", "convert", "fits"]
+__all__ = ["PaperConversion", "convert", "fits"]
 
-AT_ONCE = (0.01, 0.0001)
-"""Factors on pool4 and pool3 in networks trained at once.
-
-Source: `voc-fcn8s-atonce` at https://github.com/shelhamer/fcn.berkeleyvision.org."""
-
-_DEPTHS = (2, 2, 3, 3, 3)
 _SCALE_LAYERS = ("scale_pool4.weight", "scale_pool3.weight")
 _KERNELS = {"upscore2": 4, "upscore_pool4": 4, "upscore8": 16, "upscore16": 32, "upscore": 64}
 _SCORES = {"score_pool4": "conv4_3", "score_pool3": "conv3_3"}
@@ -136,7 +131,7 @@ def _scales(
             raise InputError("it is an FCN-32s, which has no skips to scale; leave out --scales")
         return None, True
     if not any(name in arrays for name in _SCALE_LAYERS):
-        return (AT_ONCE if at_once else (1.0, 1.0)), at_once
+        return (AT_ONCE_SCALES if at_once else (1.0, 1.0)), at_once
     factors = [1.0, 1.0]
     for place, name in enumerate(_SCALE_LAYERS):
         if name in arrays:
@@ -161,7 +156,7 @@ def _parameters(arrays: Mapping[str, np.ndarray], arch: str, num_classes: int) -
         yield f"{name}.bias", array_of(arrays, f"{name}.bias", (leaving,))
 
     channels = 3
-    for stage, depth in enumerate(_DEPTHS, 1):
+    for stage, depth in enumerate(BACKBONES["vgg16"], 1):
         width = None
         for place in range(1, depth + 1):
             yield from layer(f"conv{stage}_{place}", channels, 3, width)

@@ -18,11 +18,12 @@ from typing import TypeAlias
 import numpy as np
 
 from ..errors import InputError, listing
+from .architectures import BACKBONES
 from .converted import AGAIN, NORM_NAMES
 
 __all__ = ["DEPTHS", "Layer", "Source", "recognise"]
 
-DEPTHS = {(2, 2, 3, 3, 3): "vgg16", (2, 2, 4, 4, 4): "vgg19"}
+DEPTHS = {depths: name for name, depths in BACKBONES.items()}
 """Names of the networks by the convolutions before their pools."""
 
 _Arrays: TypeAlias = Mapping[str, np.ndarray]

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from fcn8s_ms import checkpoint, transforms, voc
-from fcn8s_ms.inference import Segmenter
+from fcn8s_ms import checkpoint
 from fcn8s_ms.loss import AuxiliaryLoss, CrossEntropyLoss
 from fcn8s_ms.network.batch_norm import fold_batch_norm
 
-from ..helpers import draw_pair, fill, load_tool, tiny_network
+from ..helpers import assert_same_probabilities, fill, load_tool, tiny_network
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +70,7 @@ def test_probabilities_are_those_of_pytorch(torch, tmp_path, arch, n_class):
         one.set_data(Tensor(one.asnumpy() * np.float32(scale)))
     there = in_torch(torch, arch, n_class, network).eval()
     checkpoint.save(network, tmp_path / "a.ckpt", {})
-    segmenter = Segmenter.from_checkpoint(tmp_path / "a.ckpt")
-    table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
-    for height, width in ((96, 128), (101, 75)):
-        image = draw_pair("a", height, width)[0]
-        x = np.ascontiguousarray(transforms.normalize(image, table)[np.newaxis])
-        with torch.no_grad():
-            expected = torch.softmax(there(torch.from_numpy(x)), 1).numpy()[0]
-        found = segmenter.predictor.probabilities(image)
-        assert np.abs(found - expected).max() <= 1e-3
-        assert (segmenter.predictor(image) != expected.argmax(0)).mean() <= 1e-3
+    assert_same_probabilities(torch, there, tmp_path / "a.ckpt")
 
 
 def test_gradients_are_those_of_pytorch(torch):
