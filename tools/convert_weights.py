@@ -230,6 +230,11 @@ def get_parser() -> argparse.ArgumentParser:
         help="VGG: leave out fc6 and fc7, the later conv6 and conv7",
     )
     add(
+        "--paper",
+        action="store_true",
+        help="VGG-16 without BatchNorm: to start the paper's networks (--arch fcn32s_paper) from",
+    )
+    add(
         "--scales",
         action="store_true",
         help="the paper's networks: SOURCE was trained at once, with factors 0.01 and 0.0001 on "
@@ -274,6 +279,8 @@ def _check_calibration(options: argparse.Namespace) -> None:
     """
     if options.calibrate is None:
         return
+    if options.paper:
+        raise InputError("--calibrate is for BatchNorm, which --paper has none of; leave one out")
     from fcn8s_ms import records
 
     if options.calibrate_crops < 2:
@@ -307,6 +314,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 with_fc=not options.without_fc,
                 preprocessing=options.preprocessing,
                 at_once=options.scales,
+                for_paper=options.paper,
             )
         except InputError as error:
             raise InputError(f"{options.source.absolute()}: {error}") from error

@@ -9,6 +9,7 @@ __all__ = [
     "AT_ONCE_SCALES",
     "BACKBONES",
     "FC_WIDTH",
+    "PAPER_MEAN",
     "PAPER_PADDING",
     "PARTS",
     "RESNET_DEPTHS",
@@ -154,6 +155,9 @@ FC_WIDTH = 4096
 
 PAPER_PADDING = 100
 """Pixels of padding around the image in the authors' networks."""
+
+PAPER_MEAN = (104.00698793, 116.66876762, 122.67891434)
+"""Mean of the channels that the authors' networks subtract, BGR, 0…255."""
 
 AT_ONCE_SCALES = (0.01, 0.0001)
 """Factors on pool4 and pool3 in the authors' networks that are trained at once, not in stages."""

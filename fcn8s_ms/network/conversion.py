@@ -17,6 +17,7 @@ def convert(
     with_fc: bool = True,
     preprocessing: str | None = None,
     at_once: bool = False,
+    for_paper: bool = False,
 ) -> Conversion:
     """Converts weights of another framework to this package's parameters.
 
@@ -25,6 +26,7 @@ def convert(
         with_fc: as for `vgg_weights.convert`.
         preprocessing: as for `vgg_weights.convert`; for VGG only.
         at_once: as for `paper_weights.convert`; for the authors' networks only.
+        for_paper: start the paper's networks from a VGG, see `vgg_weights.for_paper`.
 
     Raises:
         InputError: the arrays are of no known network, incomplete, of another shape or not finite,
@@ -35,11 +37,12 @@ def convert(
     kind = "an FCN of the paper's authors" if paper else "a ResNet" if resnet else "a VGG"
     if at_once and not paper:
         raise InputError(f"it is {kind}, which has no skips to scale; leave out --scales")
-    if (paper or resnet) and (preprocessing or not with_fc):
-        flag = "--preprocessing" if preprocessing else "--without-fc"
+    if (paper or resnet) and (preprocessing or not with_fc or for_paper):
+        flag = "--preprocessing" if preprocessing else "--paper" if for_paper else "--without-fc"
         raise InputError(f"it is {kind}, and {flag} is for VGG only; leave it out")
     if paper:
         return paper_weights.convert(arrays, at_once=at_once)
     if resnet:
         return resnet_weights.convert(arrays)
-    return vgg_weights.convert(arrays, with_fc=with_fc, preprocessing=preprocessing)
+    found = vgg_weights.convert(arrays, with_fc=with_fc, preprocessing=preprocessing)
+    return vgg_weights.for_paper(found) if for_paper else found

@@ -17,12 +17,11 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal
 
 from .. import voc
-from .architectures import AT_ONCE_SCALES, FC_WIDTH, PAPER_PADDING, VGG_WIDTHS
+from .architectures import AT_ONCE_SCALES, FC_WIDTH, PAPER_MEAN, PAPER_PADDING, VGG_WIDTHS
 from .dropout import Dropout
 from .upsampling import bilinear_kernel
 
 __all__ = [
-    "MEAN",
     "OFFSETS",
     "OFFSET_POOL3",
     "OFFSET_POOL4",
@@ -30,9 +29,6 @@ __all__ = [
     "FCN32sPaper",
     "FCN8sPaper",
 ]
-
-MEAN = (104.00698793, 116.66876762, 122.67891434)
-"""Mean of the channels that the authors subtract, BGR, 0…255."""
 
 OFFSET_POOL4 = 5
 """Row and column of pool4's scores that those of fc7 begin at."""
@@ -84,7 +80,7 @@ class _FCNPaper(nn.Cell):
         # of conv1_1: what it pads is 0 after the mean is subtracted.
         mean, std = (np.asarray(one, np.float64) for one in (voc.IMAGE_MEAN, voc.IMAGE_STD))
         self.factor = Tensor(std.astype(np.float32).reshape(1, 3, 1, 1))
-        self.shift = Tensor((mean - MEAN).astype(np.float32).reshape(1, 3, 1, 1))
+        self.shift = Tensor((mean - PAPER_MEAN).astype(np.float32).reshape(1, 3, 1, 1))
         self.relu = nn.ReLU()
         # Two by two; 'same' pads an odd side by one that never is the largest: sizes round up.
         self.pool = nn.MaxPool2d(kernel_size=2, stride=2, pad_mode="same")

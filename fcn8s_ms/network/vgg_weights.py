@@ -23,6 +23,7 @@ They are converted so that in evaluation mode an image has the source's features
   order channel, row, column; Keras's in the order row, column, channel.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -31,10 +32,18 @@ import numpy as np
 
 from .. import voc
 from ..errors import InputError, listing
+from .architectures import PAPER_MEAN
 from .converted import AGAIN, Conversion, array_of
 from .vgg_layouts import DEPTHS, Layer, recognise
 
-__all__ = ["BATCH_NORM_EPSILON", "PREPROCESSING", "Preprocessing", "VggConversion", "convert"]
+__all__ = [
+    "BATCH_NORM_EPSILON",
+    "PREPROCESSING",
+    "Preprocessing",
+    "VggConversion",
+    "convert",
+    "for_paper",
+]
 
 BATCH_NORM_EPSILON = 1e-5
 """Term that BatchNorm adds to the variance: here, in PyTorch and in MindSpore's model zoo."""
@@ -74,6 +83,7 @@ class VggConversion(Conversion):
         fc: whether conv6 and conv7 are among the parameters.
         calibration: crops that gave the BatchNorms their statistics, for the JSON next to the
             checkpoint; None if they are the source's.
+        paper: whether names and input are those of the paper's networks, without BatchNorm.
     """
 
     backbone: str
@@ -81,6 +91,7 @@ class VggConversion(Conversion):
     batch_norm: bool
     fc: bool
     calibration: Mapping[str, str | int] | None = None
+    paper: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -89,12 +100,19 @@ class VggConversion(Conversion):
             "backbone": self.backbone,
             "preprocessing": self.preprocessing,
             "batch_norm": self.batch_norm,
+            "paper": self.paper,
         }
         return facts if self.calibration is None else {**facts, "calibration": self.calibration}
 
     @property
     def lines(self) -> list[str]:
         """What was found, in words."""
+        if self.paper:
+            last = "fc7" if self.fc else "conv5_3; fc6 and fc7 start from random weights"
+            return [
+                f"{self.layout}, {self.backbone}, for the paper's networks",
+                f"layers: conv1_1 to {last}",
+            ]
         names = [name for name in self.parameters if name.endswith(".weight")]
         count = len(names) - 2 * self.fc
         kind = "BatchNorm and its moving statistics" if self.batch_norm else "no BatchNorm"
@@ -120,6 +138,8 @@ class VggConversion(Conversion):
     @property
     def flags(self) -> str:
         """Flags of the training program for a network that takes these weights."""
+        if self.paper:
+            return "--arch fcn32s_paper"
         flags = [] if self.backbone == "vgg16" else ["--backbone", self.backbone]
         keeps = self.batch_norm or self.calibration is not None
         return " ".join(flags if keeps else [*flags, "--freeze-bn"])
@@ -285,3 +305,37 @@ def _renamed(
     yield f"{stage}.{index}.weight", np.ascontiguousarray(weight, np.float32)
     for name, array in norm.items():
         yield f"{stage}.{index + 1}.{name}", array.astype(np.float32)
+
+
+def for_paper(found: VggConversion) -> VggConversion:
+    """Gives a converted backbone the names and the input of the paper's networks.
+
+    These have biases and no BatchNorm, and subtract the authors' mean themselves without a
+    division. Away from the border the features are the source's.
+
+    Args:
+        found: as `convert` returns it, not calibrated.
+
+    Raises:
+        InputError: the source has BatchNorm, or is a VGG-19. The message does not name the file.
+    """
+    if found.batch_norm or found.backbone != "vgg16":
+        raise InputError(
+            f"it is a {found.backbone} with{'' if found.batch_norm else 'out'} BatchNorm; the "
+            "paper's networks are VGG-16 without BatchNorm: leave out --paper"
+        )
+    parameters: dict[str, np.ndarray] = {}
+    for name, weight in found.parameters.items():
+        layer, _, kind = name.rpartition(".")
+        if kind != "weight":
+            continue
+        stage, _, place = layer.partition(".")
+        bias = found.parameters[f"{stage}.{int(place) + 1}.beta"]
+        if name == "conv1.0.weight":
+            exact = weight / np.array(voc.IMAGE_STD)[:, np.newaxis, np.newaxis]
+            shift = np.array(PAPER_MEAN) - voc.IMAGE_MEAN
+            bias = (bias + exact.sum(axis=(2, 3)) @ shift).astype(np.float32)
+            weight = exact.astype(np.float32)
+        own = {"conv6": "fc6", "conv7": "fc7"}.get(stage, f"{stage}_{int(place) // 3 + 1}")
+        parameters |= {f"{own}.weight": weight, f"{own}.bias": bias}
+    return dataclasses.replace(found, parameters=parameters, paper=True)

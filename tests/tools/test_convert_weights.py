@@ -697,6 +697,44 @@ def test_calibration_that_cannot_be(tool, tmp_path, arrays, record, flags, messa
     assert not (tmp_path / "out.ckpt").exists()
 
 
+def test_start_of_the_papers_networks(tool, tmp_path, capsys):
+    """torchvision's plain VGG-16; features of a picture's inside, in front of every pool."""
+    vgg = random_vgg(model.BACKBONES["vgg16"])
+    source, output = tmp_path / "vgg16.safetensors", tmp_path / "vgg16.ckpt"
+    safetensors.numpy.save_file(torch_arrays(vgg), source)
+    tool.main([str(source), str(output), "--paper"])
+    assert "--pretrained" in (printed := capsys.readouterr().out) and "fcn32s_paper" in printed
+    network = model.FCN32sPaper(4, **TINY).set_train(False)
+    report = checkpoint.load_into(network, checkpoint.read(output))
+    assert set(report.missing) == {"score_fr.weight", "score_fr.bias", "upscore.weight"}
+    assert not report.dropped and not report.unused
+    image = picture(128, 160)
+    table = transforms.normalization_table(voc.IMAGE_MEAN, voc.IMAGE_STD)
+    x = ms.Tensor(transforms.normalize(image, table)[np.newaxis])
+    pool3 = network.features(x)[0].asnumpy()
+    expected = numpy_features(vgg, torch_input(image))[2]
+    # The padding moves the picture by 99 pixels, one of the 100 being the convolution's own. That
+    # is 12 cells of pool3 and 3 pixels.
+    moved = numpy_features(vgg, torch_input(np.roll(image, (3, 3), (0, 1))))[2]
+    inside = (slice(None), slice(None), slice(6, -6), slice(6, -6))
+    found = pool3[:, :, 12 : 12 + moved.shape[2], 12 : 12 + moved.shape[3]]
+    difference = np.abs(found[inside] - moved[inside]).max()
+    assert difference <= 1e-3 * np.abs(moved).max()
+    assert np.abs(found[inside] - expected[inside]).max() > 1e-2 * np.abs(expected).max()
+
+
+def test_paper_is_for_vgg_16_without_batch_norm(tool, tmp_path, record, capsys):
+    for backbone, batch_norm in (("vgg16", True), ("vgg19", False)):
+        source = tmp_path / f"{backbone}.safetensors"
+        vgg = random_vgg(model.BACKBONES[backbone], batch_norm=batch_norm)
+        safetensors.numpy.save_file(torch_arrays(vgg), source)
+        given = [source, tmp_path / "out.ckpt", "--paper"]
+        assert f"it is a {backbone} with" in error_of(tool.main, given, capsys)
+    given += ["--calibrate", record]
+    assert "--calibrate is for BatchNorm" in error_of(tool.main, given, capsys)
+    assert not (tmp_path / "out.ckpt").exists()
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 
