@@ -31,9 +31,7 @@ class _Logits(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         if x.shape[2] % self.multiple != 0 or x.shape[3] % self.multiple != 0:
-            raise ValueError(
-                "height or width of the images is not a multiple that the network takes"
-            )
+            raise ValueError("height and width of the images must be multiples of 32")
         return self.network(x)
 
 
