@@ -1,17 +1,21 @@
 """A trained network with its classes: from an image to class ids."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 
 from .. import files, voc
-from ..errors import InputError
+from ..errors import InputError, listing
 from .engine import Engine, engine_for
 from .images import ImageLike, as_bgr
 from .predictor import Predictor
 
 __all__ = ["Segmenter"]
+
+_Images: TypeAlias = "list[Any] | tuple[Any, ...]"  # of ImageLike; list[ImageLike] is not list[str]
+
+_CLASSES_SHOWN = 5  # by `repr`
 
 
 class Segmenter:
@@ -21,11 +25,14 @@ class Segmenter:
         >>> segmenter = Segmenter.from_checkpoint("FCN8s.ckpt")
         >>> ids = segmenter("street.jpg")
         >>> [segmenter.classes[i] for i in set(ids.flat)]
+        >>> one, other = segmenter(["street.jpg", "dog.jpg"])
+        >>> picture = segmenter.overlay("street.jpg")
 
     Args:
         engine: computes the network.
         classes: class names; None for VOC's if there are 21 classes, else for numbers.
         palette: RGB of every class, 0…255; None for VOC's.
+        path: file that the network was loaded from, for `repr`; None for a network in memory.
         options: arguments of `Predictor`: `mean`, `std`, `resize`, `scales`, `flip`, `sliding`.
 
     Attributes:
@@ -42,6 +49,8 @@ class Segmenter:
         engine: Engine,
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | np.ndarray | None = None,
+        *,
+        path: files.PathLike | None = None,
         **options: Any,
     ):
         n_class = engine.n_class
@@ -52,6 +61,23 @@ class Segmenter:
         if palette is not None:
             self.palette[:n_class] = np.asarray(palette, np.uint8)[:n_class]
         self.predictor = Predictor(engine, **options)
+        self._path = path
+
+    def __repr__(self) -> str:
+        """File, classes, engine, and the options that are not the default."""
+        source = "" if self._path is None else f" of {self._path}"
+        names = listing(self.classes, _CLASSES_SHOWN)
+        view = self.predictor.view
+        defaults = type(view)()
+        options = [
+            f"; {name}={value}"
+            for name, value in vars(view).items()
+            if value != getattr(defaults, name)
+        ]
+        return (
+            f"<Segmenter{source}: {len(self.classes)} classes ({names}); "
+            f"{self.predictor.engine.name}{''.join(options)}>"
+        )
 
     @classmethod
     def from_checkpoint(
@@ -88,7 +114,7 @@ class Segmenter:
         engine = OnnxEngine(path, device)
         metadata = engine.metadata
         options = {"mean": metadata["mean"], "std": metadata["std"], **options}
-        return cls(engine, metadata["classes"], metadata["palette"], **options)
+        return cls(engine, metadata["classes"], metadata["palette"], path=path, **options)
 
     @classmethod
     def _from_mindspore(cls, path: files.PathLike, options: dict[str, Any]) -> "Segmenter":
@@ -99,27 +125,91 @@ class Segmenter:
 
         metadata = checkpoint.read_metadata(path)
         engine = MindSporeEngine(fold_batch_norm(checkpoint.load_network(path)), path)
-        return cls(engine, metadata.get("classes"), metadata.get("palette"), **options)
+        return cls(engine, metadata.get("classes"), metadata.get("palette"), path=path, **options)
 
-    def __call__(self, image: ImageLike, order: str = "BGR") -> np.ndarray:
-        """Class ids of one image at its own size.
+    @overload
+    def __call__(self, image: "_Images", order: str = "BGR") -> list[np.ndarray]: ...
+
+    @overload
+    def __call__(self, image: ImageLike, order: str = "BGR") -> np.ndarray: ...
+
+    def __call__(
+        self, image: "ImageLike | _Images", order: str = "BGR"
+    ) -> np.ndarray | list[np.ndarray]:
+        """Class ids of an image at its own size, or of each image of a list.
 
         Args:
-            image: path of an image file, PIL image, or uint8 array (H, W, 3). Files and PIL images
-                are first turned upright as Exif says.
-            order: channel order of an array: 'BGR', as OpenCV reads files, or 'RGB'.
+            image: path of an image file, PIL image, or uint8 array (H, W, 3); or a list of these,
+                which are read one after the other. Files and PIL images are first turned upright
+                as Exif says.
+            order: channel order of arrays: 'BGR', as OpenCV reads files, or 'RGB'.
 
         Returns:
-            uint8 array (H, W).
+            uint8 array (H, W); of a list a list of them, in its order.
 
         Raises:
-            InputError: the file cannot be read, or the array is not such an image.
+            InputError: a file cannot be read, or an array is not such an image.
         """
-        return self.predictor(as_bgr(image, order))
+        return self._of_each(self.predictor, image, order)
 
-    def probabilities(self, image: ImageLike, order: str = "BGR") -> np.ndarray:
+    @overload
+    def probabilities(self, image: "_Images", order: str = "BGR") -> list[np.ndarray]: ...
+
+    @overload
+    def probabilities(self, image: ImageLike, order: str = "BGR") -> np.ndarray: ...
+
+    def probabilities(
+        self, image: "ImageLike | _Images", order: str = "BGR"
+    ) -> np.ndarray | list[np.ndarray]:
         """Probabilities of all classes for every pixel: float32 (len(classes), H, W).
 
-        Arguments and errors as for `__call__`.
+        Arguments and errors as for `__call__`; of a list a list.
         """
-        return self.predictor.probabilities(as_bgr(image, order))
+        return self._of_each(self.predictor.probabilities, image, order)
+
+    def overlay(
+        self, image: ImageLike, alpha: float = 0.5, order: str = "BGR", *, legend: bool = True
+    ) -> np.ndarray:
+        """The image with its classes drawn over it, as `fcn8s-ms predict` writes it.
+
+        A first class named `background` gets no colour.
+
+        Args:
+            image: as for `__call__`, but not a list.
+            alpha: opacity of the colours: 0 shows the image alone, 1 the colours alone.
+            order: as for `__call__`.
+            legend: name the classes that are present.
+
+        Returns:
+            uint8 array (H, W, 3), RGB: for `plt.imshow` or `PIL.Image.fromarray`.
+
+        Raises:
+            InputError: `alpha` is out of range; or as for `__call__`.
+        """
+        from ..visualize import background_id, draw_legend, overlay
+
+        if not 0 <= alpha <= 1:
+            raise InputError(f"alpha is {alpha}; choose 0…1")
+        pixels = as_bgr(image, order)
+        ids = self.predictor(pixels)
+        picture = overlay(pixels, ids, self.palette, alpha, background_id(self.classes))
+        return draw_legend(picture, ids, self.classes, self.palette) if legend else picture
+
+    @staticmethod
+    def _of_each(
+        compute: Callable[[np.ndarray], np.ndarray],
+        image: "ImageLike | _Images",
+        order: str,
+    ) -> np.ndarray | list[np.ndarray]:
+        if not isinstance(image, (list, tuple)):
+            return compute(as_bgr(image, order))
+        return [compute(pixels) for pixels in _each_as_bgr(image, order)]
+
+
+def _each_as_bgr(images: Sequence[ImageLike], order: str) -> Iterator[np.ndarray]:
+    """Images of a list one by one; an error says which one it is."""
+    for place, image in enumerate(images):
+        try:
+            yield as_bgr(image, order)
+        except InputError as error:
+            raise InputError(f"image {place} of the list: {error}") from None

@@ -399,6 +399,63 @@ def test_segmenter_takes_paths_arrays_and_pil_images(tmp_path):
         segmenter(rgb, order="rgb")
 
 
+def test_a_list_of_images_gives_a_list(tmp_path):
+    segmenter = Segmenter(Plain())
+    one, other = noise(20, 30), noise(40, 25)
+    cv2.imwrite(str(tmp_path / "other.png"), other)
+    for images in ([one, tmp_path / "other.png"], (one, other)):
+        found = segmenter(images)
+        assert isinstance(found, list) and len(found) == 2
+        assert np.array_equal(found[0], segmenter(one))
+        assert np.array_equal(found[1], segmenter(other))
+    assert segmenter([]) == []
+    shapes = [found.shape for found in segmenter.probabilities([one, other])]
+    assert shapes == [(3, 20, 30), (3, 40, 25)]
+    missing = tmp_path / "missing.png"
+    with pytest.raises(InputError, match=f"image 1 of the list: .*{missing}"):
+        segmenter([one, missing])
+
+
+def test_an_overlay_mixes_the_colours_of_the_classes_into_the_image():
+    palette = [[10, 20, 30], [200, 100, 0], [0, 0, 250]]
+    image = noise(24, 32)
+    rgb = image[..., ::-1].astype(float)
+    for names, untouched in ((["background", "a", "b"], 0), (["sky", "a", "b"], None)):
+        segmenter = Segmenter(Plain(), names, palette)
+        ids = segmenter(image)
+        assert len(np.unique(ids)) == 3
+        expected = rgb * 0.75 + np.array(palette)[ids] * 0.25
+        expected[ids == untouched] = rgb[ids == untouched]
+        found = segmenter.overlay(image, alpha=0.25, legend=False)
+        assert found.shape == (24, 32, 3) and found.dtype == np.uint8
+        assert np.abs(found - expected).max() <= 0.5
+        assert np.array_equal(segmenter.overlay(image[..., ::-1], 0.25, "RGB", legend=False), found)
+    assert np.array_equal(segmenter.overlay(image, alpha=0, legend=False), image[..., ::-1])
+    assert not np.array_equal(segmenter.overlay(image), segmenter.overlay(image, legend=False))
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
+def test_an_overlay_of_no_such_opacity(alpha):
+    with pytest.raises(InputError, match=r"alpha is .*; choose 0…1"):
+        Segmenter(Plain()).overlay(noise(8, 8), alpha=alpha)
+
+
+def test_a_segmenter_shows_what_it_is(network, tmp_path):
+    assert repr(Segmenter(Plain(), ["a", "b", "c"])) == "<Segmenter: 3 classes (a, b, c); plain>"
+    shown = repr(Segmenter(Plain(), scales=(0.5, 1), flip=True))
+    assert shown.endswith("; plain; scales=(0.5, 1.0); flip=True>")
+    many = Plain()
+    many.n_class = 21
+    assert "21 classes (background, aeroplane, bicycle, bird, boat and 16 more)" in repr(
+        Segmenter(many)
+    )
+    path = tmp_path / "FCN8s.ckpt"
+    checkpoint.save(network, path, {})
+    shown = repr(Segmenter.from_checkpoint(path))
+    assert shown.startswith(f"<Segmenter of {path}: 4 classes (")
+    assert ms.__version__ in shown
+
+
 def test_exif_turns_files_and_pil_images_upright(tmp_path):
     upright = cv2.resize(noise(3, 4), (64, 48), interpolation=cv2.INTER_CUBIC)
     exif = Image.Exif()
