@@ -1,9 +1,7 @@
 """`SegDataset`: training batches and whole images from a MindRecord file."""
 
 import functools
-import inspect
 import logging
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -17,7 +15,7 @@ from numpy.typing import ArrayLike
 from . import files, transforms
 from .errors import InputError
 from .images.reader import MAX_PIXELS
-from .records import check_sample, open_record, order
+from .records import check_sample, open_record, order, samples
 from .threads import available_cpus, map_ahead
 from .transforms import Crop, Encoded, RandomSource
 from .voc import IGNORE_LABEL, NUM_CLASSES
@@ -365,7 +363,7 @@ class SegDataset:
         self, image: np.ndarray, label: np.ndarray, name: str, epoch: int, out: Crop | None
     ) -> Crop:
         check_sample(self.data_file, name, image, label)
-        rng = self._generator(epoch, name)
+        rng = samples.generator(self.seed, epoch, name)
         options: dict[str, Any] = {"rng": rng, "out": out}
         token = _current.set(_Sample(name, rng))
         try:
@@ -378,19 +376,7 @@ class SegDataset:
     @functools.cached_property
     def _options(self) -> list[str]:
         """Options of `preprocess_dataset` that an override still takes."""
-        parameters = inspect.signature(self.preprocess_dataset).parameters
-        if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-            return ["rng", "out"]
-        return [
-            name
-            for name in ("rng", "out")
-            if name in parameters and parameters[name].kind is not inspect.Parameter.POSITIONAL_ONLY
-        ]
-
-    def _generator(self, epoch: int, name: str) -> np.random.RandomState:
-        key = zlib.crc32(name.encode("utf-8"))
-        # Of NumPy's bit generators one that starts in 10 us; the Mersenne twister takes 100 us.
-        return np.random.RandomState(np.random.PCG64([self.seed, epoch, key]))
+        return samples.accepted(self.preprocess_dataset, ("rng", "out"))
 
     # --- evaluation ----------------------------------------------------------------------------
 
@@ -433,18 +419,12 @@ class SegDataset:
         return self._opened[0] if self._opened else self._named or "SegDataset"
 
     def _decode(self, image: Encoded, label: Encoded, name: str) -> tuple[np.ndarray, np.ndarray]:
-        source = self._source
-        pixels = transforms.decode_image(image, f"{source}: image of {name!r}", self.max_pixels)
-        ids = transforms.decode_label(label, f"{source}: label of {name!r}", self.max_pixels)
-        if pixels.shape[:2] != ids.shape:
-            raise InputError(
-                f"{source}: image of {name!r} is {pixels.shape[1]}x{pixels.shape[0]}, its "
-                f"label {ids.shape[1]}x{ids.shape[0]}; build the records again"
-            )
-        foreign = ids[(ids >= self.num_classes) & (ids != self.ignore_label)]
-        if foreign.size:
-            raise InputError(
-                f"{source}: label of {name!r} holds id {foreign.max()} with "
-                f"{self.num_classes} classes; pass the right --num-classes"
-            )
-        return pixels, ids
+        return samples.decode(
+            self._source,
+            name,
+            image,
+            label,
+            num_classes=self.num_classes,
+            ignore_label=self.ignore_label,
+            max_pixels=self.max_pixels,
+        )

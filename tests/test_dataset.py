@@ -11,7 +11,7 @@ from mindspore.train import Model
 from fcn8s_ms import dataset, device, records, transforms, voc
 from fcn8s_ms.dataset import SegDataset
 from fcn8s_ms.errors import InputError
-from fcn8s_ms.records import sources
+from fcn8s_ms.records import samples, sources
 
 from .helpers import SIZES, draw_pair, plain_steps, write_plain_record, write_voc
 
@@ -128,7 +128,7 @@ def test_names_of_a_batch(record, step):
         image, _ = plain_steps(
             transforms.decode_image(images[name]),
             transforms.decode_label(labels[name]),
-            data._generator(epoch - 1, name),  # the pipeline counts from 0
+            samples.generator(data.seed, epoch - 1, name),  # the pipeline counts from 0
             64,
         )
         assert np.array_equal(found["data"][number], image)
@@ -144,7 +144,7 @@ def test_crops_are_the_images_own(record):
         image, label = plain_steps(
             transforms.decode_image(encoded_image),
             transforms.decode_label(encoded_label),
-            data._generator(0, name),
+            samples.generator(data.seed, 0, name),
             64,
         )
         expected[name] = image.tobytes() + label.tobytes()

@@ -49,7 +49,7 @@ FOLDERS = {
         {"metadata", "labelme", "matlab", "scenes", "shapes"},
         {"checksums", "classes", "structure"},
         {"masks", "read", "sources"},
-        {"coco", "encode", "layouts", "split", "yolo"},
+        {"coco", "encode", "layouts", "samples", "split", "yolo"},
         {"arguments", "fill", "order", "survey"},
         {"write"},
         {"demo", "seal"},
@@ -118,7 +118,7 @@ WITHOUT_MINDSPORE = set(
     network.vgg_layouts network.vgg_weights
     records.arguments records.checksums records.classes records.coco records.encode
     records.labelme records.layouts records.masks records.matlab records.metadata
-    records.scenes
+    records.samples records.scenes
     records.shapes records.sources records.split records.structure records.survey records.yolo
     training.history training.interruption training.network_options training.option_group
     training.schedule training.tensorboard
