@@ -20,6 +20,7 @@ from . import records, transforms
 from .formats import paths
 from .images import reader
 from .inspection.contents import draw_crops, histogram, inspect_record
+from .options import Parser
 from .records import split, write
 from .records.arguments import add_class_flags, add_source_flags, chosen_source, source_of
 from .records.masks import MaskReader
@@ -55,7 +56,7 @@ _WITHOUT_CHECKSUM = transforms.IMAGE_SUFFIXES - {".png"}
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of the converter."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROGRAM,
         description="Convert images and masks to a MindRecord file. Every file is checked: if any "
         "cannot be used, all of these are named and nothing is written.",

@@ -21,6 +21,7 @@ from . import device, fetch, files, inference, threads, transforms, voc
 from .evaluation import report
 from .formats import paths
 from .images import reader
+from .options import Parser
 
 if TYPE_CHECKING:
     from . import evaluation
@@ -100,7 +101,7 @@ class Config:
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.eval`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROGRAM,
         description="Score an FCN on whole images: pixel accuracy, mean pixel "
         "accuracy, mean IoU, frequency weighted IoU, scores close to boundaries, and a table of "

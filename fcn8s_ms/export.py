@@ -19,7 +19,7 @@ import numpy as np
 
 from . import __version__, device, files, transforms, voc
 from .formats import paths
-from .options import add_options, option, take_options
+from .options import Parser, add_options, option, take_options
 from .transforms import LONGEST_SIDE
 
 if TYPE_CHECKING:  # MindSpore is loaded late
@@ -124,7 +124,7 @@ class Config:
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.export`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROGRAM,
         description="Write a trained FCN for ONNX Runtime (ONNX), MindSpore Lite (MINDIR) or "
         "Ascend (AIR). BatchNorm is folded into the convolutions. ONNX and MINDIR files take any "

@@ -20,6 +20,7 @@ from .formats import checkpoints
 from .inspection import checkpoint as of_checkpoint
 from .inspection import exported
 from .inspection.facts import MISMATCH, Facts
+from .options import Parser
 
 __all__ = ["KINDS", "Kind", "get_parser", "kind_of", "main"]
 
@@ -113,7 +114,7 @@ def kind_of(path: Path) -> Kind:
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.info`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROGRAM,
         description="Say what a file is and whether its checksum agrees: a checkpoint, a record or "
         "an exported network. The status is 1 if a checksum does not agree.",

@@ -1,4 +1,4 @@
-"""Groups of options: frozen dataclasses whose fields are the flags of a program.
+"""Parser of the programs, and groups of options: frozen dataclasses whose fields are its flags.
 
 A field made by `option` holds everything about its flag, so that each is described once:
 
@@ -12,15 +12,19 @@ A field made by `option` holds everything about its flag, so that each is descri
 
 import argparse
 import dataclasses
+import difflib
+import re
+import sys
 import typing
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from types import NoneType
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from .errors import flag
 
 __all__ = [
     "ArgumentContainer",
+    "Parser",
     "add_option",
     "add_options",
     "option",
@@ -29,6 +33,130 @@ __all__ = [
 ]
 
 _Group = TypeVar("_Group")
+
+
+# Flags as other programs spell them, and what they may be here: the first that a program has.
+_ELSEWHERE = {
+    "lr": ("--base-lr",),
+    "lr0": ("--base-lr",),
+    "learning-rate": ("--base-lr",),
+    "lrf": ("--min-lr",),
+    "lr-scheduler": ("--schedule",),
+    "lr-policy": ("--schedule",),
+    "b": ("--batch-size",),
+    "bs": ("--batch-size",),
+    "batchsize": ("--batch-size",),
+    "n-epochs": ("--epochs",),
+    "num-epochs": ("--epochs",),
+    "max-epochs": ("--epochs",),
+    "num-steps": ("--steps",),
+    "max-steps": ("--steps",),
+    "iters": ("--steps",),
+    "max-iters": ("--steps",),
+    "iterations": ("--steps",),
+    "img": ("--crop-size", "--size"),
+    "imgsz": ("--crop-size", "--size"),
+    "img-size": ("--crop-size", "--size"),
+    "image-size": ("--crop-size", "--size"),
+    "size": ("--crop-size", "--resize"),
+    "weights": ("--checkpoint", "--pretrained"),
+    "checkpoint": ("--pretrained", "--resume"),
+    "ckpt": ("--checkpoint", "--pretrained"),
+    "load-from": ("--checkpoint", "--pretrained"),
+    "finetune": ("--pretrained",),
+    "init-from": ("--pretrained",),
+    "resume-from": ("--resume",),
+    "model": ("--arch", "--checkpoint"),
+    "net": ("--arch", "--checkpoint"),
+    "network": ("--arch", "--checkpoint"),
+    "encoder": ("--backbone",),
+    "nc": ("--num-classes", "--classes"),
+    "classes": ("--num-classes",),
+    "solver": ("--optimizer",),
+    "wd": ("--weight-decay",),
+    "criterion": ("--loss",),
+    "loss-function": ("--loss",),
+    "j": ("--workers",),
+    "num-workers": ("--workers",),
+    "threads": ("--workers",),
+    "gradient-accumulation-steps": ("--accumulate",),
+    "accumulation-steps": ("--accumulate",),
+    "grad-clip": ("--clip-norm",),
+    "clip-grad": ("--clip-norm",),
+    "max-grad-norm": ("--clip-norm",),
+    "early-stopping": ("--patience",),
+    "warmup-iters": ("--warmup-steps",),
+    "half": ("--amp", "--fp16"),
+    "fp16": ("--amp",),
+    "precision": ("--amp", "--fp16"),
+    "gpu": ("--device", "--device-id"),
+    "gpus": ("--device", "--device-id"),
+    "dataset": ("--data",),
+    "data-path": ("--data",),
+    "train-data": ("--data",),
+    "val": ("--val-data",),
+    "valid": ("--val-data",),
+    "val-dataset": ("--val-data",),
+    "masks": ("--labels",),
+    "mask-dir": ("--labels",),
+    "image-dir": ("--images",),
+    "o": ("--output",),
+    "out-dir": ("--output",),
+    "outdir": ("--output",),
+    "output-dir": ("--output",),
+    "save-dir": ("--output",),
+    "work-dir": ("--output",),
+    "project": ("--output",),
+    "name": ("--output",),
+    "save-freq": ("--save-every",),
+    "save-period": ("--save-every",),
+    "eval-freq": ("--val-every",),
+    "f": ("--overwrite",),
+    "force": ("--overwrite",),
+    "tta": ("--flip",),
+    "alpha": ("--opacity",),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser of a program: a command line it does not understand ends in one line.
+
+    That line names the flags that an unknown one may stand for: what the flag of another program is
+    called here, or the nearest by spelling.
+    """
+
+    def parse_args(  # type: ignore[override]  # the overloads of argparse
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """Parses as argparse does, once no flag is spelled as in other programs."""
+        given = sys.argv[1:] if args is None else list(args)
+        for one in given[: given.index("--")] if "--" in given else given:
+            if re.match(r"--?[A-Za-z]", one):
+                self._check_flag(one.partition("=")[0])
+        return super().parse_args(args, namespace)
+
+    def _check_flag(self, name: str) -> None:
+        """Ends the program if no flag has this name, nor begins with it."""
+        known = self._option_string_actions
+        if name in known:
+            return
+        plain = name.lstrip("-").replace("_", "-").lower()
+        meant = next((one for one in _ELSEWHERE.get(plain, ()) if one in known), None)
+        completions = [one for one in known if name.startswith("--") and one.startswith(name)]
+        if completions and meant in (None, *completions):
+            return  # argparse completes it, or says that it is ambiguous
+        found = [meant] if meant else self._nearest(f"--{plain}")
+        asked = f"; did you mean {' or '.join(found)}?" if found else ""
+        self.error(f"there is no flag {name}{asked}")
+
+    def _nearest(self, name: str) -> list[str]:
+        """Flags whose spelling is close to a name, the closest first, at most two."""
+        flags = [one for one in self._option_string_actions if one.startswith("--")]
+        return [name] if name in flags else difflib.get_close_matches(name, flags, 2, 0.75)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with status 2 and one line, without the flags that `--help` lists."""
+        self.exit(2, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
 
 class ArgumentContainer(Protocol):

@@ -20,7 +20,7 @@ from .images import reader
 from .inference import inputs, video
 from .inference.outputs import ResultOptions, Saver
 from .inference.pipeline import Pipeline, ProgressBar
-from .options import add_options, option, take_options
+from .options import Parser, add_options, option, take_options
 
 __all__ = ["Config", "get_parser", "main", "predict"]
 
@@ -58,7 +58,7 @@ class Config:
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.predict`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROGRAM,
         description="Segment pictures. All results have the picture's own size; a picture is first "
         "turned upright as Exif says. A file that cannot be used does not stop the others: it is "

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from fcn8s_ms.options import add_options, option, take_options
+from fcn8s_ms import build, export, info, predict
+from fcn8s_ms import eval as eval_program
+from fcn8s_ms.options import _ELSEWHERE, add_options, option, take_options
+from fcn8s_ms.training import arguments as train_arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +56,48 @@ def test_a_group_takes_its_own_values_and_leaves_the_rest():
     arguments = {**parsed("--source", "a.txt"), "device": "CPU"}
     take_options(Group, arguments)
     assert arguments == {"device": "CPU"}
+
+
+@pytest.mark.parametrize(
+    ("program", "given", "meant"),
+    [
+        (train_arguments, ["--lr", "0.01"], "--lr; did you mean --base-lr?"),
+        (train_arguments, ["--lr=0.01"], "--lr; did you mean --base-lr?"),
+        (train_arguments, ["-b", "2"], "-b; did you mean --batch-size?"),
+        (train_arguments, ["--weights", "a.pth"], "--weights; did you mean --pretrained?"),
+        (eval_program, ["--weights", "a.ckpt"], "--weights; did you mean --checkpoint?"),
+        (train_arguments, ["--batch_size", "2"], "--batch_size; did you mean --batch-size?"),
+        (train_arguments, ["--epoch-s", "2"], "--epoch-s; did you mean --epochs?"),
+        (predict, ["a.jpg", "--chekpoint", "a"], "--chekpoint; did you mean --checkpoint?"),
+        (export, ["--fp61"], "--fp61; did you mean --fp16?"),
+        (build, ["--mask-dir", "a"], "--mask-dir; did you mean --labels?"),
+        (info, ["--zzz"], "--zzz"),
+    ],
+)
+def test_an_unknown_flag_is_answered_with_the_one_that_may_be_meant(program, given, meant, capsys):
+    with pytest.raises(SystemExit) as caught:
+        program.get_parser().parse_args(given)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"error: there is no flag {meant} (--help lists all flags)")
+
+
+def test_flags_may_still_be_shortened_and_other_mistakes_take_one_line(capsys):
+    parser = train_arguments.get_parser()
+    assert parser.parse_args(["--batch", "2"]).batch_size == 2
+    for given, message in [
+        (["--arch", "fcn9s"], "argument --arch: invalid choice"),
+        (["--min", "2"], "ambiguous option: --min"),
+        (["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
+    ]:
+        with pytest.raises(SystemExit):
+            parser.parse_args(given)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+
+
+def test_names_of_other_programs_stand_for_flags_that_there_are():
+    programs = (train_arguments, eval_program, predict, export, build, info)
+    flags = {one for program in programs for one in program.get_parser()._option_string_actions}
+    for name, meant in _ELSEWHERE.items():
+        assert set(meant) <= flags, name

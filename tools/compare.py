@@ -21,6 +21,7 @@ import narrow
 from fcn8s_ms import device, files
 from fcn8s_ms.errors import InputError, reported_by
 from fcn8s_ms.network import architectures
+from fcn8s_ms.options import Parser
 from fcn8s_ms.records import demo
 from fcn8s_ms.training import arguments
 from fcn8s_ms.training.run_folder import RunFolder
@@ -35,7 +36,7 @@ _TAKEN = ("--sample", "--download", "--resume")
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of the comparison."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROGRAM,
         usage="%(prog)s [options] [options of python -m fcn8s_ms.train]",
         description=__doc__.split("\n\n", 1)[1],

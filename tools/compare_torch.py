@@ -18,6 +18,7 @@ from narrow import NARROW, flags
 
 from fcn8s_ms import files, voc
 from fcn8s_ms.errors import InputError, reported_by
+from fcn8s_ms.options import Parser
 
 _PROGRAM = "python tools/compare_torch.py"
 _BATCH = 4
@@ -123,7 +124,7 @@ def _train_here(options, folder: Path) -> list[float]:
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of the comparison."""
-    parser = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__.split("\n\n")[1])
+    parser = Parser(prog=_PROGRAM, description=__doc__.split("\n\n")[1])
     add = parser.add_argument
     add("--data", type=Path, help="MindRecord file (default: the drawn sample)")
     add("--crop", type=int, default=128, help="side of the crops (default: %(default)s)")

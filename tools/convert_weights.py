@@ -35,6 +35,7 @@ from fcn8s_ms.formats import (
 )
 from fcn8s_ms.network import conversion, vgg_weights
 from fcn8s_ms.network.converted import Conversion
+from fcn8s_ms.options import Parser
 from fcn8s_ms.transforms import STRIDE, check_crops
 
 _PROGRAM = "python tools/convert_weights.py"
@@ -216,7 +217,7 @@ def write(path: files.PathLike, found: Conversion, source: Path) -> None:
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of the conversion."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROGRAM,
         description=(__doc__ or "").partition("\n\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -21,6 +21,7 @@ from narrow import TINY, flags
 
 from fcn8s_ms.errors import InputError, reported_by
 from fcn8s_ms.formats import checkpoints
+from fcn8s_ms.options import Parser
 
 _PROGRAM = "python tools/kill_training.py"
 # Fields of the log that two equal runs do not share.
@@ -168,7 +169,7 @@ def _difference(run: Path, reference: Path) -> str | None:
 def get_parser() -> argparse.ArgumentParser:
     """Returns the command line of the test."""
     assert __doc__ is not None
-    parser = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__.split("\n\n")[1])
+    parser = Parser(prog=_PROGRAM, description=__doc__.split("\n\n")[1])
     add = parser.add_argument
     add("--kills", type=int, default=20, help="number of kills (default: %(default)s)")
     add(

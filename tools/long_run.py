@@ -25,6 +25,7 @@ from narrow import TINY, flags
 
 from fcn8s_ms import device, visualize
 from fcn8s_ms.errors import InputError, reported_by
+from fcn8s_ms.options import Parser
 from fcn8s_ms.records import demo
 from fcn8s_ms.training import history
 from fcn8s_ms.training.callbacks import TrainingLog
@@ -279,7 +280,7 @@ def _draw_once(folder: Path) -> None:
 def get_parser() -> argparse.ArgumentParser:
     """Returns the command line of the tool."""
     assert __doc__ is not None
-    parser = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__.split("\n\n")[1])
+    parser = Parser(prog=_PROGRAM, description=__doc__.split("\n\n")[1])
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     add(

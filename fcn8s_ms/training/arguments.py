@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import InputError, flag
 from ..formats import paths
 from ..network.architectures import ARCHITECTURES
-from ..options import add_option
+from ..options import Parser, add_option
 from ..records import demo
 from ..transforms import MAX_BATCH_PIXELS, check_crops, next_multiple
 from .network_options import NetworkOptions
@@ -117,7 +117,7 @@ def _groups() -> Iterator[tuple[str, type[Options]]]:
 
 def get_parser() -> argparse.ArgumentParser:
     """Returns the command line of the training program."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
         description="Train FCN-8s, FCN-16s or FCN-32s on MindRecord data.",
         epilog=f"Try it: {PROGRAM} --sample",

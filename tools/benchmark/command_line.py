@@ -9,6 +9,7 @@ from pathlib import Path
 from fcn8s_ms import files
 from fcn8s_ms.errors import InputError, reported_by
 from fcn8s_ms.network.architectures import ARCHITECTURES
+from fcn8s_ms.options import Parser
 
 from . import machine, race, scale
 from .parts import PARTS
@@ -28,7 +29,7 @@ def _interpreter(value: str) -> str:
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of the benchmark."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
         description="Race this package against the tutorial's way ('plain'), PyTorch, and another "
         "checkout of it, each in a process of its own, round by round in turn.",
