@@ -12,6 +12,7 @@ if __name__ == "__main__":
     end_at_signals(program("build"))
 
 import argparse
+import logging
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -152,6 +153,7 @@ def _build(arguments: argparse.Namespace) -> None:
         classes.names,
         ignore_label=arguments.ignore_label,
         label_map=label_map,
+        label_offset=arguments.label_offset,
         only_mapped=source.label_map is not None,
         colours=classes.colours,
         mask_values=source.mask_values or arguments.mask_values,
@@ -231,6 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: arguments without the program's name; those of this process by default.
     """
+    logging.basicConfig(format="%(levelname)s: %(message)s")
     warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which become errors
     with reported_by(_PROGRAM):
         arguments = get_parser().parse_args(argv)

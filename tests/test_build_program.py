@@ -128,6 +128,42 @@ def test_list_label_map_and_ignore_label(folders):
     assert (labels["2"] == expected).all()
 
 
+@pytest.fixture
+def from_one(folders):
+    """As `folders`, with masks whose ids are 1, 2 and 3."""
+    for path in (folders / "ids").iterdir():
+        ids = np.asarray(Image.open(path))
+        Image.fromarray(np.where(ids == 255, 255, ids + 1).astype(np.uint8)).save(path)
+    given = ["--images", folders / "images", "--labels", folders / "ids"]
+    return [*given, "--output", folders / "r", "--classes", folders / "names.txt"]
+
+
+@pytest.mark.parametrize("flags", [["--label-offset", "-1"], ["--reduce-zero-label"]])
+def test_ids_that_start_at_one(from_one, folders, capsys, flags):
+    error = error_of(build.main, from_one, capsys)
+    assert "holds label 3; classes are 0…2, and 255 is ignored: do your ids start at 1?" in error
+    assert "pass --label-offset -1" in error and not (folders / "r").exists()
+    ids = np.asarray(Image.open(folders / "ids" / "1.png")).copy()
+    ids[0] = 0
+    Image.fromarray(ids).save(folders / "ids" / "1.png")
+    run(*from_one, *flags)
+    expected = expected_ids(1)
+    expected[0] = 255
+    assert (labels_in(folders / "r")["1"] == expected).all()
+    assert "No pixel of any mask has id 0" not in capsys.readouterr().err
+
+
+def test_ids_that_start_at_one_and_fit_the_list(from_one, folders, caplog):
+    """Nothing tells them from a dataset without its first class, but the counts look odd."""
+    (folders / "names.txt").write_text("road\nhouse\nsky\nsea\n")
+    run(*from_one)
+    assert "No pixel of any mask has id 0, the first class." in caplog.text
+    assert "build again with --label-offset -1 --overwrite" in caplog.text
+    caplog.clear()
+    run(*from_one, "--overwrite", "--label-offset", "-1")
+    assert not caplog.text
+
+
 def test_labelme(tmp_path):
     image, _ = draw_pair("a", 24, 32)
     cv2.imwrite(str(tmp_path / "p.jpg"), image)

@@ -72,8 +72,8 @@ BAD_SOURCES = [
     ),
     (
         "id that is not a class",
-        lambda i, m, f: repaint(m, lambda label: put(label, 21)),
-        "b.png holds label 21; classes are 0…20, and 255 is ignored: correct the mask, or",
+        lambda i, m, f: repaint(m, lambda label: put(label, 22)),
+        "b.png holds label 22; classes are 0…20, and 255 is ignored: correct the mask, or",
     ),
     (
         "RGB mask for ids",

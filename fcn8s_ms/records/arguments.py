@@ -36,6 +36,7 @@ _GOES_WITH = {
     "label_suffix": ("images",),
     "mat_variable": ("images",),
     "colour_tolerance": ("voc_root", "images", "cvat"),
+    "label_offset": ("voc_root", "images"),
     "ignore_outline": ("pets",),
     "sha256": ("seal",),
 }
@@ -122,6 +123,21 @@ def add_class_flags(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="JSON",
         help='class id, class name or "ignore" for values of masks: {"255": 1, "7": "ignore"}',
+    )
+    add(
+        "--label-offset",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number added to the ids of masks: -1 if they start at 1; what falls below 0 is "
+        "ignored (default: %(default)s)",
+    )
+    add(
+        "--reduce-zero-label",
+        action="store_const",
+        const=-1,
+        dest="label_offset",
+        help="the same as --label-offset -1",
     )
     add(
         "--ignore-label",

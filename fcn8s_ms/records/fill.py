@@ -1,6 +1,7 @@
 """The rows of a record: encoded, counted, written and read back."""
 
 import errno
+import logging
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ from .read import quiet_stderr, rows
 from .sources import Pair
 
 __all__ = ["Tally", "write_rows"]
+
+logger = logging.getLogger(__name__)
 
 _MAX_FAULTS_SHOWN = 20
 # Rows are handed to MindRecord when this many, or this many bytes, have gathered.
@@ -130,7 +133,7 @@ def write_rows(
     num_faults = 0
     num_pairs = sum(len(pairs) for pairs, _ in parts)
     values = np.zeros(256, np.int64)
-    doubtful = True  # whether all masks may be of two classes, as 0 and 255
+    doubtful = True  # whether all masks hold ids of their own, which may mean something else
 
     def encode(pair: Pair) -> Row | InputError:
         try:
@@ -171,6 +174,11 @@ def write_rows(
             f"{parts[0][0][0].mask} and all other masks hold nothing but 0 and 255, and 255 is "
             'ignored: pass a --label-map of {"255": 1} for two classes, or of {"255": "ignore"} if '
             "that is intended"
+        )
+    if doubtful and not values[0] and values[: voc.IGNORE_LABEL].any():
+        logger.warning(
+            "No pixel of any mask has id 0, the first class. If your ids start at 1, every class"
+            " has the name of the next one now: build again with --label-offset -1 --overwrite"
         )
     for writer, (pairs, path) in zip(writers, parts):
         writer.close()

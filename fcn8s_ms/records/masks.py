@@ -74,6 +74,8 @@ class MaskReader:
         ignore_label: value of masks that is ignored.
         label_map: labels for some values, in place of the values themselves; `IGNORE_LABEL` for
             those that are ignored.
+        label_offset: number added to the ids of masks, -1 for ids that start at 1; what falls below
+            0 is ignored.
         only_mapped: whether values that are not in `label_map` are errors.
         colours: label of each RGB colour, for masks that hold colours.
         mask_values: one of the values in `MASK_VALUES`.
@@ -82,7 +84,8 @@ class MaskReader:
         max_pixels: largest number of pixels of an image or mask; 0 for any.
 
     Raises:
-        InputError: masks hold colours, but there are none, or the tolerance makes classes one.
+        InputError: masks hold colours, but there are none; the tolerance makes classes one; or an
+            offset leaves no class, or stands next to a label map.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class MaskReader:
         *,
         ignore_label: int = voc.IGNORE_LABEL,
         label_map: Mapping[int, int] | None = None,
+        label_offset: int = 0,
         only_mapped: bool = False,
         colours: Mapping[tuple[int, int, int], int] | None = None,
         mask_values: str = "auto",
@@ -104,8 +108,17 @@ class MaskReader:
         self._only_mapped = only_mapped and bool(label_map)
         # Of labels themselves, which colours and shapes are turned into.
         self._label_of_label = self._table(voc.IGNORE_LABEL)
-        self._label_of_value = self._table(ignore_label)
         self._known = f"classes are 0…{len(names) - 1}, and {ignore_label} is ignored"
+        self._label_offset = label_offset
+        self._label_of_value = self._table(ignore_label, label_offset)
+        if label_offset:
+            if label_map:
+                raise InputError(
+                    f"--label-offset {label_offset} does not go with a label map, which says what "
+                    "ids mean; drop one of them"
+                )
+            first, last = max(0, -label_offset), len(names) - 1 - label_offset
+            self._known = f"with --label-offset {label_offset}, ids {first}…{last} are classes"
         if label_map and self._only_mapped:
             self._label_of_value[:] = _NO_LABEL
             self._known = f"this format has {min(label_map)}…{max(label_map)}"
@@ -168,7 +181,8 @@ class MaskReader:
 
     def holds_labels(self, mask: Mask) -> bool:
         """Whether labels are the mask's own values, not those of colours, a label map or shapes."""
-        return mask.label_of_value is self._label_of_value and not self._has_label_map
+        own = not self._has_label_map and not self._label_offset
+        return own and mask.label_of_value is self._label_of_value
 
     def check(self, present: np.ndarray, mask: Mask, path: Path) -> None:
         """Raises InputError if one of the values that are present has no label."""
@@ -180,6 +194,11 @@ class MaskReader:
             remedy = "correct the mask"
         elif set(present.tolist()) == {0, 255}:
             remedy = 'is it a mask of two classes? Then pass a --label-map of {"255": 1}'
+        elif foreign == [self.num_classes] and self.holds_labels(mask):
+            remedy = (
+                "do your ids start at 1? Then pass --label-offset -1, and 0 is ignored; if 0 is "
+                "the background, add it as the first class"
+            )
         raise InputError(f"{path} holds label {listing(foreign, 8)}; {self._known}: {remedy}")
 
     def read_values(self, path: Path) -> Mask:
@@ -297,10 +316,16 @@ class MaskReader:
             )
         return InputError(f"{path} holds colours of no class: {listing(shown, 4)}; {remedy}")
 
-    def _table(self, ignored: int) -> np.ndarray:
-        """Label of each value: the value of a class itself, and `IGNORE_LABEL` of one value."""
-        table = np.full(256, _NO_LABEL, np.int16)
-        table[: self.num_classes] = np.arange(self.num_classes)
+    def _table(self, ignored: int, offset: int = 0) -> np.ndarray:
+        """Label of each value: the value plus the offset, and `IGNORE_LABEL` of one value."""
+        if not -voc.IGNORE_LABEL < offset < self.num_classes:
+            raise InputError(
+                f"--label-offset {offset} makes no id one of the {self.num_classes} classes; take "
+                "-1 if ids start at 1"
+            )
+        labels = np.arange(256) + offset
+        table = np.where(labels < self.num_classes, labels, _NO_LABEL).astype(np.int16)
+        table[labels < 0] = voc.IGNORE_LABEL
         table[ignored] = voc.IGNORE_LABEL
         return table
 

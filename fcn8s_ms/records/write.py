@@ -117,6 +117,7 @@ def build_records(
     palette: np.ndarray | Sequence[Sequence[int]] | None = None,
     ignore_label: int = voc.IGNORE_LABEL,
     label_map: Mapping[int, int] | None = None,
+    label_offset: int = 0,
     only_mapped: bool = False,
     colours: dict[tuple[int, int, int], int] | None = None,
     mask_values: str = "auto",
@@ -141,6 +142,7 @@ def build_records(
         palette: RGB of each class; VOC's by default.
         ignore_label: value of masks that is ignored; in the record it is 255.
         label_map: labels for some values of masks, in place of the values themselves.
+        label_offset: number added to the ids of masks; what falls below 0 is ignored.
         only_mapped: whether values that are not in `label_map` are errors.
         colours: label of each RGB colour, for masks that hold colours.
         mask_values: one of `masks.MASK_VALUES`.
@@ -165,6 +167,7 @@ def build_records(
         classes,
         ignore_label=ignore_label,
         label_map=label_map,
+        label_offset=label_offset,
         only_mapped=only_mapped,
         colours=colours,
         mask_values=mask_values,

@@ -311,6 +311,35 @@ def test_label_map(tmp_path):
     assert not sample.from_values
 
 
+@pytest.mark.parametrize(
+    ("offset", "ids", "expected"),
+    [(-1, [[0, 1], [255, 2]], [[255, 0], [255, 1]]), (1, [[0, 0], [255, 0]], [[1, 1], [255, 1]])],
+)
+def test_label_offset(tmp_path, offset, ids, expected):
+    given = {"image": encoded(".png", np.zeros((2, 2, 3), np.uint8)), "classes": ["road", "sky"]}
+    given["label_offset"] = offset
+    sample = converted(tmp_path, mask=encoded(".png", np.array(ids, np.uint8)), **given)
+    assert transforms.decode_label(sample.label).tolist() == expected and not sample.from_values
+    ids[0][0] = 2 - offset
+    with pytest.raises(
+        InputError, match=f"with --label-offset {offset}, ids .* are classes: correct"
+    ):
+        converted(tmp_path, mask=encoded(".png", np.array(ids, np.uint8)), **given)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label_offset": 2}, "--label-offset 2 makes no id one of the 2 classes; take -1"),
+        ({"label_offset": -(10**30)}, "0 makes no id one of the 2 classes"),
+        ({"label_offset": -1, "label_map": {1: 0}}, "-1 does not go with a label map"),
+    ],
+)
+def test_label_offsets_that_cannot_be(options, message):
+    with pytest.raises(InputError, match=message):
+        MaskReader(["road", "sky"], **options)
+
+
 def test_another_ignore_label(tmp_path):
     """Whatever masks ignore, records ignore 255."""
     ids = np.array([[0, 1], [2, 2]], np.uint8)
