@@ -8,8 +8,9 @@ The tutorial's classes, all that a training loop of one's own needs:
 - `PixelAccuracy`, `PixelAccuracyClass`, `MeanIntersectionOverUnion`,
   `FrequencyWeightedIntersectionOverUnion`: the four scores as metrics of `mindspore.train.Model`;
   `segmentation_metrics(num_classes)` makes all four over one confusion matrix;
-- `CLASSES`, `NUM_CLASSES`, `IGNORE_LABEL`, `IMAGE_MEAN`, `IMAGE_STD`: PASCAL VOC's constants, mean
-  and standard deviation in BGR.
+- `CLASSES`: names of PASCAL VOC's 21 classes, by class id; `NUM_CLASSES`: their number;
+- `IGNORE_LABEL`: 255, the label of pixels that neither train nor score;
+- `IMAGE_MEAN`, `IMAGE_STD`: mean and standard deviation to normalise by, BGR, on the scale 0…255.
 
 For trained checkpoints, and for errors:
 

@@ -87,8 +87,8 @@ class SegDataset:
 
     def __init__(
         self,
-        image_mean: ArrayLike,
-        image_std: ArrayLike,
+        image_mean: "ArrayLike",
+        image_std: "ArrayLike",
         data_file: files.PathLike = "",
         batch_size: int = 32,
         crop_size: int = 512,

@@ -136,7 +136,7 @@ class CrossEntropyLoss(nn.Cell):
     def __init__(
         self,
         ignore_label: int = IGNORE_LABEL,
-        class_weights: npt.ArrayLike | None = None,
+        class_weights: "npt.ArrayLike | None" = None,
         ranks: int = 1,
         reduction: str = "mean",
     ):
@@ -152,6 +152,7 @@ class CrossEntropyLoss(nn.Cell):
             self.class_weights = Tensor(np.asarray(class_weights, np.float32))
 
     def construct(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Loss of logits (N, C, H, W) against labels (N, H, W): a number."""
         label, weight = self.weigh(label)
         losses = negative_log_likelihood(logits, label) * weight
         return self.divided(ops.reduce_sum(losses), weight)

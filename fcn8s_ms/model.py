@@ -190,6 +190,7 @@ class FCN32s(_FCN):
         self.upscore32 = self.upscore(32)  # 1/32 -> 1
 
     def construct(self, x: Tensor) -> Tensor:
+        """Logits (N, n_class, H, W) of normalised images (N, 3, H, W)."""
         conv7 = self.features(x)[2]
         return self.upscore32(self.score_fr(conv7))
 
@@ -208,6 +209,7 @@ class FCN16s(_FCN):
         self.upscore16 = self.upscore(16)  # 1/16 -> 1
 
     def construct(self, x: Tensor) -> Tensor:
+        """Logits (N, n_class, H, W) of normalised images (N, 3, H, W)."""
         pool4, conv7 = self.features(x)[1:]
         scores = self.upscore2(self.score_fr(conv7))  # 1/16
         return self.upscore16(scores + self.score_pool4(pool4))
@@ -249,6 +251,7 @@ class FCN8s(_FCN):
         self.upscore8 = self.upscore(8)  # 1/8 -> 1
 
     def construct(self, x: Tensor) -> Tensor:
+        """Logits (N, n_class, H, W) of normalised images (N, 3, H, W)."""
         pool3, pool4, conv7 = self.features(x)
         scores = self.upscore2(self.score_fr(conv7))  # 1/16
         scores = self.upscore_pool4(scores + self.score_pool4(pool4))  # 1/8

@@ -1,6 +1,9 @@
 """Imports run downward only, and modules that need no MindSpore do not import it."""
 
 import ast
+import inspect
+import pydoc
+import re
 from pathlib import Path
 
 import pytest
@@ -244,6 +247,39 @@ def test_public_names_resolve():
         assert getattr(fcn8s_ms, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = fcn8s_ms.nothing
+
+
+def test_help_of_the_package_explains_every_name():
+    """Constants among them: help() shows a constant's value, not what is written below it."""
+    for name in set(fcn8s_ms.__all__) - {"__version__"}:
+        assert re.search(rf"`{name}[`(]", fcn8s_ms.__doc__), name
+
+
+NETWORK_ARGUMENTS = "n_class depths widths fc_width upsample_init skip_init dropout"
+DATASET_ARGUMENTS = """
+    image_mean image_std data_file batch_size crop_size max_scale min_scale ignore_label num_classes
+    num_readers num_parallel_calls seed num_shards shard_id max_pixels augmentations
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *[(name, NETWORK_ARGUMENTS) for name in ("FCN8s", "FCN16s", "FCN32s")],
+        ("CrossEntropyLoss", "ignore_label class_weights ranks reduction"),
+        ("SegDataset", DATASET_ARGUMENTS),
+        ("Segmenter", "engine classes palette path options"),
+        ("MeanIntersectionOverUnion", "num_class shared"),
+    ],
+)
+def test_help_shows_the_arguments(name, arguments):
+    """As names that can be read, in front of the docstring."""
+    public = getattr(fcn8s_ms, name)
+    assert list(inspect.signature(public).parameters) == arguments.split()
+    shown = pydoc.render_doc(public, renderer=pydoc.plaintext)
+    own, _, _ = shown.partition("inherited from")
+    assert f"{name}({arguments.split()[0]}" in own and "numpy._typing" not in own
+    assert "This method must be overridden" not in own  # MindSpore's text on `construct`
 
 
 def test_the_house_is_small_enough_to_walk_through():
