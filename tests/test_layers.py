@@ -84,7 +84,7 @@ FOLDERS = {
             "tensorboard",
         },
         {"option_group"},
-        {"network_options", "options"},
+        {"data_options", "network_options", "options"},
         {"callbacks", "network", "stored"},
         {"run_folder"},
         {"arguments", "resume"},
@@ -141,6 +141,7 @@ LAZY = {
 }
 LAZY |= {
     "training.arguments",
+    "training.data_options",
     "training.options",
     "training.run_folder",
     "training.stored",

@@ -16,9 +16,10 @@ from ..network.architectures import ARCHITECTURES
 from ..options import Parser, add_option
 from ..records import demo
 from ..transforms import MAX_BATCH_PIXELS, check_crops, next_multiple
+from .data_options import DataOptions
 from .network_options import NetworkOptions
 from .option_group import Options
-from .options import PROGRAM, DataOptions, DeviceOptions, OptimizerOptions, RunOptions
+from .options import PROGRAM, DeviceOptions, OptimizerOptions, RunOptions
 from .run_folder import RunFolder
 from .stored import in_file, value_types
 

@@ -14,7 +14,8 @@ from ..distributed.ranks import Ranks
 from ..errors import InputError, program
 from ..records import demo
 from .arguments import Config
-from .options import PROGRAM, DataOptions, OptimizerOptions
+from .data_options import DataOptions
+from .options import PROGRAM, OptimizerOptions
 
 __all__ = ["TrainingData", "draw_sample", "fetch_data", "open_data"]
 

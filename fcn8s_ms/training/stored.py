@@ -11,9 +11,10 @@ from typing import Any
 from .. import options
 from ..errors import flag
 from ..formats import schema
+from .data_options import DataOptions
 from .network_options import NetworkOptions
 from .option_group import Options
-from .options import DataOptions, DeviceOptions, OptimizerOptions, RunOptions
+from .options import DeviceOptions, OptimizerOptions, RunOptions
 
 __all__ = ["ARGUMENTS", "GROUPS", "in_file", "value_types"]
 

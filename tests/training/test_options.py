@@ -6,9 +6,9 @@ import pytest
 from fcn8s_ms.errors import InputError, flag
 from fcn8s_ms.training import arguments
 from fcn8s_ms.training.arguments import Config
+from fcn8s_ms.training.data_options import DataOptions
 from fcn8s_ms.training.network_options import NetworkOptions
 from fcn8s_ms.training.options import (
-    DataOptions,
     DeviceOptions,
     OptimizerOptions,
     RunOptions,
