@@ -16,7 +16,7 @@ from . import files, transforms
 from .errors import InputError
 from .images.reader import MAX_PIXELS
 from .records import check_sample, open_record, order, samples
-from .threads import available_cpus, map_ahead
+from .system.threads import available_cpus, map_ahead
 from .transforms import Crop, Encoded, RandomSource
 from .voc import IGNORE_LABEL, NUM_CLASSES
 

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import device, fetch, files, inference, threads, transforms, voc
+from . import device, fetch, files, inference, transforms, voc
 from .evaluation import report
 from .formats import paths
 from .images import reader
 from .options import Parser
+from .system import threads
 
 if TYPE_CHECKING:
     from . import evaluation

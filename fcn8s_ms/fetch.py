@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from .errors import InputError, listing
 from .files import PathLike, make_folder, unfinished_folder
 from .formats.checkpoint_file import check_structure
-from .transfer import SPARE_BYTES, Transfer, counted_by
+from .system.transfer import SPARE_BYTES, Transfer, counted_by
 
 __all__ = ["BASE_URL", "DATA_FILE", "TRAINED_FILE", "VGG16_FILE", "fetch_checkpoint", "fetch_data"]
 

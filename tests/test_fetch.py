@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from fcn8s_ms import fetch, transfer
+from fcn8s_ms import fetch
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.system import transfer
 
 from .helpers import Server, archive
 

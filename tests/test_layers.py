@@ -14,7 +14,7 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 
 # From the ground up. A folder stands for its modules; within a folder the order is that of FOLDERS.
 LAYERS = [
-    {"__init__", "ending", "errors", "threads", "transfer", "voc"},
+    {"__init__", "ending", "errors", "system", "voc"},
     {"files", "options"},
     {"formats"},
     {"device", "confusion", "images"},
@@ -57,6 +57,7 @@ FOLDERS = {
         {"write"},
         {"demo", "seal"},
     ],
+    "system": [{"threads", "transfer"}],
     "images": [{"augmentation", "header"}, {"reader"}],
     "network": [
         {"architectures", "batch_norm", "converted", "dropout", "freeze", "upsampling"},
@@ -104,7 +105,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 WITHOUT_MINDSPORE = set(
     """
-    __init__ confusion ending errors fetch files options threads transfer transforms voc
+    __init__ confusion ending errors fetch files options transforms voc
     distributed.watchdog
     evaluation.predictions evaluation.report evaluation.scoring
     formats.caffe_file formats.checkpoint_file formats.checkpoint_json formats.checkpoints
@@ -125,6 +126,7 @@ WITHOUT_MINDSPORE = set(
     records.shapes records.sources records.split records.structure records.survey records.yolo
     training.history training.interruption training.network_options training.option_group
     training.schedule training.tensorboard
+    system.threads system.transfer
     visualize.figures visualize.overlays
     """.split()
 )

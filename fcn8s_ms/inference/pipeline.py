@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .. import files, threads
+from .. import files
 from ..errors import InputError
 from ..images.reader import MAX_PIXELS
+from ..system import threads
 from . import video
 from .images import read_image
 from .inputs import Picture

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import records, threads, transforms, voc
+from .. import records, transforms, voc
 from ..errors import InputError
+from ..system import threads
 
 __all__ = ["draw_crops", "histogram", "inspect_record"]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import voc
 from ..errors import InputError
-from ..threads import Progress, available_cpus, map_ahead
+from ..system.threads import Progress, available_cpus, map_ahead
 from .checksums import verify_seal
 from .encode import Encoder, Row
 from .metadata import record_files

@@ -8,7 +8,7 @@ from .. import __version__, voc
 from ..errors import InputError
 from ..files import PathLike
 from ..formats import sealing
-from ..threads import Progress
+from ..system.threads import Progress
 from .checksums import index_checksum
 from .classes import Classes
 from .metadata import Metadata, metadata_file, read_metadata

@@ -10,7 +10,7 @@ from .. import transforms, voc
 from ..errors import InputError
 from ..files import PathLike
 from ..images.reader import MAX_PIXELS
-from ..threads import Progress, available_cpus, map_ahead
+from ..system.threads import Progress, available_cpus, map_ahead
 from .checksums import check_sample
 from .read import open_record, unchecked_samples
 

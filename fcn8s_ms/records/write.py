@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..files import PathLike
 from ..formats import paths
 from ..images.reader import MAX_PIXELS
-from ..threads import Progress
+from ..system.threads import Progress
 from .checksums import index_checksum
 from .encode import Encoder
 from .fill import write_rows

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from .. import fetch, threads
+from .. import fetch
 from ..errors import InputError
 from ..images import augmentation, reader
+from ..system import threads
 from ..transforms import LONGEST_SIDE
 from .option_group import Options, option
 

@@ -6,7 +6,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from fcn8s_ms.threads import available_cpus
+from fcn8s_ms.system.threads import available_cpus
 
 
 def describe(options) -> dict:

@@ -1,0 +1,1 @@
+"""Threads of this machine, and transfers over a network."""
