@@ -3,14 +3,8 @@
 Images are BGR, as OpenCV decodes them; pictures that are returned or written are RGB.
 """
 
-from .figures import (
-    comparison,
-    confusion_plot,
-    curves,
-    networks_curves,
-    prediction_grid,
-    sample_grid,
-)
+from .curves import curves, networks_curves
+from .figures import comparison, confusion_plot, prediction_grid, sample_grid
 from .overlays import background_id, draw_legend, overlay, write_mask, write_picture
 
 __all__ = [

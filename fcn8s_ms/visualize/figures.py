@@ -1,54 +1,26 @@
-"""Figures drawn with matplotlib: grids of images, confusion matrices, training curves."""
+"""Figures drawn with matplotlib: grids of images, confusion matrices."""
 
-import gc
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from .. import files
 from ..voc import IGNORE_LABEL
+from .canvas import new_figure, save_figure
 from .overlays import background_id, overlay
 
 if TYPE_CHECKING:  # loaded when a figure is drawn
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "comparison",
-    "confusion_plot",
-    "curves",
-    "networks_curves",
-    "prediction_grid",
-    "sample_grid",
-]
+__all__ = ["comparison", "confusion_plot", "prediction_grid", "sample_grid"]
 
 _VOID_COLOUR = (224, 224, 192)  # VOC's tone for ignored pixels
 _ERROR_COLOUR = (230, 0, 0)
 _LEGEND_COLUMNS = 6
 _LONGEST_NAME = 40
-_SCORES = ("mean IoU", "pixel accuracy")
-
-_Records: TypeAlias = Sequence[Mapping[str, Any]]
-
-
-def _figure(width: float, height: float, dpi: int = 110) -> "Figure":
-    """Makes an empty figure; sides in inches."""
-    # The figure class itself: pyplot would keep every figure alive and look for a screen.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained", dpi=dpi)
-
-
-def _save(figure: "Figure", path: files.PathLike) -> None:
-    """Writes a figure and frees what it holds."""
-    figure.savefig(path)
-    # A figure is a reference cycle of some 13 MB. A training creates few other objects, so Python
-    # would collect it minutes later, together with all figures that were drawn in the meantime.
-    figure.clear()
-    gc.collect()
-
 
 # --- images and labels ---------------------------------------------------------------------------
 
@@ -138,7 +110,7 @@ def comparison(
     down = len(cells) // across
     side = 5 if across == 2 else 3
     aspect = min(max(height / width, 0.2), 4)  # of ribbons it would be meters
-    figure = _figure(side * across, side * down * aspect + 1.2)
+    figure = new_figure(side * across, side * down * aspect + 1.2)
     axes = figure.subplots(down, across, squeeze=False)
     for axis, (name, cell) in zip(axes.flat, cells.items()):
         _show(axis, cell)
@@ -155,7 +127,7 @@ def _grid(
     title: str,
 ) -> None:
     """Writes rows of images (H, W, 3) and labels (H, W); the last row may be shorter."""
-    figure = _figure(3 * len(headings), 2.6 * len(rows) + 1.2)
+    figure = new_figure(3 * len(headings), 2.6 * len(rows) + 1.2)
     axes = figure.subplots(len(rows), len(headings), squeeze=False)
     colours = _with_void(palette)
     present: set[int] = set()
@@ -206,7 +178,7 @@ def _finish(
     figure.legend(handles=patches, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False)
     if title:
         figure.suptitle(title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 # --- scores --------------------------------------------------------------------------------------
@@ -232,7 +204,7 @@ def confusion_plot(
         name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in classes
     ]
     longest = max(len(name) for name in classes) * 0.09
-    figure = _figure(side + longest + 1.2, side + longest + 0.8, dpi=120)
+    figure = new_figure(side + longest + 1.2, side + longest + 0.8, dpi=120)
     axis = figure.subplots()
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(share >= 0.005):
@@ -259,89 +231,4 @@ def confusion_plot(
     axis.set_ylabel("true class" + (" (gray: no pixels)" if absent.size else ""))
     if title:
         axis.set_title(title, fontsize=10)
-    _save(figure, path)
-
-
-def curves(
-    path: files.PathLike,
-    steps: _Records,
-    validations: _Records = (),
-    means: _Records | None = None,
-    span: int = 1,
-) -> None:
-    """Writes loss and learning rate over the steps, and the validation scores if there are any.
-
-    Args:
-        path: PNG file to write.
-        steps: dicts with `step`, `loss` and `lr`.
-        validations: dicts with `step`, `mean IoU` and `pixel accuracy`.
-        means: dicts with `step` and mean `loss` of every `span` steps, where `steps` are only some
-            of all; None where they are all.
-        span: see `means`.
-    """
-    count = 3 if validations else 2
-    figure = _figure(4.5 * count, 3.4)
-    axes = figure.subplots(1, count)
-    numbers = _column(steps, "step")
-    axes[0].plot(numbers, _column(steps, "loss"), color="tab:blue", alpha=0.35, label="step")
-    means = steps if means is None else means
-    window = _smoothing(len(means))
-    if window > 1:
-        label = f"mean of {window * span}"
-        _plot_mean_loss(axes[0], means, window, color="tab:blue", label=label)
-        axes[0].legend(frameon=False)
-    axes[0].set(title="training loss", xlabel="step", ylabel="cross-entropy")
-    axes[1].plot(numbers, _column(steps, "lr"), color="tab:orange")
-    axes[1].set(title="learning rate", xlabel="step")
-    if validations:
-        for score in _SCORES:
-            _plot_score(axes[2], validations, score, label=score)
-        axes[2].set(title="validation", xlabel="step", ylim=(0, 1))
-        axes[2].legend(frameon=False)
-    _finish_curves(figure, axes, path)
-
-
-def networks_curves(path: files.PathLike, runs: Mapping[str, tuple[_Records, _Records]]) -> None:
-    """Writes loss, mean IoU and pixel accuracy of several trainings over their steps.
-
-    Args:
-        path: PNG file to write.
-        runs: name to (steps, validations), as `curves` takes them.
-    """
-    figure = _figure(13.5, 3.8)
-    axes = figure.subplots(1, 3)
-    for name, (steps, validations) in runs.items():
-        _plot_mean_loss(axes[0], steps, _smoothing(len(steps)), label=name)
-        for axis, score in zip(axes[1:], _SCORES):
-            _plot_score(axis, validations, score, label=name)
-    window = max(_smoothing(len(steps)) for steps, _ in runs.values())
-    loss = "training loss" + (f", mean of {window} steps" if window > 1 else "")
-    axes[0].set(title=loss, xlabel="step", ylabel="cross-entropy")
-    for axis, score in zip(axes[1:], _SCORES):
-        axis.set(title=f"validation: {score}", xlabel="step", ylim=(0, 1))
-    axes[0].legend(frameon=False)
-    _finish_curves(figure, axes, path)
-
-
-def _column(records: _Records, name: str) -> list[Any]:
-    return [record[name] for record in records]
-
-
-def _smoothing(count: int) -> int:
-    """Number of steps over which a curve of `count` steps is averaged."""
-    return max(count // 20, 1)
-
-
-def _plot_mean_loss(axis: "Axes", steps: _Records, window: int, **style: Any) -> None:
-    means = np.convolve(_column(steps, "loss"), np.ones(window) / window, mode="valid")
-    axis.plot(_column(steps, "step")[window - 1 :], means, **style)
-
-
-def _plot_score(axis: "Axes", validations: _Records, score: str, label: str) -> None:
-    axis.plot(_column(validations, "step"), _column(validations, score), marker="o", label=label)
-
-
-def _finish_curves(figure: "Figure", axes: Iterable["Axes"], path: files.PathLike) -> None:
-    for axis in axes:
-        axis.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
