@@ -93,6 +93,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
     from .training.losses import make_loss
     from .training.network import build_network, lr_factors
     from .training.optimizer import make_optimizer
+    from .training.precheck import check_batch_norm
     from .training.recorder import Recorder
 
     among = f", {ranks.size} ranks" if ranks.size > 1 else ""
@@ -111,6 +112,9 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
     if data.class_weights is not None:
         weights = zip(data.classes, data.class_weights)
         print(f"Class weights: {', '.join(f'{name} {weight:.3g}' for name, weight in weights)}")
+    check_batch_norm(
+        config.network, data.network_batch, config.data.crop_size, data.train.num_samples
+    )
     opened, progress = open_run(
         config.run.resume, config.network.arch, data.train.data_file, data.train.num_samples, ranks
     )

@@ -86,7 +86,7 @@ FOLDERS = {
         },
         {"option_group"},
         {"data_options", "network_options", "options"},
-        {"callbacks", "network", "stored"},
+        {"callbacks", "network", "precheck", "stored"},
         {"run_folder"},
         {"arguments", "resume"},
         {"data"},

@@ -55,7 +55,8 @@ def decode(
     if foreign.size:
         raise InputError(
             f"{source}: label of {name!r} holds id {foreign.max()} with "
-            f"{num_classes} classes; pass the right --num-classes"
+            f"{num_classes} classes; pass the right --num-classes, or a checkpoint of "
+            "as many classes as the record"
         )
     return pixels, ids
 

@@ -13,6 +13,7 @@ from ..dataset import SegDataset
 from ..distributed.ranks import Ranks
 from ..errors import InputError, program
 from ..records import demo
+from . import precheck
 from .arguments import Config
 from .data_options import DataOptions
 from .options import PROGRAM, OptimizerOptions
@@ -52,6 +53,11 @@ class TrainingData:
     palette: np.ndarray
     class_weights: np.ndarray | None
     val_state: tuple[int, ...] | None = None
+
+    @property
+    def network_batch(self) -> int:
+        """Number of crops that the network sees at once on each rank."""
+        return self.train.batch_size // self.accumulate
 
     def check_val_in_place(self) -> None:
         """Checks that the record to validate on is the one that was opened.
@@ -127,7 +133,10 @@ def open_data(options: DataOptions, training: OptimizerOptions, ranks: Ranks) ->
     num_samples = _count_samples(options.data)
     batch_size = _fitting_batch_size(options.data, num_samples, training, ranks)
     metadata = records.read_metadata(options.data)
-    num_classes = options.num_classes or (len(metadata.classes) if metadata else voc.NUM_CLASSES)
+    others = None if options.val_data is None else records.read_metadata(options.val_data)
+    num_classes = precheck.count_classes(
+        options.num_classes, options.data, metadata, options.val_data, others
+    )
     train = SegDataset(
         voc.IMAGE_MEAN,
         voc.IMAGE_STD,
@@ -146,12 +155,6 @@ def open_data(options: DataOptions, training: OptimizerOptions, ranks: Ranks) ->
     )
     val = None
     if options.val_data is not None:
-        others = records.read_metadata(options.val_data)
-        if metadata is not None and others is not None and others.classes != metadata.classes:
-            raise InputError(
-                f"{options.data} and {options.val_data} have different classes; build both with "
-                "the same --classes"
-            )
         val = evaluation.whole_images(
             options.val_data,
             num_classes,
@@ -219,4 +222,6 @@ def _class_weights(
             f"--class-weights auto needs counts of {len(classes)} classes in {data_file}.json, "
             f"which {program('build')} writes; build the data with it, or pass a file"
         )
-    return loss.median_frequency_weights(metadata.pixel_counts, metadata.present_pixels)
+    weights = loss.median_frequency_weights(metadata.pixel_counts, metadata.present_pixels)
+    precheck.warn_of_weights(weights, classes)
+    return weights
