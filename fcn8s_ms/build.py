@@ -166,7 +166,7 @@ def _build(arguments: argparse.Namespace) -> None:
         parts,
         masks,
         classes=classes.names,
-        palette=classes.palette(),
+        palette=classes.palette() if classes.colours else None,
         num_shards=arguments.num_shards,
         overwrite=arguments.overwrite,
         source=", ".join(map(paths.portable, source.folders)),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn8s_ms import build, records, transforms, voc
+from fcn8s_ms import build, records, transforms, visualize
 
 from .helpers import (
     SIZES,
@@ -109,8 +109,8 @@ def test_folders(folders, masks, classes):
         assert (labels[str(number)] == expected_ids(number)).all()
     metadata = records.read_metadata(output)
     assert metadata.classes == ("road", "house", "sky") and metadata.list_name == "all"
-    palette = [voc.palette()[1].tolist(), [128, 64, 0]][masks == "colours"]
-    assert list(metadata.palette[1]) == palette
+    default = visualize.default_palette(metadata.classes)[1].tolist()
+    assert list(metadata.palette[1]) == (default if masks == "ids" else [128, 64, 0])
     assert metadata.pixel_counts == (2 * 11 * 32, 11 * 32, 3 * 9 * 32)
 
 

@@ -22,7 +22,7 @@ import matplotlib
 import pytest
 
 import fcn8s_ms
-from fcn8s_ms import checkpoint, fetch, model
+from fcn8s_ms import checkpoint, fetch, model, records
 
 from .helpers import (
     TINY,
@@ -346,6 +346,17 @@ def test_documents_show_the_same_commands(document):
         {(program, *arguments) for program, arguments in commands(read(d))} for d in pair
     )
     assert chinese <= english
+
+
+@pytest.mark.parametrize("document", ["tools/README.md", "tools/README_zh.md"])
+def test_the_class_file_of_camvid_is_one(document, tmp_path):
+    (listed,) = re.findall(r"cat > camvid/classes.txt <<END\n(.*?)END\n", read(document), re.DOTALL)
+    (tmp_path / "classes.txt").write_text(listed)
+    found = records.read_classes(tmp_path / "classes.txt")
+    assert len(found.names) == 11
+    shown = dict(zip(found.names, found.palette().tolist()))
+    assert shown["sky"] == [128, 128, 128]
+    assert shown["bicyclist"] == [0, 128, 192]
 
 
 def write_data(folder, home):

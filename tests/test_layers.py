@@ -72,7 +72,7 @@ FOLDERS = {
         {"pipeline", "segmenter"},
     ],
     "evaluation": [{"crops", "predictions", "report"}, {"scoring"}],
-    "visualize": [{"canvas", "overlays"}, {"curves", "figures"}],
+    "visualize": [{"canvas", "palette"}, {"overlays"}, {"curves", "figures"}],
     "training": [
         {
             "accumulation",
@@ -127,7 +127,7 @@ WITHOUT_MINDSPORE = set(
     training.history training.interruption training.network_options training.option_group
     training.schedule training.tensorboard
     system.threads system.transfer
-    visualize.canvas visualize.curves visualize.figures visualize.overlays
+    visualize.canvas visualize.curves visualize.figures visualize.overlays visualize.palette
     """.split()
 )
 # These load MindSpore when they run, not when they are imported, so that --help is quick.

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import files, voc
 from ..errors import InputError, listing
+from ..visualize import default_palette
 from .engine import Engine, engine_for
 from .images import ImageLike, as_bgr
 from .predictor import Predictor
@@ -31,7 +32,7 @@ class Segmenter:
     Args:
         engine: computes the network.
         classes: class names; None for VOC's if there are 21 classes, else for numbers.
-        palette: RGB of every class, 0…255; None for VOC's.
+        palette: RGB of every class, 0…255; None for VOC's, or for other classes the default.
         path: file that the network was loaded from, for `repr`; None for a network in memory.
         options: arguments of `Predictor`: `mean`, `std`, `resize`, `scales`, `flip`, `sliding`.
 
@@ -57,7 +58,7 @@ class Segmenter:
         self.classes = voc.class_names(n_class) if classes is None else tuple(classes)
         if len(self.classes) != n_class:
             raise InputError(f"{len(self.classes)} class names for a network of {n_class} classes")
-        self.palette = voc.palette()
+        self.palette = default_palette(self.classes)
         if palette is not None:
             self.palette[:n_class] = np.asarray(palette, np.uint8)[:n_class]
         self.predictor = Predictor(engine, **options)

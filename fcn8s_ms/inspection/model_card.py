@@ -4,13 +4,14 @@ Source of the head's fields: https://huggingface.co/docs/hub/model-cards.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import files, voc
 from ..errors import InputError, listing
 from ..formats import schema
+from ..visualize import default_palette
 from .checkpoint import checkpoint_facts
 from .facts import MISMATCH, VERIFIED, Facts
 
@@ -162,8 +163,8 @@ def _use(path: Path, exported: str | None) -> str:
     )
 
 
-def _classes(classes: Iterable[str], palette: Any) -> str:
-    colours = voc.palette() if palette is None else palette
+def _classes(classes: Sequence[str], palette: Any) -> str:
+    colours = default_palette(classes) if palette is None else palette
     rows = [
         (number, name, "#" + "".join(f"{int(one):02x}" for one in colours[number]))
         for number, name in enumerate(classes)

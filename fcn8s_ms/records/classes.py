@@ -10,6 +10,7 @@ import numpy as np
 from .. import files, voc
 from ..errors import InputError, listing
 from ..files import PathLike
+from ..visualize import default_palette
 from . import labelme
 from .metadata import Metadata
 
@@ -30,8 +31,8 @@ class Classes:
     colours: dict[tuple[int, int, int], int]
 
     def palette(self) -> np.ndarray:
-        """RGB of each class, uint8 (C, 3): its first colour, or VOC's if it has none."""
-        palette = voc.palette()[: len(self.names)]
+        """RGB of each class, uint8 (C, 3): its first colour, or the default one if it has none."""
+        palette = default_palette(self.names)[: len(self.names)]
         for colour, label in reversed(self.colours.items()):
             if label < len(self.names):
                 palette[label] = colour
@@ -168,8 +169,9 @@ def class_names(num_classes: int, metadata: Metadata | None) -> tuple[tuple[str,
     Returns:
         The names, and the palette: RGB, uint8 (256, 3).
     """
-    palette = voc.palette()
     if metadata is not None and len(metadata.classes) == num_classes:
+        palette = voc.palette()
         palette[:num_classes] = metadata.palette
         return metadata.classes, palette
-    return voc.class_names(num_classes), palette
+    names = voc.class_names(num_classes)
+    return names, default_palette(names)

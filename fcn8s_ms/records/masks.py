@@ -184,6 +184,24 @@ class MaskReader:
         own = not self._has_label_map and not self._label_offset
         return own and mask.label_of_value is self._label_of_value
 
+    def palette_of(self, path: Path) -> np.ndarray | None:
+        """Colours in which a palette image shows the classes, RGB, uint8 (C, 3).
+
+        None if the file is of another kind or cannot be read, if its values are not class ids, or
+        if its colours do not tell the classes apart: missing, repeated or only grays.
+        """
+        if self._has_label_map:
+            return None
+        try:
+            with Image.open(path) as image:
+                colours = np.asarray(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            # What is wrong is said when it is encoded.
+            return None
+        colours = colours[: len(self._ids)]
+        gray = (colours == colours[:, :1]).all()
+        return None if gray or len(np.unique(colours, axis=0)) < len(self._ids) else colours
+
     def check(self, present: np.ndarray, mask: Mask, path: Path) -> None:
         """Raises InputError if one of the values that are present has no label."""
         foreign = present[mask.label_of_value[present] == _NO_LABEL].tolist()

@@ -17,6 +17,7 @@ from ..files import PathLike
 from ..formats import paths
 from ..images.reader import MAX_PIXELS
 from ..system.threads import Progress
+from ..visualize import default_palette
 from .checksums import index_checksum
 from .encode import Encoder
 from .fill import write_rows
@@ -139,7 +140,8 @@ def build_records(
         pairs: images and masks, in the order of the rows.
         output: path of the record file.
         classes: class names; the position is the class id.
-        palette: RGB of each class; VOC's by default.
+        palette: RGB of each class; by default that of the first mask if it is a palette image,
+            otherwise `visualize.default_palette`.
         ignore_label: value of masks that is ignored; in the record it is 255.
         label_map: labels for some values of masks, in place of the values themselves.
         label_offset: number added to the ids of masks; what falls below 0 is ignored.
@@ -238,7 +240,11 @@ def build_parts(
     names = [str(file) for part in parts for file in _all_files(part.output, num_shards)]
     if repeated := repeated_in(names):
         raise InputError(f"{repeated[0]} would be of two records; give each a name of its own")
-    colours_of_classes = _as_tuples(voc.palette()[: len(classes)] if palette is None else palette)
+    if palette is None:
+        palette = _palette_of_masks(parts[0], masks)
+    if palette is None:
+        palette = default_palette(classes)[: len(classes)]
+    colours_of_classes = _as_tuples(palette)
     if len(colours_of_classes) != len(classes):
         raise InputError(
             f"palette has {len(colours_of_classes)} colours for {len(classes)} classes; give each "
@@ -371,6 +377,12 @@ def _move_into_place(built: list[Path], output: Path, num_shards: int, overwrite
         raise
     for path in set(existing) - {output.parent / path.name for path in built}:
         path.unlink()  # an older record had more shards
+
+
+def _palette_of_masks(part: Part, masks: MaskReader) -> np.ndarray | None:
+    """The colours that the first mask states; one speaks for all, which a tool wrote alike."""
+    first = next(iter(part.pairs), None)
+    return None if first is None or first.draw is not None else masks.palette_of(first.mask)
 
 
 def _as_tuples(palette: np.ndarray | Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:

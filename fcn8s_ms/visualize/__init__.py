@@ -5,13 +5,15 @@ Images are BGR, as OpenCV decodes them; pictures that are returned or written ar
 
 from .curves import curves, networks_curves
 from .figures import comparison, confusion_plot, prediction_grid, sample_grid
-from .overlays import background_id, draw_legend, overlay, write_mask, write_picture
+from .overlays import draw_legend, overlay, write_mask, write_picture
+from .palette import background_id, default_palette
 
 __all__ = [
     "background_id",
     "comparison",
     "confusion_plot",
     "curves",
+    "default_palette",
     "draw_legend",
     "networks_curves",
     "overlay",

@@ -9,7 +9,8 @@ import numpy as np
 from .. import files
 from ..voc import IGNORE_LABEL
 from .canvas import new_figure, save_figure
-from .overlays import background_id, overlay
+from .overlays import overlay
+from .palette import background_id
 
 if TYPE_CHECKING:  # loaded when a figure is drawn
     from matplotlib.axes import Axes

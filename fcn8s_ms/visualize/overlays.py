@@ -9,20 +9,11 @@ import numpy as np
 from .. import files
 from ..formats import png
 from ..voc import IGNORE_LABEL
+from .palette import background_id
 
-__all__ = ["background_id", "draw_legend", "overlay", "write_mask", "write_picture"]
+__all__ = ["draw_legend", "overlay", "write_mask", "write_picture"]
 
-_BACKGROUND_NAMES = ("background", "_background_")
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-
-
-def background_id(classes: Sequence[str]) -> int | None:
-    """Id of the class that stands for no object and gets no colour in overlays; None without one.
-
-    Args:
-        classes: class names. CamVid's have no background: the first one is sky.
-    """
-    return 0 if classes and classes[0].lower() in _BACKGROUND_NAMES else None
 
 
 def write_mask(path: files.PathLike, ids: np.ndarray, palette: np.ndarray) -> None:
@@ -117,7 +108,8 @@ def draw_legend(
 
     top, left = 0, 0
     if corner is None:
-        objects = ids != (background_id(classes) or 0)
+        background = background_id(classes)
+        objects = ids != (0 if background is None else background)
         top, left = _emptiest_corner(objects, box_height, box_width)
     box = picture[top : top + box_height, left : left + box_width]
     box[:] = (box * 0.25 + 255 * 0.75).astype(np.uint8)

@@ -53,3 +53,33 @@ def test_jpeg_with_a_tolerance(tmp_path):
 def test_tolerances_that_cannot_be(options, message):
     with pytest.raises(InputError, match=re.escape(message)):
         MaskReader(["a", "b", "c"], **options)
+
+
+@pytest.mark.parametrize(
+    ("colours", "is_taken"),
+    [
+        ([(0, 0, 0), (9, 8, 7), (200, 0, 0), (1, 2, 3)], True),
+        ([(0, 0, 0), (9, 8, 7)], False),
+        ([(0, 0, 0), (9, 8, 7), (9, 8, 7)], False),
+        ([(0, 0, 0), (1, 1, 1), (2, 2, 2)], False),
+    ],
+    ids=["colours", "too few", "repeated", "gray"],
+)
+def test_the_palette_of_a_mask_is_taken_if_it_tells_classes_apart(tmp_path, colours, is_taken):
+    path = tmp_path / "m.png"
+    mask = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    mask.putpalette(np.array(colours, np.uint8).ravel().tolist())
+    mask.save(path)
+    found = MaskReader(["a", "b", "c"]).palette_of(path)
+    assert (found is not None) == is_taken
+    if found is not None:
+        assert found.tolist() == [list(colour) for colour in colours[:3]]
+    assert MaskReader(["a", "b", "c"], label_map={0: 1}).palette_of(path) is None
+
+
+def test_other_files_state_no_palette(tmp_path):
+    reader = MaskReader(["a", "b", "c"])
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "gray.png")
+    (tmp_path / "polygons.json").write_text("{}")
+    for name in ("gray.png", "polygons.json", "missing.png"):
+        assert reader.palette_of(tmp_path / name) is None

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from fcn8s_ms import records, voc
+from fcn8s_ms import records, visualize
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.records import sources
 
@@ -219,7 +219,7 @@ def test_names_alone(tmp_path):
     path = write_classes(tmp_path, "# street\nsky\n\ntraffic light\r\n__ignore__\nroad 2\n")
     found = records.read_classes(path)
     assert found == records.Classes(("sky", "traffic light", "road 2"), {})
-    assert (found.palette() == voc.palette()[:3]).all()
+    assert (found.palette() == visualize.default_palette(found.names)[:3]).all()
 
 
 @pytest.mark.parametrize(

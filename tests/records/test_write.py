@@ -9,14 +9,15 @@ import time
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from fcn8s_ms import files, records, transforms, voc
+from fcn8s_ms import files, records, transforms, visualize, voc
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.records import checksums, fill, sources, write
 
-from ..helpers import SIZES, draw_pair, write_mask, write_plain_record
+from ..helpers import SIZES, draw_pair, read_mask, write_mask, write_plain_record
 
 
 def files_in(folder):
@@ -398,6 +399,19 @@ def test_folder_that_something_else_has_locked(pairs, tmp_path, monkeypatch):
     records.build_records(pairs[:2], tmp_path / "r")
     os.close(descriptor)
     assert records.open_record(tmp_path / "r")[1] == 2
+
+
+def test_colours_are_those_of_the_masks_or_the_default(pairs, tmp_path):
+    names = [f"kind {number}" for number in range(21)]
+    found = records.build_records(pairs, tmp_path / "a", classes=names)
+    assert found.palette == tuple(map(tuple, voc.palette()[:21].tolist()))
+    gray = []
+    for pair in pairs[:2]:
+        mask = tmp_path / f"{pair.name}.png"
+        cv2.imwrite(str(mask), read_mask(pair.mask))
+        gray.append(sources.Pair(pair.name, pair.image, mask))
+    found = records.build_records(gray, tmp_path / "b", classes=names)
+    assert found.palette == tuple(map(tuple, visualize.default_palette(names)[:21].tolist()))
 
 
 def test_palette_of_other_classes(pairs, tmp_path):
