@@ -173,7 +173,7 @@ class Segmenter:
     ) -> np.ndarray:
         """The image with its classes drawn over it, as `fcn8s-ms predict` writes it.
 
-        A first class named `background` gets no colour.
+        A class named `background`, `void` or `unlabelled` gets no colour.
 
         Args:
             image: as for `__call__`, but not a list.
