@@ -52,7 +52,8 @@ FOLDERS = {
         {"metadata", "labelme", "matlab", "scenes", "shapes"},
         {"checksums", "classes", "structure"},
         {"masks", "read", "sources"},
-        {"coco", "encode", "layouts", "samples", "split", "yolo"},
+        {"coco", "encode", "folders", "samples", "split", "yolo"},
+        {"layouts"},
         {"arguments", "fill", "order", "survey"},
         {"write"},
         {"demo", "seal"},
@@ -121,7 +122,7 @@ WITHOUT_MINDSPORE = set(
     network.paper_weights network.resnet_weights network.upsampling
     network.vgg_layouts network.vgg_weights
     records.arguments records.checksums records.classes records.coco records.encode
-    records.labelme records.layouts records.masks records.matlab records.metadata
+    records.folders records.labelme records.layouts records.masks records.matlab records.metadata
     records.samples records.scenes
     records.shapes records.sources records.split records.structure records.survey records.yolo
     training.history training.interruption training.network_options training.option_group

@@ -6,7 +6,7 @@ from pathlib import Path
 from .. import voc
 from ..errors import InputError, flag
 from ..images import reader
-from . import coco, layouts, masks, sources, yolo
+from . import coco, folders, layouts, masks, sources, yolo
 from .classes import VOC_CLASSES, read_classes
 from .sources import Source
 
@@ -224,7 +224,7 @@ def source_of(arguments: argparse.Namespace) -> Source:
         classes = classes or sources.labelme_classes(arguments.labelme)
         return Source(pairs, (arguments.labelme,), "all", classes)
     if arguments.images is not None:
-        pairs = sources.folder_pairs(
+        pairs = folders.folder_pairs(
             arguments.images,
             arguments.labels,
             arguments.list,

@@ -18,13 +18,12 @@ from ..transforms import IMAGE_SUFFIXES
 from ..voc import IGNORE_LABEL
 from . import labelme
 from .classes import Classes
+from .folders import folder_pairs, matched
 from .sources import (
     Pair,
     Source,
     below,
     by_id,
-    folder_pairs,
-    matched,
     read_list,
     repeated_in,
     subfolder,

@@ -1,0 +1,83 @@
+import pytest
+
+from fcn8s_ms.errors import InputError
+from fcn8s_ms.records import folders as two_folders
+from fcn8s_ms.records.sources import Pair
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@pytest.fixture
+def folders(tmp_path):
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    touch(images / "b.PNG", images / "a.jpg", images / "sub" / "größe 1.tif")
+    touch(labels / "a.png", labels / "b.bmp", labels / "sub" / "größe 1.png")
+    # What systems and programs leave behind is none of the data.
+    touch(images / ".DS_Store", images / "readme.txt", images / ".thumbs" / "a.jpg")
+    touch(images / "__MACOSX" / "a.jpg")
+    return images, labels
+
+
+def names_of(pairs):
+    return [pair.name for pair in pairs]
+
+
+def test_images_and_masks_belong_together_by_name(folders):
+    images, labels = folders
+    pairs = two_folders.folder_pairs(images, labels)
+    assert names_of(pairs) == ["a", "b", "sub/größe 1"]
+    assert pairs[1] == Pair("b", images / "b.PNG", labels / "b.bmp")
+
+
+def test_list_chooses_and_orders(folders, tmp_path):
+    (tmp_path / "list.txt").write_text("sub\\größe 1.tif\r\n./b\r\n", encoding="utf-8")
+    pairs = two_folders.folder_pairs(*folders, tmp_path / "list.txt")
+    assert names_of(pairs) == ["sub/größe 1", "b"]
+
+
+def test_ids_with_points(tmp_path):
+    touch(tmp_path / "i" / "v1.0.jpg", tmp_path / "l" / "v1.0.png")
+    (tmp_path / "list.txt").write_text("v1.0\n")
+    pairs = two_folders.folder_pairs(tmp_path / "i", tmp_path / "l", tmp_path / "list.txt")
+    assert names_of(pairs) == ["v1.0"]
+
+
+def test_label_suffix(tmp_path):
+    touch(tmp_path / "x" / "a.jpg", tmp_path / "x" / "a_L.png")
+    pairs = two_folders.folder_pairs(tmp_path / "x", tmp_path / "x", label_suffix="_L")
+    assert pairs == [Pair("a", tmp_path / "x" / "a.jpg", tmp_path / "x" / "a_L.png")]
+
+
+def test_folders_that_do_not_fit(folders, tmp_path):
+    images, labels = folders
+    with pytest.raises(InputError, match="nowhere is not a folder"):
+        two_folders.folder_pairs(tmp_path / "nowhere", labels)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty holds no images"):
+        two_folders.folder_pairs(tmp_path / "empty", labels)
+    touch(labels / "c.png")
+    with pytest.raises(InputError, match="labels has masks without an image in .*images: c; add"):
+        two_folders.folder_pairs(images, labels)
+    touch(images / "c.jpg", images / "d.jpg")
+    with pytest.raises(InputError, match="labels has no mask for 1 of 5 images: d; add the masks"):
+        two_folders.folder_pairs(images, labels)
+    touch(images / "a.png")
+    with pytest.raises(InputError, match="a.jpg and .*a.png have one id, 'a'; keep one"):
+        two_folders.folder_pairs(images, labels)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a\nz\n", "images has no image for z of .*list.txt"),
+        ("a\na.jpg\n", "list.txt names a more than once"),
+    ],
+)
+def test_lists_that_do_not_fit(folders, tmp_path, content, message):
+    (tmp_path / "list.txt").write_text(content)
+    with pytest.raises(InputError, match=message):
+        two_folders.folder_pairs(*folders, tmp_path / "list.txt")
