@@ -114,12 +114,17 @@ def test_folders(folders, masks, classes):
     assert metadata.pixel_counts == (2 * 11 * 32, 11 * 32, 3 * 9 * 32)
 
 
-def test_list_label_map_and_ignore_label(folders):
+def in_a_file(folder):
+    (folder / "map.json").write_text(json.dumps({"1": "sky", "255": "road"}))
+    return folder / "map.json"
+
+
+@pytest.mark.parametrize("map_from", [in_a_file, lambda folder: '{"1": "sky", "255": "road"}'])
+def test_list_label_map_and_ignore_label(folders, map_from):
     output = folders / "r"
-    (folders / "map.json").write_text(json.dumps({"1": "sky", "255": "road"}))
     given = ["--images", folders / "images", "--labels", folders / "ids"]
     given += ["--classes", folders / "names.txt", "--list", folders / "list.txt"]
-    given += ["--label-map", folders / "map.json", "--ignore-label", 2, "--output", output]
+    given += ["--label-map", map_from(folders), "--ignore-label", 2, "--output", output]
     run(*given)
     labels = labels_in(output)
     assert list(labels) == ["2", "0"]
@@ -193,6 +198,7 @@ def test_labelme(tmp_path):
         ("--voc-root x --ignore-label 256 --output r", "--ignore-label is 256; masks hold 0…255"),
         ("--voc-root x --preview 0 --output r", "--preview is 0; it must be positive"),
         ("--inspect x --preview 1000000", "--preview is 1000000; it must be at most 100"),
+        ("--images x --labels y --classes c --output r --label-map {255:1}", "c is missing; check"),
         ("--inspect x --preview 1 --crop-size 0", "--crop-size is 0; it must be positive"),
         ("--inspect x --preview 1 --crop-size 1000000", "--crop-size is 1000000; it must be at"),
         ("--inspect x --preview 9 --crop-size 9999", "--preview and --crop-size make 9 crops of"),

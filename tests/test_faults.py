@@ -83,12 +83,12 @@ BAD_SOURCES = [
     (
         "masks of 0 and 255",
         lambda i, m, f: only_0_and_255(f),
-        'a.png and all other masks hold nothing but 0 and 255.* --label-map of {"255": 1}',
+        "a.png and all other masks hold nothing but 0 and 255.* --label-map '{\"255\": 1}'",
     ),
     (
         "16-bit mask",
-        lambda i, m, f: cv2.imwrite(str(m), labels_of(m).astype(np.uint16)),
-        "b.png is an image of mode I.*; a mask is an 8-bit gray or palette image",
+        lambda i, m, f: cv2.imwrite(str(m), labels_of(m).astype(np.uint16) + 256),
+        "b.png holds label 511; ids are 0…255, also in files of 16 bits: give every pixel",
     ),
     ("missing image", lambda i, m, f: i.unlink(), "b.jpg is missing; put it there or take it off"),
     ("missing mask", lambda i, m, f: m.unlink(), "b.png is missing; put it there or take its"),

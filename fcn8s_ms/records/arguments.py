@@ -33,6 +33,7 @@ _GOES_WITH = {
     "sbd_root": ("voc_root",),
     "labels": ("images",),
     "list": ("images",),
+    "image_suffix": ("images",),
     "label_suffix": ("images",),
     "mat_variable": ("images",),
     "colour_tolerance": ("voc_root", "images", "cvat"),
@@ -100,7 +101,12 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--label-suffix",
         metavar="TEXT",
-        help="ending that a mask's name has in addition to its image's, for instance _L",
+        help="ending of masks' names that images' names lack, for instance _L",
+    )
+    add(
+        "--image-suffix",
+        metavar="TEXT",
+        help="ending of images' names that masks' names lack, for instance _img",
     )
     add("--ignore-outline", action="store_true", help="with --pets: outlines are not a class")
     add("--mat-variable", metavar="NAME", help="variable that holds the mask in .mat --labels")
@@ -120,9 +126,9 @@ def add_class_flags(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--label-map",
-        type=Path,
         metavar="JSON",
-        help='class id, class name or "ignore" for values of masks: {"255": 1, "7": "ignore"}',
+        help='class id, class name or "ignore" for values of masks: a JSON file, or the object '
+        'itself: \'{"255": 1, "7": "ignore"}\'',
     )
     add(
         "--label-offset",
@@ -228,6 +234,7 @@ def source_of(arguments: argparse.Namespace) -> Source:
             arguments.images,
             arguments.labels,
             arguments.list,
+            image_suffix=arguments.image_suffix or "",
             label_suffix=arguments.label_suffix or "",
         )
         list_name = arguments.list.stem if arguments.list else "all"

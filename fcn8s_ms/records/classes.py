@@ -121,22 +121,33 @@ def read_classes(path: PathLike) -> Classes:
     return Classes(tuple(names), colours)
 
 
-def read_label_map(path: PathLike, names: Sequence[str]) -> dict[int, int]:
+def read_label_map(source: PathLike, names: Sequence[str]) -> dict[int, int]:
     """Labels for values of masks, from a JSON object such as `{"255": 1, "0": "ignore"}`.
 
     Args:
-        path: JSON file; its keys are values of masks, its values class ids, class names or
-            `"ignore"`.
+        source: the object as text, which begins with {, or a JSON file. Its keys are values of
+            masks, its values class ids, class names or `"ignore"`.
         names: class names.
 
     Returns:
-        Label of each value in the file; `IGNORE_LABEL` for `"ignore"`.
+        Label of each of these values; `IGNORE_LABEL` for `"ignore"`.
 
     Raises:
-        InputError: the file is missing or holds something else.
+        InputError: the file is missing, or it or the text holds something else.
     """
-    path = Path(path).absolute()
-    content = files.read_json(path)
+    path: Path | str
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        path = "--label-map"
+        try:
+            content = files.parse_json(source)
+        except ValueError as error:
+            raise InputError(
+                f"--label-map {_shown(source)} is not valid JSON ({error}); put it in quotes, as "
+                "'{\"255\": 1}'"
+            ) from error
+    else:
+        path = Path(source).absolute()
+        content = files.read_json(path)
     if not isinstance(content, dict):
         raise InputError(f'{path} is not a JSON object; write it as {{"255": 1, "0": "ignore"}}')
     mapped: dict[int, int] = {}

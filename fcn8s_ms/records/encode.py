@@ -19,7 +19,7 @@ from ..formats import png
 from ..images import reader
 from ..images.reader import ImageFile
 from . import checksums
-from .masks import MaskReader, count_values
+from .masks import Mask, MaskReader, count_values
 from .sources import Pair
 
 __all__ = ["Encoder", "Row"]
@@ -97,10 +97,34 @@ class Encoder:
             image_path, self._masks.max_pixels, f"put it there or take it off the {list_name}"
         )
         image, size = _read_image(file)
-        if pair.draw is None:
-            mask = self._masks.read_values(mask_path)
-        else:
-            mask = self._masks.of_labels(pair.draw(*size))
+        if pair.draw is not None:
+            return self._row(pair, file, image, self._masks.of_labels(pair.draw(*size)), size)
+        try:
+            return self._row(pair, file, image, self._masks.read_values(mask_path), size)
+        except InputError:
+            if not self._are_swapped(image_path, mask_path):
+                raise
+        raise InputError(
+            f"{mask_path} looks like a photo, and {image_path} like its mask: are the two folders "
+            "swapped?"
+        )
+
+    def _are_swapped(self, image: Path, mask: Path) -> bool:
+        """Whether a mask that is none looks like an image, and its image like a mask."""
+        try:
+            of_image = self._masks.read_values(image).values
+            of_mask = reader.open_file(mask, self._masks.max_pixels).pixels()
+        except InputError:
+            return False
+        most = self.num_classes + 2  # the background or the ignore label may not be among them
+        colours = np.unique((of_mask.astype(np.uint32) << (0, 8, 16)).sum(axis=2))
+        return len(np.unique(of_image)) <= most < len(colours)
+
+    def _row(
+        self, pair: Pair, file: ImageFile, image: bytes, mask: Mask, size: tuple[int, int]
+    ) -> Row:
+        """The row of an image, which has been read, and its mask."""
+        image_path, mask_path = file.path, Path(pair.mask).absolute()
         if mask.orientation not in (None, file.orientation):
             raise InputError(
                 f"{image_path} has the Exif orientation {file.orientation}, its mask {mask_path} "

@@ -172,8 +172,8 @@ def write_rows(
     if doubtful and set(np.flatnonzero(values)) == {0, voc.IGNORE_LABEL}:
         raise InputError(
             f"{parts[0][0][0].mask} and all other masks hold nothing but 0 and 255, and 255 is "
-            'ignored: pass a --label-map of {"255": 1} for two classes, or of {"255": "ignore"} if '
-            "that is intended"
+            "ignored: pass --label-map '{\"255\": 1}' for two classes, or --label-map "
+            '\'{"255": "ignore"}\' if that is intended'
         )
     if doubtful and not values[0] and values[: voc.IGNORE_LABEL].any():
         logger.warning(

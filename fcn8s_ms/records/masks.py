@@ -211,7 +211,7 @@ class MaskReader:
         if self._only_mapped:
             remedy = "correct the mask"
         elif set(present.tolist()) == {0, 255}:
-            remedy = 'is it a mask of two classes? Then pass a --label-map of {"255": 1}'
+            remedy = "is it a mask of two classes? Then pass --label-map '{\"255\": 1}'"
         elif foreign == [self.num_classes] and self.holds_labels(mask):
             remedy = (
                 "do your ids start at 1? Then pass --label-offset -1, and 0 is ignored; if 0 is "
@@ -271,8 +271,10 @@ class MaskReader:
                     "of --classes gives"
                 )
             return self._of_colours(image, self._label_of_colour, path)
+        if image.mode.startswith("I") and self._mask_values != "colours":
+            return Mask(_few_ids(image, path), self._label_of_value)
         raise InputError(
-            f"{what}; a mask is an 8-bit gray or palette image of class ids"
+            f"{what}; a mask is a gray or palette image of class ids"
             + (", or RGB" if self._label_of_colour is not None else "")
         )
 
@@ -358,6 +360,18 @@ def _largest_tolerance(colours: Mapping[tuple[int, int, int], int]) -> int:
         if len(others):
             least = min(least, int(abs(others - colour).max(axis=1).min()))
     return (least - 1) // 2 if least < 256 else 255
+
+
+def _few_ids(mask: Image.Image, path: Path) -> np.ndarray:
+    """Ids of a gray image of 16 or 32 bits that fit into 8, uint8 (H, W)."""
+    values = np.asarray(mask)
+    largest = int(values.max()) if values.min() >= 0 else int(values.min())
+    if not 0 <= largest <= 255:
+        raise InputError(
+            f"{path} holds label {largest}; ids are 0…255, also in files of 16 bits: give every "
+            "pixel the id of its class, not of an object"
+        )
+    return values.astype(np.uint8)
 
 
 def _ids(mask: Image.Image, encoded: bytes) -> np.ndarray:

@@ -340,6 +340,37 @@ def test_label_offsets_that_cannot_be(options, message):
         MaskReader(["road", "sky"], **options)
 
 
+PHOTO = np.random.RandomState(0).randint(0, 256, (30, 40, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("photo", [PHOTO, PHOTO[..., 0]], ids=["colour", "gray"])
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_swapped_folders(tmp_path, photo, kind, shift):
+    """Masks whose ids start at 1 are recognised, too."""
+    mask = pillow(np.array([[0, 1], [2, 0]], np.uint8).repeat(20, 1).repeat(15, 0) + shift)
+    with pytest.raises(
+        InputError, match="a.png looks like a photo, and .*a.jpg like its mask: are"
+    ):
+        converted(tmp_path, mask, pillow(photo, kind), classes=["a", "b", "c"])
+
+
+def test_a_bad_mask_is_no_photo(tmp_path):
+    with pytest.raises(InputError, match="holds label 7; classes are 0…2"):
+        flat = pillow(np.zeros((30, 40), np.uint8))
+        converted(tmp_path, flat, pillow(np.full((30, 40), 7, np.uint8)), classes=["a", "b", "c"])
+
+
+def test_ids_in_files_of_16_bits(tmp_path):
+    deep = LABEL.astype(np.uint16)
+    for suffix in (".png", ".tiff"):
+        sample = converted(tmp_path, mask=encoded(suffix, deep))
+        assert np.array_equal(transforms.decode_label(sample.label), LABEL) and sample.from_values
+    deep[3, 4] = 26001
+    with pytest.raises(InputError, match="holds label 26001; ids are 0…255, also in files of 16"):
+        converted(tmp_path, mask=encoded(".png", deep))
+
+
 def test_another_ignore_label(tmp_path):
     """Whatever masks ignore, records ignore 255."""
     ids = np.array([[0, 1], [2, 2]], np.uint8)
@@ -478,11 +509,11 @@ def test_labelme_files(tmp_path):
         ),
         (
             encoded(".png", DEEP),
-            "is an image of mode I.*; a mask is an 8-bit gray or palette image",
+            f"holds label {DEEP.max()}; ids are 0…255, also in files of 16 bits",
         ),
         (
             pillow(Image.fromarray(LABEL).convert("LA")),
-            "is an image of mode LA; a mask is an 8-bit gray",
+            "is an image of mode LA; a mask is a gray or palette",
         ),
         (encoded(".jpg", LABEL), "is a JPEG, which blurs class ids; save masks as PNG"),
         (b"", r"cannot be decoded \(0 bytes\): fetch the file again"),

@@ -204,6 +204,16 @@ def test_label_map(tmp_path):
     assert records.read_label_map(path, ("sky", "road")) == {255: 1, 7: 0, 0: 255, 8: 255}
 
 
+def test_label_map_on_the_command_line():
+    assert records.read_label_map(' {"255": "road"}', ("sky", "road")) == {255: 1}
+    with pytest.raises(
+        InputError, match=r"--label-map '\{255:1\}' is not valid JSON .* quotes, as"
+    ):
+        records.read_label_map("{255:1}", ("sky", "road"))
+    with pytest.raises(InputError, match="--label-map: 255 maps to 2; give a class id 0…1"):
+        records.read_label_map('{"255": 2}', ("sky", "road"))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
