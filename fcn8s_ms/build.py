@@ -129,7 +129,8 @@ def _check(arguments: argparse.Namespace) -> None:
             if not 1 <= value <= most:
                 limit = "positive" if value < 1 else f"at most {most:,}"
                 raise InputError(f"{flag(name)} is {value}; it must be {limit}")
-        transforms.check_crops(arguments.preview, arguments.crop_size, "--preview")
+        size = (arguments.crop_size, arguments.crop_size)
+        transforms.check_crops(arguments.preview, size, "--preview and --crop-size")
 
 
 # --- building ------------------------------------------------------------------------------------

@@ -78,9 +78,15 @@ class SegDataset:
         shard_id: number of this part, 0…num_shards-1.
         max_pixels: largest number of pixels of an image, which its header tells; 0 for any.
         augmentations: further random changes, as for `transforms.augment`.
+        resize_to: height and width to which training squeezes whole images, instead of scaling and
+            cropping them; `crop_size` and the scales are not used then.
+        resize_short: smallest and largest length of the shorter side, one of which is drawn for
+            every crop, instead of a scale.
+        cat_max_ratio: crops that show little else than one class are drawn anew, as for
+            `transforms.augment`; None takes every crop.
 
     Raises:
-        InputError: an argument is out of range.
+        InputError: an argument is out of range, or two contradict each other.
 
     Source: the tutorial's `SegDataset`.
     """
@@ -104,6 +110,9 @@ class SegDataset:
         shard_id: int | None = None,
         max_pixels: int = MAX_PIXELS,
         augmentations: Sequence[str] = (),
+        resize_to: Sequence[int] | None = None,
+        resize_short: Sequence[int] | None = None,
+        cat_max_ratio: float | None = None,
     ):
         if not 0 < min_scale <= max_scale:
             raise InputError(
@@ -112,6 +121,7 @@ class SegDataset:
         for name, value in (("batch_size", batch_size), ("crop_size", crop_size)):
             if value < 1:
                 raise InputError(f"{name} is {value}; it must be positive")
+        transforms.check_sizes(resize_to, resize_short, cat_max_ratio)
         if (num_shards is None) != (shard_id is None):
             raise InputError("num_shards and shard_id go together; give both or neither")
         self.image_mean = np.asarray(image_mean, np.float32)
@@ -129,6 +139,9 @@ class SegDataset:
         self.shard_id = shard_id
         self.max_pixels = max_pixels
         self.augmentations = tuple(augmentations)
+        self.resize_to = resize_to
+        self.resize_short = resize_short
+        self.cat_max_ratio = cat_max_ratio
         self.data_file = data_file
         self._table = transforms.normalization_table(self.image_mean, self.image_std)
         self._skipped_epochs = 0
@@ -183,6 +196,13 @@ class SegDataset:
         """Samples per step, over all shards."""
         return self.batch_size * (self.num_shards or 1)
 
+    @property
+    def sample_size(self) -> tuple[int, int]:
+        """Height and width of the training samples, in pixels."""
+        if self.resize_to is not None:
+            return self.resize_to[0], self.resize_to[1]
+        return self.crop_size, self.crop_size
+
     def preprocess_dataset(
         self,
         image: Encoded,
@@ -206,7 +226,7 @@ class SegDataset:
             out: arrays to write the result into; None for new ones.
 
         Returns:
-            float32 array (3, crop_size, crop_size), int32 array (crop_size, crop_size).
+            float32 array (3, H, W), int32 array (H, W), of the size `sample_size`.
 
         Raises:
             InputError: image or label cannot be decoded, or the label holds ids that are not
@@ -226,6 +246,9 @@ class SegDataset:
             ignore_label=self.ignore_label,
             out=out,
             augmentations=self.augmentations,
+            resize_to=self.resize_to,
+            resize_short=self.resize_short,
+            cat_max_ratio=self.cat_max_ratio,
         )
 
     def get_dataset(self, first_step: int = 1) -> ds.Dataset:
@@ -288,8 +311,8 @@ class SegDataset:
             count: largest number of samples.
 
         Returns:
-            List of (image, label): uint8 (crop_size, crop_size, 3) BGR, padded in the mean colour,
-            and uint8 (crop_size, crop_size).
+            List of (image, label): uint8 (H, W, 3) BGR, padded in the mean colour, and uint8
+            (H, W).
 
         Raises:
             InputError: a sample cannot be used.
@@ -342,11 +365,7 @@ class SegDataset:
             places: list[Crop | None] = [None] * len(names)
             if "out" in self._options:
                 # Crops are made in their places: MindSpore takes over a batch, but copies samples.
-                size = (self.crop_size, self.crop_size)
-                batch = (
-                    np.empty((len(names), len(self._table), *size), np.float32),
-                    np.empty((len(names), *size), np.int32),
-                )
+                batch = transforms.empty(len(self._table), self.sample_size, len(names))
                 places = list(zip(*batch))
             crops = [
                 self._prepare_sample(image, label, name, epoch, place)

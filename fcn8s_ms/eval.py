@@ -87,7 +87,8 @@ class Config:
         for path in self.output:
             report.check_format(path)
         if self.protocol == "tutorial":
-            transforms.check_crops(self.batch_size, self.crop_size, "--batch-size")
+            size = (self.crop_size, self.crop_size)
+            transforms.check_crops(self.batch_size, size, "--batch-size and --crop-size")
             if self.resize or self.scales != (1.0,) or self.flip or self.sliding:
                 raise InputError(
                     "--protocol tutorial scores random crops; --resize, --scales, --flip and "

@@ -8,7 +8,7 @@ step. `_train` reads in the tutorial's order: dataset, network, loss, learning r
 # ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
 
 from .ending import end_at_signals, ended_by_signals
-from .errors import InputError, program, reported_by
+from .errors import InputError, flag, program, reported_by
 
 if __name__ == "__main__":
     end_at_signals(program("train"))
@@ -131,7 +131,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
     for line in report:
         print(line)
     factors = lr_factors(network, config.network.arch, config.optimizer.lr_factors())
-    predictor = Predictor(MindSporeEngine(network))
+    predictor = Predictor(MindSporeEngine(network), **config.data.view)
 
     output = config.run.output or Path("runs") / time.strftime(f"{prefix}%Y%m%d-%H%M%S")
     folder = opened or RunFolder.start(
@@ -252,11 +252,13 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
             return {}
         recorder.draw_predictions()
         metrics = recorder.write_metrics(seconds=round(time.perf_counter() - started, 1))
-        _report(metrics, folder, data.val or data.train)
+        _report(metrics, folder, data.val or data.train, config.data.view)
         return metrics
 
 
-def _report(metrics: dict[str, Any], folder: RunFolder, shown: "SegDataset") -> None:
+def _report(
+    metrics: dict[str, Any], folder: RunFolder, shown: "SegDataset", view: dict[str, Any]
+) -> None:
     """Prints the scores, where the results are, and what can be done with them."""
     from .evaluation import report
 
@@ -265,11 +267,12 @@ def _report(metrics: dict[str, Any], folder: RunFolder, shown: "SegDataset") -> 
         print(report.table(metrics["validation"]))
         print(f"Protocol: {metrics['validation']['protocol']}.")
         weights = folder.best
+    alike = "".join(f" {flag(name)} {value}" for name, value in view.items())
     print(
         f"Done in {metrics['seconds']:.0f} s. Look at {folder.predictions} and {folder.curves}. "
         f"Next:\n"
-        f"  {program('eval')} --checkpoint {weights} --data {shown.data_file}\n"
-        f"  {program('predict')} --checkpoint {weights} IMAGE --output predictions"
+        f"  {program('eval')} --checkpoint {weights} --data {shown.data_file}{alike}\n"
+        f"  {program('predict')} --checkpoint {weights} IMAGE{alike} --output predictions"
     )
 
 

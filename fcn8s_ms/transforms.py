@@ -9,7 +9,7 @@ make it faster: scaled pixels outside the crop are dropped before anything is co
 normalisation is a table look-up, because an 8-bit channel has only 256 values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import InputError
-from .images import augmentation, header, reader
+from .images import augmentation, geometry, header, reader
 
 __all__ = [
     "Crop",
@@ -30,9 +30,11 @@ __all__ = [
     "STRIDE",
     "augment",
     "check_crops",
+    "check_sizes",
     "decode_image",
     "decode_label",
     "denormalize",
+    "empty",
     "normalization_table",
     "next_multiple",
     "normalize",
@@ -194,8 +196,13 @@ def augment(
     ignore_label: int,
     out: Crop | None = None,
     augmentations: Sequence[str] = (),
+    resize_to: Sequence[int] | None = None,
+    resize_short: Sequence[int] | None = None,
+    cat_max_ratio: float | None = None,
 ) -> Crop:
     """Scales, crops and mirrors an image with its label at random, and normalises the image.
+
+    Without the last three arguments these are the tutorial's steps.
 
     Args:
         image: uint8 (H, W, 3), BGR.
@@ -211,63 +218,119 @@ def augment(
         out: arrays to write the result into, for instance a place in a batch; None for new ones.
         augmentations: names of further changes, `images.augmentation.AUGMENTATIONS`; they draw
             after all others.
+        resize_to: height and width to which the whole image is squeezed, instead of scaling and
+            cropping it; of the draws above the mirror's is left.
+        resize_short: smallest and largest length of the shorter side; randint draws one, both ends
+            included, in the place of the scale.
+        cat_max_ratio: the crop is drawn anew while a class covers this share of its labelled pixels
+            or more, as for `images.geometry.random_place`.
 
     Returns:
-        float32 array (3, crop_size, crop_size) and int32 array (crop_size, crop_size); `out` itself
-        if it was given.
+        float32 array (3, crop_size, crop_size) and int32 array (crop_size, crop_size), or of height
+        and width `resize_to`; `out` itself if it was given.
 
     Source: the tutorial's `preprocess_dataset`.
     """
-    factor = rng.uniform(min_scale, max_scale)
-    height = max(int(factor * image.shape[0]), 1)
-    width = max(int(factor * image.shape[1]), 1)
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-    label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
-
-    top = rng.randint(0, max(height, crop_size) - crop_size + 1)
-    left = rng.randint(0, max(width, crop_size) - crop_size + 1)
-    image = image[top : top + crop_size, left : left + crop_size]
-    label = label[top : top + crop_size, left : left + crop_size]
+    size = (crop_size, crop_size)
+    if resize_to is not None:
+        size = (resize_to[0], resize_to[1])
+        image, label = geometry.squeezed(image, label, size)
+    else:
+        if resize_short is not None:
+            side = rng.randint(resize_short[0], resize_short[1] + 1)
+            image, label = geometry.shorter_side(image, label, side, LONGEST_SIDE)
+        else:
+            factor = rng.uniform(min_scale, max_scale)
+            height = max(int(factor * image.shape[0]), 1)
+            width = max(int(factor * image.shape[1]), 1)
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+            label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
+        top, left = geometry.random_place(label, crop_size, rng, ignore_label, cat_max_ratio)
+        image = image[top : top + crop_size, left : left + crop_size]
+        label = label[top : top + crop_size, left : left + crop_size]
 
     rows, columns = label.shape
     kept = slice(0, columns)
     if rng.uniform(0, 1) > 0.5:
         # Copies of bytes; OpenCV is slow on views with negative strides.
         image, label = cv2.flip(image, 1), cv2.flip(label, 1)
-        kept = slice(crop_size - columns, crop_size)  # padding moves to the left
+        kept = slice(size[1] - columns, size[1])  # padding moves to the left
     if augmentations:
         # The colour that is nearest to 0 after normalisation.
         fill = np.abs(table).argmin(axis=1).tolist()
         image, label = augmentation.apply(augmentations, image, label, rng, fill, ignore_label)
 
-    if out is None:
-        out = (
-            np.empty((len(table), crop_size, crop_size), np.float32),
-            np.empty((crop_size, crop_size), np.int32),
-        )
+    out = empty(len(table), size) if out is None else out
     image_crop, label_crop = out
     _normalize_into(_pad_around(image_crop, rows, kept, 0), image, table)
     _pad_around(label_crop, rows, kept, ignore_label)[:] = label
     return out
 
 
+def empty(channels: int, size: Sequence[int], *count: int) -> Crop:
+    """Makes room for a crop, or for a batch of `count`, of a height and width."""
+    return np.empty((*count, channels, *size), np.float32), np.empty((*count, *size), np.int32)
+
+
+def check_sizes(
+    resize_to: Sequence[int] | None,
+    resize_short: Sequence[int] | None,
+    cat_max_ratio: float | None,
+    spelled: Callable[[str], str] = str,
+) -> None:
+    """Checks those arguments of `augment`.
+
+    Args:
+        resize_to: as for `augment`.
+        resize_short: as for `augment`.
+        cat_max_ratio: as for `augment`.
+        spelled: spells the name of an argument for the error, for instance as a flag.
+
+    Raises:
+        InputError: one is out of range, or two contradict each other.
+    """
+    if resize_to is not None:
+        if len(resize_to) != 2 or not all(1 <= side <= LONGEST_SIDE for side in resize_to):
+            raise InputError(
+                f"{spelled('resize_to')} is {' '.join(map(str, resize_to))}; give height and "
+                f"width, 1…{LONGEST_SIDE:,} pixels each"
+            )
+        for name, value in (("resize_short", resize_short), ("cat_max_ratio", cat_max_ratio)):
+            if value is not None:
+                raise InputError(
+                    f"{spelled('resize_to')} squeezes whole images and makes no crops; leave out "
+                    f"{spelled(name)}"
+                )
+    if resize_short is not None:
+        if len(resize_short) != 2 or not 1 <= resize_short[0] <= resize_short[1] <= LONGEST_SIDE:
+            raise InputError(
+                f"{spelled('resize_short')} is {' '.join(map(str, resize_short))}; give the "
+                f"smallest and the largest number of pixels, within 1…{LONGEST_SIDE:,}"
+            )
+    if cat_max_ratio is not None and not 0 < cat_max_ratio < 1:
+        raise InputError(
+            f"{spelled('cat_max_ratio')} is {cat_max_ratio}; choose a share between 0 and 1"
+        )
+
+
 def check_crops(
-    count: int, crop_size: int, counted: str, max_pixels: int = MAX_BATCH_PIXELS
+    count: int, size: Sequence[int], flags: str, max_pixels: int = MAX_BATCH_PIXELS
 ) -> None:
     """Checks the number of pixels of crops, before memory is asked for.
 
     Args:
         count: number of crops that are in memory at the same time.
-        crop_size: their side in pixels.
-        counted: flag or flags that make the count, for the error.
+        size: their height and width in pixels.
+        flags: flags that make count and size, for the error.
         max_pixels: largest number of pixels of all.
 
     Raises:
         InputError: they have more.
     """
-    if count * crop_size**2 > max_pixels:
+    height, width = size
+    if count * height * width > max_pixels:
         raise InputError(
-            f"{counted} and --crop-size make {count:,} crops of {crop_size:,}x{crop_size:,} "
+            f"{flags} make {count:,} crops of {height:,}x{width:,} "
             f"pixels; up to {max_pixels:,} pixels are held at a time: choose less"
         )
 

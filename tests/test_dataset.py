@@ -83,6 +83,27 @@ def test_a_seed_repeats_whatever_the_workers(record, workers, monkeypatch):
             assert np.array_equal(one["label"], other["label"])
 
 
+SIZING = [
+    {"resize_to": (32, 96), "augmentations": ("vflip",)},
+    {"resize_short": (40, 90), "cat_max_ratio": 0.6},
+]
+
+
+@pytest.mark.parametrize("sizing", SIZING)
+def test_other_sizes_repeat_whatever_the_workers(record, sizing, monkeypatch):
+    monkeypatch.setattr(dataset, "available_cpus", lambda: 2)
+    reference = batches(make(record, **sizing).get_dataset(), epochs=2)
+    again = make(record, num_readers=2, num_parallel_calls=2, **sizing).get_dataset()
+    size = make(record, **sizing).sample_size
+    assert size == tuple(sizing.get("resize_to", (64, 64)))
+    for one_epoch, other_epoch in zip(reference, batches(again, epochs=2)):
+        for one, other in zip(one_epoch, other_epoch):
+            assert one["data"].shape == (2, 3, *size) and one["label"].shape == (2, *size)
+            assert np.array_equal(one["data"], other["data"])
+            assert np.array_equal(one["label"], other["label"])
+    assert not np.array_equal(reference[0][0]["data"], reference[1][0]["data"])
+
+
 def test_a_sample_is_cropped_anew_in_every_epoch_and_for_every_seed(record):
     def samples(epoch):
         return {batch["data"].tobytes() for batch in epoch}
@@ -209,6 +230,8 @@ def test_workers_are_clamped_with_a_warning(record, caplog, monkeypatch):
         ({"batch_size": 0}, "batch_size is 0"),
         ({"num_shards": 2}, "num_shards and shard_id go together"),
         ({"num_readers": 0}, "num_readers is 0"),
+        ({"resize_to": (64, 0)}, "resize_to is 64 0"),
+        ({"cat_max_ratio": 0}, "cat_max_ratio is 0"),
     ],
 )
 def test_bad_arguments(record, arguments, message):

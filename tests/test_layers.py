@@ -59,7 +59,7 @@ FOLDERS = {
         {"demo", "seal"},
     ],
     "system": [{"threads", "transfer"}],
-    "images": [{"augmentation", "header"}, {"reader"}],
+    "images": [{"augmentation", "geometry", "header"}, {"reader"}],
     "network": [
         {"architectures", "batch_norm", "converted", "dropout", "freeze", "upsampling"},
         {"cpu", "layers", "paper", "paper_weights", "resnet", "resnet_weights", "vgg_layouts"},
@@ -113,7 +113,7 @@ WITHOUT_MINDSPORE = set(
     formats.copies formats.hdf5_file formats.json_lists formats.onnx_digest formats.onnx_file
     formats.safetensors_file
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
-    images.augmentation images.header images.reader
+    images.augmentation images.geometry images.header images.reader
     inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view
@@ -263,6 +263,7 @@ NETWORK_ARGUMENTS = "n_class depths widths fc_width upsample_init skip_init drop
 DATASET_ARGUMENTS = """
     image_mean image_std data_file batch_size crop_size max_scale min_scale ignore_label num_classes
     num_readers num_parallel_calls seed num_shards shard_id max_pixels augmentations
+    resize_to resize_short cat_max_ratio
 """
 
 

@@ -252,6 +252,28 @@ def test_metrics_name_data_and_protocol(run, record):
     assert checkpoint.read_metadata(run / "FCN8s-best.ckpt")["step"] == best["step"]
 
 
+def test_squeezed_images_are_validated_and_scored_alike(record, tmp_path, capsys, caplog):
+    run = tmp_path / "run"
+    given = arguments(record, run, "--val-data", str(record), "--steps", "2", "--resize-to", 32, 96)
+    at = given.index("--crop-size")
+    train.main([str(one) for one in given[:at] + given[at + 2 :]])
+    printed = capsys.readouterr().out
+    assert "--resize 32x96\n" in printed and "IMAGE --resize 32x96 --output" in printed
+    expected = json.loads((run / "metrics.json").read_text())["validation"]
+    assert "whole, squeezed to 32x96 pixels" in expected["protocol"]
+    best = run / "FCN8s-best.ckpt"
+    assert checkpoint.read_metadata(best)["arguments"]["resize_to"] == [32, 96]
+    Segmenter.from_checkpoint(best)
+    assert "--resize 32x96 shows it images alike" in caplog.text
+    caplog.clear()
+    given = ["--checkpoint", best, "--data", record, "--device", "CPU", "--mode", "pynative"]
+    scores = tmp_path / "scores.json"
+    eval.main([str(one) for one in [*given, "--resize", "32x96", "--output", scores]])
+    found = json.loads(scores.read_text())
+    assert found["protocol"] == expected["protocol"] and not caplog.text
+    assert found["mean IoU"] == expected["mean IoU"]
+
+
 @pytest.mark.parametrize("batch_size", ["1", "3"])
 def test_eval_repeats_the_validation(run, record, tmp_path, capsys, batch_size):
     output = tmp_path / "new" / "scores.json"

@@ -6,12 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcn8s_ms import transforms, voc
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.images import geometry
 from fcn8s_ms.records import sources
 
-from .helpers import augment, draw_pair, plain_steps, read_mask
+from .helpers import TABLE, augment, draw_pair, plain_steps, read_mask
 
 GOLDEN = Path(__file__).parent / "golden" / "preprocess.json"
 
@@ -138,3 +140,79 @@ def test_size_is_checked_before_memory_is_asked_for(monkeypatch, decode):
         decode(encoded, "x", 599)
     with pytest.raises(InputError, match="x has 30000x30000 pixels; up to 100,000,000 are read"):
         decode(np.frombuffer(bomb, np.uint8), "x")
+
+
+GIVEN = {"table": TABLE, "crop_size": 64, "min_scale": 0.5, "max_scale": 2.0, "ignore_label": 255}
+
+
+def test_squeezed_images_are_whole_and_only_mirrored():
+    image, label = draw_pair("a", 50, 75)
+    mirrored = set()
+    for seed in range(6):
+        rng = np.random.RandomState(seed)
+        flip = rng.uniform(0, 1) > 0.5
+        after = rng.uniform()
+        rng = np.random.RandomState(seed)
+        found, ids = transforms.augment(image, label, rng, **GIVEN, resize_to=(32, 96))
+        assert rng.uniform() == after
+        expected = cv2.resize(image, (96, 32), interpolation=cv2.INTER_LINEAR)
+        expected = transforms.normalize(expected[:, ::-1] if flip else expected, TABLE)
+        assert np.array_equal(found, expected)
+        nearest = np.array(Image.fromarray(label).resize((96, 32), Image.Resampling.NEAREST))
+        assert np.array_equal(ids, nearest[:, ::-1] if flip else nearest)
+        assert ids.dtype == np.int32 and ids.shape == (32, 96)
+        mirrored.add(bool(flip))
+    assert mirrored == {True, False}
+
+
+def test_a_random_shorter_side_takes_the_place_of_the_scale():
+    """A crop of one pixel in each place tells the size that was drawn: both ends occur."""
+    image, label = np.full((40, 60, 3), 90, np.uint8), np.full((40, 60), 5, np.uint8)
+    heights = set()
+    for seed in range(60):
+        given = {**GIVEN, "resize_short": (20, 23)}
+        found, ids = transforms.augment(image, label, np.random.RandomState(seed), **given)
+        rows, columns = (ids == 5).any(axis=1).sum(), (ids == 5).any(axis=0).sum()
+        assert columns == rows * 60 // 40
+        assert (found[:, ids == 5] == TABLE[:, 90, None]).all() and (
+            found[:, ids == 255] == 0
+        ).all()
+        heights.add(rows)
+    assert heights == {20, 21, 22, 23}
+
+
+def test_a_share_of_one_class_changes_no_crop_that_is_mixed():
+    image, label = draw_pair("a", 120, 150)
+    same = 0
+    for seed in range(20):
+        plain = transforms.augment(image, label, np.random.RandomState(seed), **GIVEN)
+        found = transforms.augment(
+            image, label, np.random.RandomState(seed), **GIVEN, cat_max_ratio=0.75
+        )
+        if geometry.is_mixed(plain[1].astype(np.uint8), 255, 0.75):
+            assert all(np.array_equal(one, other) for one, other in zip(plain, found))
+            same += 1
+    assert 0 < same < 20
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"resize_to": (0, 32)}, "resize_to is 0 32; give height and width, 1…10,000 pixels each"),
+        ({"resize_to": (32,)}, "resize_to is 32; give height and width"),
+        ({"resize_to": (32, 20_000)}, "resize_to is 32 20000; give"),
+        (
+            {"resize_to": (32, 32), "resize_short": (32, 64)},
+            "resize_to squeezes whole images and makes no crops; leave out resize_short",
+        ),
+        ({"resize_to": (32, 32), "cat_max_ratio": 0.5}, "leave out cat_max_ratio"),
+        ({"resize_short": (64, 32)}, "resize_short is 64 32; give the smallest and the largest"),
+        ({"resize_short": (0, 32)}, "resize_short is 0 32; give"),
+        ({"cat_max_ratio": 1.0}, "cat_max_ratio is 1.0; choose a share between 0 and 1"),
+        ({"cat_max_ratio": float("nan")}, "cat_max_ratio is nan"),
+    ],
+)
+def test_sizes_that_contradict_or_are_out_of_range(given, message):
+    arguments = {"resize_to": None, "resize_short": None, "cat_max_ratio": None, **given}
+    with pytest.raises(InputError, match=message):
+        transforms.check_sizes(**arguments)

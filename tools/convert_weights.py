@@ -289,7 +289,9 @@ def _check_calibration(options: argparse.Namespace) -> None:
     size = options.calibrate_crop_size
     if size < 1 or size % STRIDE:
         raise InputError(f"--calibrate-crop-size is {size}; take a multiple of {STRIDE}")
-    check_crops(options.calibrate_crops, size, "--calibrate-crops")
+    check_crops(
+        options.calibrate_crops, (size, size), "--calibrate-crops and --calibrate-crop-size"
+    )
     records.open_record(options.calibrate)
 
 

@@ -159,7 +159,7 @@ class Predictor:
     def _job(self, key: Any, image: np.ndarray) -> _Job:
         size = _size(image)
         if self.view.resize is not None:
-            image = _resized(image, _scaled(size, self.view.factor(*size)))
+            image = _resized(image, self.view.size(*size), squeezed=self.view.is_squeezed)
         return _Job(key, image, size)
 
     def _padded_sizes(self, job: _Job) -> tuple[_Size, ...]:
@@ -257,12 +257,14 @@ def _cropped(array: np.ndarray, size: _Size) -> np.ndarray:
     return array[..., : size[0], : size[1]]
 
 
-def _resized(image: np.ndarray, size: _Size) -> np.ndarray:
-    """Resizes an image: cubic as in training, by areas where it shrinks."""
+def _resized(image: np.ndarray, size: _Size, squeezed: bool = False) -> np.ndarray:
+    """Resizes an image as in training: cubic, by areas where it shrinks; squeezed, bilinear."""
     if _size(image) == size:
         return image
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    if squeezed:
+        interpolation = cv2.INTER_LINEAR
     return cv2.resize(image, size[::-1], interpolation=interpolation)
 
 

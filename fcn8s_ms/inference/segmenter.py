@@ -1,5 +1,6 @@
 """A trained network with its classes: from an image to class ids."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias, overload
 
@@ -11,8 +12,11 @@ from ..visualize import default_palette
 from .engine import Engine, engine_for
 from .images import ImageLike, as_bgr
 from .predictor import Predictor
+from .view import resize_of_training
 
 __all__ = ["Segmenter"]
+
+logger = logging.getLogger(__name__)
 
 _Images: TypeAlias = "list[Any] | tuple[Any, ...]"  # of ImageLike; list[ImageLike] is not list[str]
 
@@ -125,6 +129,14 @@ class Segmenter:
         from .mindspore_engine import MindSporeEngine
 
         metadata = checkpoint.read_metadata(path)
+        trained = resize_of_training(metadata.get("arguments") or {})
+        if trained is not None and options.get("resize") is None:
+            logger.warning(
+                "%s was trained on images squeezed to %s: --resize %s shows it images alike",
+                path,
+                trained,
+                trained,
+            )
         engine = MindSporeEngine(fold_batch_norm(checkpoint.load_network(path)), path)
         return cls(engine, metadata.get("classes"), metadata.get("palette"), path=path, **options)
 

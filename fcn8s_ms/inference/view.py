@@ -1,5 +1,7 @@
 """Options for the network's view of an image, and the flags for them that programs share."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +10,7 @@ from ..options import ArgumentContainer, add_options, option
 from ..transforms import LONGEST_SIDE
 from .engine import ENGINES
 
-__all__ = ["MAX_BATCH", "ViewOptions", "add_arguments", "options_of"]
+__all__ = ["MAX_BATCH", "ViewOptions", "add_arguments", "options_of", "resize_of_training"]
 
 
 MAX_BATCH = 1024
@@ -21,6 +23,8 @@ _SHORT = "short:"
 def _size(text: str) -> int | str | None:
     if text.startswith(_SHORT):
         int(text.removeprefix(_SHORT))  # or argparse's error
+        return text
+    if re.fullmatch(r"\d+x\d+", text):
         return text
     return None if text == "none" else int(text)
 
@@ -43,9 +47,10 @@ class ViewOptions:
     resize: int | str | None = option(
         None,
         type=_size,
-        metavar="none|N|short:N",
+        metavar="none|N|short:N|HxW",
         help="none: every image at its own size; N: scale its longer side to N pixels for the "
-        "network, and the result back to the image's own size; short:N: its shorter side "
+        "network, and the result back to the image's own size; short:N: its shorter side; HxW: "
+        "squeeze it to H pixels of height and W of width, as train --resize-to does "
         "(default: none)",
     )
     scales: tuple[float, ...] = option(
@@ -66,14 +71,14 @@ class ViewOptions:
     )
 
     def __post_init__(self) -> None:
-        pixels = self._pixels
-        if pixels is not None and pixels < 1:
+        sides = self._sides
+        if min(sides, default=1) < 1:
             raise InputError(f"resize is {self.resize}; a side needs at least one pixel")
         # Lists and whole numbers are welcome; the dataclass is frozen.
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
         if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
             raise InputError(f"scales are {self.scales}; give one or more between 0 and 8")
-        if pixels is not None and pixels * max(self.scales) > LONGEST_SIDE:
+        if max(sides, default=1) * max(self.scales) > LONGEST_SIDE:
             raise InputError(
                 f"resize is {self.resize}, scaled by up to {max(self.scales):g}; more than "
                 f"{LONGEST_SIDE:,} pixels on a side take too much memory: choose less"
@@ -87,24 +92,36 @@ class ViewOptions:
                 raise InputError(f"sliding stride of {stride} pixels; take 1…{crop}, the window")
 
     @property
-    def _pixels(self) -> int | None:
-        """Pixels of the side that `resize` names."""
+    def _sides(self) -> tuple[int, ...]:
+        """Pixels of the side that `resize` names, or of height and width; () for none."""
+        if self.resize is None:
+            return ()
         if not isinstance(self.resize, str):
-            return self.resize
-        digits = self.resize.removeprefix(_SHORT)
-        if not (self.resize.startswith(_SHORT) and digits.isdecimal()):
-            raise InputError(f"resize is {self.resize}; write N or short:N")
-        return int(digits)
+            return (self.resize,)
+        if found := re.fullmatch(
+            rf"{_SHORT}(\d{{1,9}})|(\d{{1,9}})x(\d{{1,9}})", self.resize, re.ASCII
+        ):
+            return tuple(int(digits) for digits in found.groups() if digits is not None)
+        raise InputError(f"resize is {self.resize}; write N, short:N or HxW")
 
-    def factor(self, height: int, width: int) -> float:
-        """Factor by which `resize` scales an image; the longer side stays within LONGEST_SIDE."""
-        pixels = self._pixels
-        if pixels is None:
-            return 1.0
-        if not isinstance(self.resize, str):
-            return pixels / max(height, width)
-        most = LONGEST_SIDE / max(self.scales)
-        return min(pixels / min(height, width), most / max(height, width))
+    @property
+    def is_squeezed(self) -> bool:
+        """True if every image gets the same height and width, whatever its own."""
+        return len(self._sides) == 2
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width that `resize` gives an image; its sides stay within LONGEST_SIDE."""
+        sides = self._sides
+        if not sides:
+            return height, width
+        if len(sides) == 2:
+            return sides[0], sides[1]
+        if isinstance(self.resize, str):
+            most = LONGEST_SIDE / max(self.scales)
+            factor = min(sides[0] / min(height, width), most / max(height, width))
+        else:
+            factor = sides[0] / max(height, width)
+        return max(round(height * factor), 1), max(round(width * factor), 1)
 
     @property
     def views(self) -> list[tuple[float, bool]]:
@@ -123,10 +140,14 @@ class ViewOptions:
         Args:
             multiple: number that the sides of the network's inputs are multiples of.
         """
-        size = "at its own size"
-        if self.resize is not None:
+        size, sides = "at its own size", self._sides
+        if len(sides) == 2:
+            size = f"squeezed to {sides[0]}x{sides[1]} pixels (height x width)"
+            if self.scales == (1.0,) and not any(side % multiple for side in sides):
+                multiple = 1
+        elif sides:
             side = "shorter" if isinstance(self.resize, str) else "longer"
-            size = f"resized to a {side} side of {self._pixels} pixels"
+            size = f"resized to a {side} side of {sides[0]} pixels"
         if self.sliding is None:
             padding = f"padded to a multiple of {multiple}, scored without the padding"
             size = f"whole, {size} ({padding if multiple > 1 else 'no padding'})"
@@ -156,3 +177,15 @@ def add_arguments(parser: ArgumentContainer) -> None:
 def options_of(config: object) -> dict[str, Any]:
     """The options of `ViewOptions` among the attributes of a program's `Config`."""
     return {name: getattr(config, name) for name in ViewOptions.__dataclass_fields__}
+
+
+def resize_of_training(arguments: Mapping[str, Any]) -> str | None:
+    """The `resize` that shows a network images as its training did; None for their own size.
+
+    Args:
+        arguments: arguments of the training, as the metadata of a checkpoint hold them.
+    """
+    sides = arguments.get("resize_to")
+    if isinstance(sides, list) and len(sides) == 2 and all(type(side) is int for side in sides):
+        return f"{sides[0]}x{sides[1]}"
+    return None

@@ -11,6 +11,7 @@ from typing import Any
 from .. import files, voc
 from ..errors import InputError, listing
 from ..formats import schema
+from ..inference.view import resize_of_training
 from ..visualize import default_palette
 from .checkpoint import checkpoint_facts
 from .facts import MISMATCH, VERIFIED, Facts
@@ -73,7 +74,7 @@ def model_card(path: Path, scores: Path | None = None, exported: str | None = No
     parts = [
         _head(path, result),
         f"# {path.stem}\n\n{_summary(facts)}",
-        f"## Use\n\n{_use(path, exported)}",
+        f"## Use\n\n{_use(path, exported, resize_of_training(values['arguments']))}",
         f"## Classes\n\n{_classes(classes, values['palette'])}",
         f"## Data and training\n\n{_training(values)}",
         f"## Scores\n\n{_scores(result)}",
@@ -88,9 +89,11 @@ def _validation(values: dict[str, Any]) -> dict[str, Any]:
     if not any(isinstance(value, float) for value in metric.values()):
         return {}
     data = values["arguments"].get("val_data")
+    squeezed = resize_of_training(values["arguments"])
+    size = "at its own size" if squeezed is None else f"squeezed to {squeezed} pixels"
     return {
         "protocol": f"validation after step {metric.get('step', '?')} of the training: every image "
-        "once, whole, at its own size",
+        f"once, whole, {size}",
         **({"data": data} if isinstance(data, str) else {}),
         **metric,
     }
@@ -152,13 +155,17 @@ def _summary(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def _use(path: Path, exported: str | None) -> str:
+def _use(path: Path, exported: str | None, squeezed: str | None) -> str:
     more = f"\n\nExported: {exported}" if exported else ""
+    flags, given = "", files.json_text(path.name)
+    if squeezed is not None:
+        flags, given = f" --resize {squeezed}", f'{given}, resize="{squeezed}"'
     return (
         "With the package `fcn8s-ms`:\n\n```bash\n"
-        f"python -m fcn8s_ms.predict --checkpoint {path.name} street.jpg --output predictions\n"
+        f"python -m fcn8s_ms.predict --checkpoint {path.name} street.jpg{flags} "
+        "--output predictions\n"
         "```\n\n```python\nfrom fcn8s_ms import Segmenter\n\n"
-        f"segmenter = Segmenter.from_checkpoint({files.json_text(path.name)})\n"
+        f"segmenter = Segmenter.from_checkpoint({given})\n"
         'ids = segmenter("street.jpg")  # class ids: uint8 (H, W)\n```' + more
     )
 

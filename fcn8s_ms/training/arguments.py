@@ -16,7 +16,7 @@ from ..network.architectures import ARCHITECTURES
 from ..options import Parser, add_option
 from ..records import demo
 from ..transforms import MAX_BATCH_PIXELS, check_crops, next_multiple
-from .data_options import DataOptions
+from .data_options import DataOptions, replaced
 from .network_options import NetworkOptions
 from .option_group import Options
 from .options import PROGRAM, DeviceOptions, OptimizerOptions, RunOptions
@@ -44,7 +44,6 @@ class Config:
         has_validation = self.data.val_data is not None or self.data.sample
         if self.optimizer.patience is not None and not has_validation:
             raise InputError("--patience counts validations; pass --val-data FILE too")
-        batch, crop_size = self.optimizer.batch_size, self.data.crop_size
         architecture = ARCHITECTURES[self.network.arch]
         for part in self.optimizer.lr_factors():
             if part not in (*architecture.parts, "bias"):
@@ -52,16 +51,19 @@ class Config:
                     f"--lr-factor {part}: --arch {self.network.arch} has no such part; choose from "
                     f"{', '.join(architecture.parts)}, bias"
                 )
-        multiple = architecture.multiple
-        if crop_size % multiple:
+        size, multiple = self.data.sample_size, architecture.multiple
+        if any(side % multiple for side in size):
+            given = size if self.data.resize_to else size[:1]
             raise InputError(
-                f"--crop-size {crop_size} is not a multiple of {multiple}; "
-                f"take {next_multiple(crop_size, multiple)}"
+                f"{self.data.sample_flag} {' '.join(map(str, given))} is not a multiple of "
+                f"{multiple}; take {' '.join(str(next_multiple(one, multiple)) for one in given)}"
             )
-        check_crops(batch, crop_size, "--batch-size")
+        batch, flag_ = self.optimizer.batch_size, self.data.sample_flag
+        check_crops(batch, size, f"--batch-size and {flag_}")
         # The crops of a step are held together; the network sees a batch at a time.
         held = batch * self.optimizer.accumulate
-        check_crops(held, crop_size, "--batch-size, --accumulate", 10 * MAX_BATCH_PIXELS)
+        flags = f"--batch-size, --accumulate and {flag_}"
+        check_crops(held, size, flags, 10 * MAX_BATCH_PIXELS)
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> "Config":
@@ -171,8 +173,9 @@ def parse(argv: Sequence[str] | None = None) -> Config:
     if arguments.resume is not None:
         return _resumed(parser, _given(parser, argv))
     if arguments.sample:
-        takes = ARCHITECTURES[arguments.arch].takes
-        parser.set_defaults(**{one: value for one, value in demo.PRESET.items() if takes(one)})
+        takes, others = ARCHITECTURES[arguments.arch].takes, replaced(_given(parser, argv))
+        preset = {one: value for one, value in demo.PRESET.items() if takes(one)}
+        parser.set_defaults(**{one: preset[one] for one in preset if one not in others})
         arguments = parser.parse_args(argv)
     return Config.from_flat(vars(arguments))
 

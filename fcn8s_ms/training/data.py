@@ -142,15 +142,13 @@ def open_data(options: DataOptions, training: OptimizerOptions, ranks: Ranks) ->
         voc.IMAGE_STD,
         options.data,
         batch_size=batch_size,
-        crop_size=options.crop_size,
-        max_scale=options.max_scale,
-        min_scale=options.min_scale,
         num_classes=num_classes,
         num_readers=min(2, options.workers),
         num_parallel_calls=options.workers,
         seed=training.seed,
         max_pixels=options.max_pixels,
         augmentations=options.augmentations(),
+        **options.sizes,
         **shard,
     )
     val = None

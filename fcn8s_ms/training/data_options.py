@@ -1,17 +1,36 @@
 """Options of a training's data: what is read, and how samples are made of it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .. import fetch
-from ..errors import InputError
+from ..errors import InputError, flag
 from ..images import augmentation, reader
 from ..system import threads
-from ..transforms import LONGEST_SIDE
+from ..transforms import LONGEST_SIDE, check_sizes
 from .option_group import Options, option
 
-__all__ = ["DataOptions"]
+__all__ = ["DataOptions", "replaced"]
+
+_SIZES = {"crop_size": 512, "min_scale": 0.5, "max_scale": 2.0}
+
+# Options, and those that take their place.
+_INSTEAD = {
+    "crop_size": ("resize_to",),
+    "min_scale": ("resize_to", "resize_short"),
+    "max_scale": ("resize_to", "resize_short"),
+    "resize_short": ("resize_to",),
+    "cat_max_ratio": ("resize_to",),
+    "epochs": ("steps",),
+}
+
+
+def replaced(names: Collection[str]) -> set[str]:
+    """Names of the options that cannot stand next to those with the given names."""
+    others = {one for one, instead in _INSTEAD.items() if not set(instead).isdisjoint(names)}
+    return others | {instead for name in names for instead in _INSTEAD.get(name, ())}
 
 
 @dataclass(frozen=True)
@@ -40,13 +59,33 @@ class DataOptions(Options):
         None, help="number of classes, where the data do not tell (default: VOC's 21)"
     )
     crop_size: int = option(
-        512,
+        None,
         positive=True,
         at_most=LONGEST_SIDE,
-        help="side of the training crops, in pixels (default: %(default)s)",
+        help="side of the training crops, in pixels (default: 512)",
     )
-    min_scale: float = option(0.5, help="smallest random scale (default: %(default)s)")
-    max_scale: float = option(2.0, at_most=8, help="largest random scale (default: %(default)s)")
+    min_scale: float = option(None, help="smallest random scale (default: 0.5)")
+    max_scale: float = option(None, at_most=8, help="largest random scale (default: 2.0)")
+    resize_short: list[int] | None = option(
+        None,
+        nargs=2,
+        metavar=("MIN", "MAX"),
+        help="instead of a random scale: resize every image so that its shorter side has a random "
+        "number of pixels, MIN to MAX, as torchvision's references do",
+    )
+    resize_to: list[int] | None = option(
+        None,
+        nargs=2,
+        metavar=("H", "W"),
+        help="instead of random scales and crops: squeeze every image to H pixels of height and W "
+        "of width; images to validate on, too",
+    )
+    cat_max_ratio: float | None = option(
+        None,
+        metavar="R",
+        help="draw a crop anew, up to 10 times, while one class covers the share R of its labelled "
+        "pixels or more, as mmsegmentation does with 0.75 (default: take every crop)",
+    )
     augment: str = option(
         "",
         metavar="NAME,…",
@@ -66,6 +105,41 @@ class DataOptions(Options):
         if self.num_classes is not None and not 2 <= self.num_classes <= 255:
             raise InputError(f"--num-classes is {self.num_classes}; choose 2…255")
         self.augmentations()
+        check_sizes(self.resize_to, self.resize_short, self.cat_max_ratio, flag)
+        self._complete()
+
+    def _complete(self) -> None:
+        """Sets the defaults of what is used, and refuses what is not."""
+        for name, default in _SIZES.items():
+            instead = next((one for one in _INSTEAD[name] if getattr(self, one) is not None), None)
+            if instead is None and getattr(self, name) is None:
+                # A frozen dataclass can be completed in no other way.
+                object.__setattr__(self, name, default)
+            elif instead is not None and getattr(self, name) is not None:
+                raise InputError(f"{flag(instead)} takes the place of {flag(name)}; leave one out")
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Arguments of `SegDataset` for scales and crops, or what is made instead."""
+        names = (*_SIZES, "resize_to", "resize_short", "cat_max_ratio")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
+    def sample_size(self) -> tuple[int, int]:
+        """Height and width of what the network trains on, in pixels."""
+        if self.resize_to is not None:
+            return self.resize_to[0], self.resize_to[1]
+        return self.crop_size, self.crop_size
+
+    @property
+    def sample_flag(self) -> str:
+        """The flag that the size of samples comes from."""
+        return flag("crop_size" if self.resize_to is None else "resize_to")
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """Arguments of `Predictor` that show images as training does, not cut into crops."""
+        return {} if self.resize_to is None else {"resize": "{}x{}".format(*self.resize_to)}
 
     def augmentations(self) -> tuple[str, ...]:
         """Returns the names in `--augment`.

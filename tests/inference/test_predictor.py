@@ -9,6 +9,7 @@ from PIL import Image
 
 from fcn8s_ms import checkpoint, transforms, voc
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.images import geometry
 from fcn8s_ms.inference import Predictor, Segmenter, ViewOptions, read_image
 from fcn8s_ms.inference.mindspore_engine import MindSporeEngine
 from fcn8s_ms.model import FCN8s
@@ -335,7 +336,11 @@ def test_batches_are_of_one_padded_size_and_few_images_wait():
     [
         ({"resize": 0}, "resize is 0"),
         ({"resize": "short:0"}, "resize is short:0; a side needs"),
-        ({"resize": "long:9"}, "resize is long:9; write N or short:N"),
+        ({"resize": "long:9"}, "resize is long:9; write N, short:N or HxW"),
+        ({"resize": "64x0"}, "resize is 64x0; a side needs"),
+        ({"resize": "64x"}, "resize is 64x; write N, short:N or HxW"),
+        ({"resize": "64x" + "9" * 5000}, "; write N, short:N or HxW"),
+        ({"resize": "5001x64", "scales": (2,)}, "resize is 5001x64, scaled by up to 2"),
         ({"resize": "short:10001"}, "resize is short:10001, scaled by"),
         ({"scales": ()}, "give one or more"),
         ({"scales": (0,)}, "between 0 and 8"),
@@ -481,6 +486,24 @@ def test_a_network_of_any_size_gets_no_padding():
 
 def test_shorter_side():
     view = ViewOptions(resize="short:520", scales=(1.0, 2.0))
-    assert view.factor(260, 400) == 2 == view.factor(400, 260)
-    assert view.factor(10, 10_000) == 0.5  # 10,000 pixels at scale 2
+    assert view.size(260, 400) == (520, 800) and view.size(400, 260) == (800, 520)
+    assert view.size(10, 10_000) == (5, 5000)  # 10,000 pixels at scale 2
     assert "resized to a shorter side of 520 pixels" in view.protocol(32)
+
+
+def test_squeezed_images_are_seen_as_in_training_and_scored_at_their_own_size():
+    engine = Plain()
+    predictor = Predictor(engine, resize="64x96")
+    image = noise(50, 75)
+    found = predictor(image)
+    assert engine.shape == (1, 3, 64, 96) and found.shape == (50, 75)
+    squeezed, _ = geometry.squeezed(image, np.zeros((50, 75), np.uint8), (64, 96))
+    seen = transforms.normalize(squeezed, predictor._table)[np.newaxis]
+    planes = [cv2.resize(plane, (75, 50)) for plane in engine.logits(seen)[0]]
+    assert np.array_equal(found, np.argmax(planes, axis=0))
+    expected = "every image once, whole, squeezed to 64x96 pixels (height x width) (no padding), "
+    assert predictor.protocol.startswith(f"{expected}scored at its own size, one scale")
+    assert "padded to a multiple of 32" in ViewOptions(resize="64x90").protocol(32)
+    assert "padded to a multiple of 32" in ViewOptions(resize="64x96", scales=(0.7,)).protocol(32)
+    shapes = {ids.shape for _, ids in predictor.many([("a", noise(20, 90)), ("b", image)], 2)}
+    assert shapes == {(20, 90), (50, 75)} and engine.shape[0] == 2

@@ -91,6 +91,20 @@ def test_card(saved):
     assert card.startswith(HEAD)
 
 
+def test_a_network_of_squeezed_images_is_used_with_such(tmp_path):
+    path = tmp_path / "FCN8s-best.ckpt"
+    arguments = {**METADATA["arguments"], "resize_to": [64, 96]}
+    checkpoint.save(FCN8s(3, **TINY), path, {**METADATA, "arguments": arguments})
+    card = model_card(path)
+    for part in (
+        "street.jpg --resize 64x96 --output",
+        'Segmenter.from_checkpoint("FCN8s-best.ckpt", resize="64x96")',
+        "every image once, whole, squeezed to 64x96 pixels;",
+        "| resize\\_to | 64 96 |",
+    ):
+        assert part in card, part
+
+
 def scores_of(path, classes):
     """A JSON as an evaluation writes it; no pixel is of the last class."""
     counts = ConfusionMatrix(len(classes))

@@ -50,6 +50,13 @@ def test_preset_beats_defaults_and_flags_beat_the_preset():
     assert config.optimizer.base_lr == demo.PRESET["base_lr"]
 
 
+def test_flags_replace_what_contradicts_them_in_the_preset():
+    config = arguments.parse(["--sample", "--resize-to", "64", "96"])
+    assert config.data.sample_size == (64, 96) and config.data.crop_size is None
+    config = arguments.parse(["--sample", "--resize-short", "64", "96"])
+    assert config.data.sample_size == (128, 128) and config.data.min_scale is None
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -58,6 +65,9 @@ def test_preset_beats_defaults_and_flags_beat_the_preset():
         ["--allow-tf32", "--amp", "O2", "--loss-scale", "4", "--conv-algo", "least-memory"],
         ["--widths", "4", "4", "8", "8", "8", "--fc-width", "16"],
         ["--val-data", "v.mindrecord", "--patience", "3", "--schedule", "constant"],
+        ["--resize-to", "64", "96"],
+        ["--resize-short", "64", "96", "--cat-max-ratio", "0.75"],
+        ["--resize-to", "65", "97", "--arch", "fcn_resnet50"],  # takes any size
     ],
 )
 def test_command_repeats_the_arguments(given):
@@ -85,6 +95,14 @@ def test_command_names_nothing_but_what_differs():
     [
         (["--steps", "0"], "--steps is 0; it must be positive"),
         (["--crop-size", "100"], "--crop-size 100 is not a multiple of 32; take 128"),
+        (
+            ["--resize-to", "64", "90"],
+            "--resize-to 64 90 is not a multiple of 32; take 64 96",
+        ),
+        (
+            ["--resize-to", "9984", "9984"],
+            "--batch-size and --resize-to make 4 crops of 9,984x9,984 pixels",
+        ),
         (["--accumulate", "0"], "--accumulate is 0"),
         (["--clip-norm", "0"], "--clip-norm is 0.0"),
         (["--power", "0"], "--power is 0.0"),
@@ -138,6 +156,14 @@ def test_sizes_of_a_resumed_run_are_its_own(stored):
     assert (config.network.widths, config.network.fc_width) == ([4, 4, 8, 8, 8], 16)
     with pytest.raises(InputError, match="--fc-width 32 is not the run's .16."):
         arguments.parse(["--resume", str(stored), "--fc-width", "32"])
+
+
+def test_a_run_without_crops_resumes(stored):
+    config = arguments.parse(["--resize-to", "64", "96", "--output", "run"])
+    (stored / "arguments.json").write_text(json.dumps(config.stored(1, stored)))
+    assert arguments.parse(["--resume", str(stored)]).data.sample_size == (64, 96)
+    with pytest.raises(InputError, match="--crop-size 64 is not the run's .None."):
+        arguments.parse(["--resume", str(stored), "--crop-size", "64"])
 
 
 def test_longer_run(stored):

@@ -56,6 +56,22 @@ def test_values_have_the_types_of_their_fields():
             "--crop-size is 1000000; it must be at most 10,000",
         ),
         (DataOptions, {"augment": "blur,zoom"}, "--augment blur,zoom: 'zoom' is not known; choose"),
+        (
+            DataOptions,
+            {"resize_to": [64, 64], "crop_size": 64},
+            "--resize-to takes the place of --c",
+        ),
+        (
+            DataOptions,
+            {"resize_to": [64, 64], "max_scale": 2},
+            "--resize-to takes the place of --m",
+        ),
+        (DataOptions, {"resize_to": [64, 64], "resize_short": [9, 9]}, "leave out --resize-short"),
+        (DataOptions, {"resize_to": [64, 64], "cat_max_ratio": 0.5}, "leave out --cat-max-ratio"),
+        (DataOptions, {"resize_short": [9, 9], "min_scale": 0.5}, "--resize-short takes the place"),
+        (DataOptions, {"resize_short": [9, 8]}, "--resize-short is 9 8; give the smallest"),
+        (DataOptions, {"resize_to": [2**70, 1]}, "--resize-to is 1180591620717411303424; it must"),
+        (DataOptions, {"cat_max_ratio": 1.5}, "--cat-max-ratio is 1.5; choose a share"),
         (DataOptions, {"max_scale": 1e6}, "--max-scale is 1000000.0; it must be at most 8"),
         (DataOptions, {"min_scale": float("-inf")}, "--min-scale is -inf; it must be finite"),
         (
