@@ -112,9 +112,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
     if data.class_weights is not None:
         weights = zip(data.classes, data.class_weights)
         print(f"Class weights: {', '.join(f'{name} {weight:.3g}' for name, weight in weights)}")
-    check_batch_norm(
-        config.network, data.network_batch, config.data.crop_size, data.train.num_samples
-    )
+    check_batch_norm(config.network, data.network_batch, config.data, data.train.num_samples)
     opened, progress = open_run(
         config.run.resume, config.network.arch, data.train.data_file, data.train.num_samples, ranks
     )

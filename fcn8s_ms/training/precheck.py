@@ -20,6 +20,7 @@ from ..network.architectures import (
     VggDimensions,
 )
 from ..records import Metadata
+from .data_options import DataOptions
 from .network_options import NetworkOptions
 
 __all__ = ["check_batch_norm", "count_classes", "dimensions", "warn_of_weights"]
@@ -119,12 +120,12 @@ def dimensions(options: NetworkOptions, num_classes: int) -> Dimensions:
     return VggDimensions(options.arch, num_classes, depths, widths, options.fc_width)
 
 
-def _norm_of_one_value(options: NetworkOptions, batch: int, crop_size: int) -> str | None:
+def _norm_of_one_value(options: NetworkOptions, batch: int, size: tuple[int, int]) -> str | None:
     """Returns the first BatchNorm that learns from one value per channel; None without one."""
     if options.freeze_bn:
         return None
     architecture = ARCHITECTURES[options.arch]
-    for layer in layers.layers(dimensions(options, 2), crop_size, crop_size):
+    for layer in layers.layers(dimensions(options, 2), *size):
         name = layer.batch_norm
         if name is None or architecture.part_of(f"{name}.") in options.freeze:
             continue
@@ -133,7 +134,7 @@ def _norm_of_one_value(options: NetworkOptions, batch: int, crop_size: int) -> s
     return None
 
 
-def check_batch_norm(options: NetworkOptions, batch: int, crop_size: int, images: int) -> None:
+def check_batch_norm(options: NetworkOptions, batch: int, data: DataOptions, images: int) -> None:
     """Checks that every BatchNorm that learns sees several values per channel.
 
     The variance of one value is 0 and the unbiased one, which the moving variance takes, is not a
@@ -142,21 +143,25 @@ def check_batch_norm(options: NetworkOptions, batch: int, crop_size: int, images
     Args:
         options: network to train.
         batch: crops that the network sees at once.
-        crop_size: side of the crops, in pixels.
+        data: size of the crops.
         images: number of images in the record.
 
     Raises:
         InputError: one sees a single value.
     """
-    name = _norm_of_one_value(options, batch, crop_size)
+    name = _norm_of_one_value(options, batch, data.sample_size)
     if name is None:
         return
     step = max(ARCHITECTURES[options.arch].multiple, 8)
-    larger = (crop_size // step + 1) * step
+    height, width = data.sample_size
+    larger = [str((side // step + 1) * step) for side in data.sample_size]
+    if data.resize_to is None:
+        larger = larger[:1]
     remedies = ["--batch-size 2"] if images > 1 else []
-    remedies += [f"--crop-size {larger}", "--freeze-bn (with --pretrained weights)"]
+    remedies.append(f"{data.sample_flag} {' '.join(larger)}")
+    remedies.append("--freeze-bn (with --pretrained weights)")
     raise InputError(
         f"{name}, a BatchNorm of {options.arch}, would get one value per channel from a batch of "
-        f"one {crop_size}x{crop_size} crop, and one value has no variance to normalise by; take "
+        f"one {height}x{width} crop, and one value has no variance to normalise by; take "
         f"{', '.join(remedies[:-1])} or {remedies[-1]}"
     )

@@ -7,6 +7,7 @@ import pytest
 
 from fcn8s_ms import records, train
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.training.data_options import DataOptions
 from fcn8s_ms.training.network_options import NetworkOptions
 from fcn8s_ms.training.precheck import check_batch_norm, count_classes, warn_of_weights
 
@@ -80,7 +81,7 @@ def test_a_large_class_weight_is_named(caplog):
 def test_a_batch_norm_of_one_value(options, batch, crop, message):
     sizes = {} if options.get("arch") == "fcn_resnet50" else TINY
     with pytest.raises(InputError, match=message):
-        check_batch_norm(NetworkOptions(**options, **sizes), batch, crop, 30)
+        check_batch_norm(NetworkOptions(**options, **sizes), batch, DataOptions(crop_size=crop), 30)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +96,19 @@ def test_a_batch_norm_of_one_value(options, batch, crop, message):
     ],
 )
 def test_batch_norms_of_several_values_and_frozen_ones(options, batch, crop):
-    check_batch_norm(NetworkOptions(**options), batch, crop, 30)
+    check_batch_norm(NetworkOptions(**options), batch, DataOptions(crop_size=crop), 30)
 
 
 def test_one_image_cannot_make_a_batch_of_two():
     with pytest.raises(InputError) as caught:
-        check_batch_norm(NetworkOptions(), 1, 32, images=1)
+        check_batch_norm(NetworkOptions(), 1, DataOptions(crop_size=32), images=1)
     assert "--batch-size" not in str(caught.value) and "--crop-size 64" in str(caught.value)
+
+
+def test_one_value_of_a_squeezed_image():
+    check_batch_norm(NetworkOptions(), 1, DataOptions(resize_to=[32, 64]), 30)
+    with pytest.raises(InputError, match="one 32x32 crop, .* --resize-to 64 64 or --freeze-bn"):
+        check_batch_norm(NetworkOptions(), 1, DataOptions(resize_to=[32, 32]), 30)
 
 
 def test_training_with_one_value_is_refused_before_it_begins(record, tmp_path, capsys):
