@@ -46,7 +46,8 @@ def train(config: Config) -> dict[str, Any]:
         config: options of the training.
 
     Returns:
-        Content of `metrics.json`; empty on ranks other than the first.
+        Content of `metrics.json`; empty on ranks other than the first, and where `--preview` draws
+        a picture instead.
 
     Raises:
         InputError: an option, the data or a checkpoint cannot be used, the disk is full, or loss or
@@ -54,6 +55,11 @@ def train(config: Config) -> dict[str, Any]:
         SystemExit: a signal stopped the training; the status is 128 + its number.
     """
     started = time.perf_counter()
+    if config.run.preview is not None:
+        from .training.preview import draw_preview
+
+        print(f"Look at {draw_preview(config)}. Nothing was trained.")
+        return {}
     options = config.device
     check_launch(options.distributed, PROGRAM)
     if is_scheduler():

@@ -91,7 +91,7 @@ FOLDERS = {
         {"run_folder"},
         {"arguments", "resume"},
         {"data"},
-        {"recorder"},
+        {"preview", "recorder"},
         {"loop"},
     ],
     "inspection": [

@@ -21,7 +21,7 @@ from .network_options import NetworkOptions
 from .option_group import Options
 from .options import PROGRAM, DeviceOptions, OptimizerOptions, RunOptions
 from .run_folder import RunFolder
-from .stored import in_file, value_types
+from .stored import NOT_STORED, in_file, value_types
 
 __all__ = ["PROGRAM", "Config", "command", "get_parser", "parse"]
 
@@ -44,6 +44,8 @@ class Config:
         has_validation = self.data.val_data is not None or self.data.sample
         if self.optimizer.patience is not None and not has_validation:
             raise InputError("--patience counts validations; pass --val-data FILE too")
+        if self.run.preview is not None and self.device.distributed:
+            raise InputError("--preview is drawn by one process; leave out --distributed")
         architecture = ARCHITECTURES[self.network.arch]
         for part in self.optimizer.lr_factors():
             if part not in (*architecture.parts, "bias"):
@@ -91,10 +93,12 @@ class Config:
                 found again; None for paths that travel, see `formats.paths.portable`.
 
         Returns:
-            All options except `resume`, without what would tell of the machine, and `ranks`.
+            All options except those of `NOT_STORED`, without what would tell of the machine, and
+            `ranks`.
         """
-        arguments = {**self.flat(), "ranks": ranks}
-        del arguments["resume"]
+        flat = self.flat().items()
+        arguments = {name: value for name, value in flat if name not in NOT_STORED}
+        arguments["ranks"] = ranks
         for name, value in arguments.items():
             if _is_path(name, value):
                 arguments[name] = (
@@ -189,7 +193,7 @@ def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:
         raise InputError(f"--resume {folder} writes to that folder; leave out --output")
     types = value_types()
     run = RunFolder(folder)
-    stored = run.read_arguments()
+    stored = {name: value for name, value in run.read_arguments().items() if name not in NOT_STORED}
     for name, value in stored.items():
         if types.get(name) is Path and value is not None:
             stored[name] = paths.in_folder(value, folder)

@@ -321,6 +321,12 @@ class RunOptions(Options):
         metavar="RUN_DIR",
         help="resume the run in this folder, with its arguments, from its last checkpoint",
     )
+    preview: Path | None = option(
+        None,
+        metavar="FILE",
+        may_change=True,
+        help="do not train: draw the first samples, as the network would get them, to this PNG",
+    )
     save_every: int | None = option(
         None, positive=True, may_change=True, help="steps between checkpoints (default: one epoch)"
     )
@@ -343,3 +349,8 @@ class RunOptions(Options):
     tensorboard: bool = option(
         False, may_change=True, help="write scalars and pictures for TensorBoard"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.preview is not None and self.preview.suffix.lower() != ".png":
+            raise InputError(f"--preview {self.preview} does not end in .png; it is a PNG file")

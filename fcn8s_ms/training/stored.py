@@ -16,7 +16,7 @@ from .network_options import NetworkOptions
 from .option_group import Options
 from .options import DeviceOptions, OptimizerOptions, RunOptions
 
-__all__ = ["ARGUMENTS", "GROUPS", "in_file", "value_types"]
+__all__ = ["ARGUMENTS", "GROUPS", "NOT_STORED", "in_file", "value_types"]
 
 GROUPS: tuple[type[Options], ...] = (
     DataOptions,
@@ -26,6 +26,9 @@ GROUPS: tuple[type[Options], ...] = (
     RunOptions,
 )
 """Groups of options; their fields are the names in the file."""
+
+NOT_STORED = ("resume", "preview")
+"""Options that say what to do now, not what a training is."""
 
 _LARGEST_LIST = 1000
 
@@ -73,6 +76,8 @@ def _fields() -> Iterator[tuple[str, schema.Description]]:
         hints = typing.get_type_hints(group)
         for option in dataclasses.fields(group):
             name = option.name
+            if name in NOT_STORED:
+                continue
             yield name, _description(option, hints[name], types[name])
 
 

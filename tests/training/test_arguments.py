@@ -103,6 +103,8 @@ def test_command_names_nothing_but_what_differs():
             ["--resize-to", "9984", "9984"],
             "--batch-size and --resize-to make 4 crops of 9,984x9,984 pixels",
         ),
+        (["--preview", "crops"], "--preview crops does not end in .png"),
+        (["--preview", "a.png", "--distributed"], "--preview is drawn by one process; leave out"),
         (["--accumulate", "0"], "--accumulate is 0"),
         (["--clip-norm", "0"], "--clip-norm is 0.0"),
         (["--power", "0"], "--power is 0.0"),
@@ -156,6 +158,15 @@ def test_sizes_of_a_resumed_run_are_its_own(stored):
     assert (config.network.widths, config.network.fc_width) == ([4, 4, 8, 8, 8], 16)
     with pytest.raises(InputError, match="--fc-width 32 is not the run's .16."):
         arguments.parse(["--resume", str(stored), "--fc-width", "32"])
+
+
+def test_a_preview_is_not_an_argument_of_the_run(stored):
+    config = arguments.parse(["--preview", "a.png"])
+    assert "preview" not in config.stored(1) and "resume" not in config.stored(1)
+    (stored / "arguments.json").write_text(json.dumps({"preview": "a.png"}))
+    assert arguments.parse(["--resume", str(stored)]).run.preview is None
+    config = arguments.parse(["--resume", str(stored), "--preview", "b.png"])
+    assert config.run.preview.name == "b.png"
 
 
 def test_a_run_without_crops_resumes(stored):
