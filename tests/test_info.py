@@ -106,6 +106,18 @@ def test_architectures(arch, tmp_path, capsys):
     assert found["architecture"] == arch and found["num_classes"] == 4 and not found["missing"]
 
 
+@pytest.mark.parametrize("name", ["n.ckpt", "n.safetensors"])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_authors_network_that_is_trained_at_once(name, at_once, tmp_path, capsys):
+    """Its factors on pool4 and pool3 alone tell it."""
+    path = tmp_path / name
+    checkpoint.save(tiny_network("fcn8s_paper", 4, at_once=at_once), path, {})
+    found = facts(capsys, path)
+    assert found["scales"] == pytest.approx([0.01, 0.0001] if at_once else [1, 1])
+    info.main([str(path)])
+    assert ("trained at once" in capsys.readouterr().out) == at_once
+
+
 def test_operations_are_those_of_inference(tmp_path, capsys):
     """Which does without the auxiliary head that the file has."""
     found = []

@@ -30,11 +30,14 @@ class Stored(NamedTuple):
         shape: its shape.
         kind: MindSpore's name of its type, such as Float32.
         length: bytes of its numbers.
+        position: of its first number in the file; numbers of large parameters are in several
+            pieces.
     """
 
     shape: tuple[int, ...]
     kind: str
     length: int
+    position: int
 
 
 def check_structure(path: files.PathLike) -> dict[str, Stored]:
@@ -56,20 +59,20 @@ def check_structure(path: files.PathLike) -> dict[str, Stored]:
         if bytes(buffer[-17:-10]) == b"crc_num":  # behind the message, if asked of MindSpore
             end -= 17
         # Large parameters are split into several entries of one name.
-        found: dict[str, tuple[list[int], str, int]] = {}
+        found: dict[str, tuple[list[int], str, int, int]] = {}
         for entry in protobuf.fields(buffer, 0, end):
-            name, shape, kind, length = _tensor_entry(buffer, entry)
-            known = found.get(name, (shape, kind, 0))
+            name, shape, kind, length, position = _tensor_entry(buffer, entry)
+            known = found.get(name, (shape, kind, 0, position))
             if known[:2] != (shape, kind):
                 raise ValueError(f"two entries of {name} differ in shape or type")
-            found[name] = (shape, kind, known[2] + length)
+            found[name] = (shape, kind, known[2] + length, known[3])
     if not found:
         raise ValueError("it has no parameters")
-    for name, (shape, kind, length) in found.items():
+    for name, (shape, kind, length, _) in found.items():
         expected = math.prod([1] if shape == [0] else shape) * _ITEM_BYTES.get(kind, 1)
         if kind != "str" and length != expected:
             raise ValueError(f"{name} has {length} bytes of numbers instead of {expected}")
-    return {name: Stored(tuple(one[0]), one[1], one[2]) for name, one in found.items()}
+    return {name: Stored(tuple(one[0]), *one[1:]) for name, one in found.items()}
 
 
 def length_of_beginning(path: files.PathLike, names: Collection[str]) -> int:
@@ -116,11 +119,13 @@ def copy_beginning(source: files.PathLike, target: files.PathLike, length: int) 
         copy_bytes(reading, writing, 0, length)
 
 
-def _tensor_entry(buffer: memoryview, entry: protobuf.Field) -> tuple[str, list[int], str, int]:
-    """Name, shape, type and number of bytes of an entry."""
+def _tensor_entry(
+    buffer: memoryview, entry: protobuf.Field
+) -> tuple[str, list[int], str, int, int]:
+    """Name, shape, type, number of bytes and their position of an entry."""
     if (entry.number, entry.kind) != (1, protobuf.LENGTH):
         raise ValueError("it is not a checkpoint")
-    name, kind, shape, length = "", "", [], -1
+    name, kind, shape, length, position = "", "", [], -1, -1
     for field in protobuf.fields(buffer, entry.value, entry.end):
         if field.kind == protobuf.LENGTH and field.number == 1:
             name = str(buffer[field.value : field.end], "utf-8")
@@ -131,9 +136,9 @@ def _tensor_entry(buffer: memoryview, entry: protobuf.Field) -> tuple[str, list[
                 elif part.kind == protobuf.LENGTH and part.number == 2:
                     kind = str(buffer[part.value : part.end], "utf-8")
                 elif part.kind == protobuf.LENGTH and part.number == 3:
-                    length = part.end - part.value
+                    length, position = part.end - part.value, part.value
     if not name or length < 0:
         raise ValueError("an entry has no name or no numbers")
     if kind not in _ITEM_BYTES and kind != "str":
         raise ValueError(f"{name} has numbers of the unknown type {kind!r}")
-    return name, shape, kind, length
+    return name, shape, kind, length, position

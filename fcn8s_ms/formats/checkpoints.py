@@ -32,8 +32,11 @@ def structure(path: files.PathLike) -> dict[str, Stored]:
     """
     if not safetensors_file.is_one(path):
         return checkpoint_file.check_structure(path)
-    tensors = safetensors_file.structure(path).tensors
-    return {name: Stored(one.shape, one.kind, one.length) for name, one in tensors.items()}
+    contents = safetensors_file.structure(path)
+    return {
+        name: Stored(one.shape, one.kind, one.length, contents.start + one.begin)
+        for name, one in contents.tensors.items()
+    }
 
 
 def texts(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """Facts of a checkpoint, without loading its numbers."""
 
 import math
+import struct
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,11 @@ def _add_network(
     }
     title = network.architecture.title
     described = f"{title}, {network.description}, {network.num_classes} classes"
+    if "scales" in expected and "scales" not in missing and stored["scales"].kind == "Float32":
+        scales = _floats(facts.path, stored["scales"])
+        facts.values["scales"] = scales
+        at_once = scales == _numbers(architectures.AT_ONCE_SCALES)
+        described += ", trained at once" if at_once else ""
     facts.lines.append(("network", described))
     _add_parameters(facts, "parameters", own)
     if len(own) < len(stored):
@@ -99,6 +106,18 @@ def _add_network(
     if missing:
         facts.lines.append(("missing", listing(missing)))
     _add_operations(facts, network, size, show_layers)
+
+
+def _floats(path: Path, stored: Stored) -> list[float]:
+    """Numbers of a small parameter of type Float32."""
+    with open(path, "rb") as file:
+        file.seek(stored.position)
+        return list(struct.unpack(f"<{stored.length // 4}f", file.read(stored.length)))
+
+
+def _numbers(values: Iterable[float]) -> list[float]:
+    """The same in float32."""
+    return [struct.unpack("<f", struct.pack("<f", one))[0] for one in values]
 
 
 def _add_parameters(facts: Facts, heading: str, stored: dict[str, Stored]) -> None:

@@ -161,12 +161,15 @@ def weights(folder, number, rank):
 FROZEN = ["--freeze-bn", "--steps", "5", "--base-lr", "1", "--schedule", "constant"]
 ACCUMULATED = ["--steps", "3", "--accumulate", "2", "--mode", "pynative", "--scale-lr"]
 LOSSES = ["--loss", "ohem+0.5*dice+lovasz+focal", "--label-smoothing", "0.1"]
+PAPER = ["--arch", "fcn8s_paper", "--dropout", "0", "--steps", "3", "--base-lr", "0.1"]
 LONG = ["--steps", "24", "--save-every", "5", "--val-every", "5", "--mode", "pynative"]
+
+RUNS = ["graph", "pynative", "accumulated", "long", "resnet", "paper", "losses"]
 
 
 @pytest.fixture(scope="module")
 def trained(ten_images, tmp_path_factory):
-    """Two ranks: five steps with frozen BatchNorm in either mode, a longer run, and a ResNet."""
+    """Two ranks: frozen BatchNorm in either mode, a longer run, other networks and losses."""
     folder = tmp_path_factory.mktemp("trained")
     lists = [
         [*arguments(ten_images, folder / mode, *FROZEN, "--mode", mode), "--distributed"]
@@ -180,10 +183,12 @@ def trained(ten_images, tmp_path_factory):
     lists.append([*arguments(ten_images, folder / "resnet", *more), "--distributed"])
     more = [*FROZEN, *LOSSES, "--batch-size", "2", "--class-weights", str(folder / "w.json")]
     (folder / "w.json").write_text(json.dumps([1 + one % 3 for one in range(21)]))
+    more = [*FROZEN, *PAPER]
+    lists.append([*arguments(ten_images, folder / "paper", *more), "--distributed"])
     lists.append([*arguments(ten_images, folder / "losses", *more), "--distributed"])
     with Launch(folder, 2, "train", json.dumps(lists)) as launch:
         launch.wait()
-        assert launch.log(0).count("The weights of all 2 ranks have the same bits.") == 6
+        assert launch.log(0).count("The weights of all 2 ranks have the same bits.") == 7
         assert "images" not in launch.log(1)
     return folder
 
@@ -193,6 +198,7 @@ def trained(ten_images, tmp_path_factory):
     [
         (["graph", "pynative"], ["--batch-size", "4"]),
         (["losses"], ["--batch-size", "4", *LOSSES, "--class-weights", "w.json"]),
+        (["paper"], ["--batch-size", "4", *PAPER]),
         (["accumulated"], ["--batch-size", "2", *ACCUMULATED[:-1], "--base-lr", "2"]),
     ],
 )
@@ -204,9 +210,10 @@ def test_two_ranks_train_as_one_process_with_twice_the_batch(
     with pytest.MonkeyPatch.context() as patch:
         use_tiny_networks(patch)
         train.main(arguments(ten_images, tmp_path / "run", *FROZEN, *more))
-    expected = checkpoint.read(tmp_path / "run" / "FCN8s-last.ckpt")
+    (last,) = (tmp_path / "run").glob("*-last.ckpt")
+    expected = checkpoint.read(last)
     for name in names:
-        number = ["graph", "pynative", "accumulated", "long", "resnet", "losses"].index(name)
+        number = RUNS.index(name)
         ranks = [weights(trained, number, rank) for rank in range(2)]
         for parameter, value in ranks[0].items():
             assert np.array_equal(value, ranks[1][parameter]), f"{parameter}, {name}"

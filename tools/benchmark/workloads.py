@@ -159,6 +159,10 @@ def torch_network(arch: str, **arguments):
         from torch_fcn_resnet import FCNResNet
 
         return FCNResNet(arch, voc.NUM_CLASSES, **arguments)
+    if ARCHITECTURES[arch].family == "paper":
+        from torch_fcn_paper import FCNPaper
+
+        return FCNPaper(arch, voc.NUM_CLASSES, **arguments)
     import torch_fcn8s
 
     return torch_fcn8s.ARCHITECTURES[arch](voc.NUM_CLASSES, **arguments)
