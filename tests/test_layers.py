@@ -73,7 +73,7 @@ FOLDERS = {
         {"pipeline", "segmenter"},
     ],
     "evaluation": [{"crops", "predictions", "report"}, {"scoring"}],
-    "visualize": [{"canvas", "palette"}, {"overlays"}, {"curves", "figures"}],
+    "visualize": [{"fonts", "palette"}, {"canvas", "overlays"}, {"curves", "figures"}],
     "training": [
         {
             "accumulation",
@@ -128,7 +128,8 @@ WITHOUT_MINDSPORE = set(
     training.history training.interruption training.network_options training.option_group
     training.schedule training.tensorboard
     system.threads system.transfer
-    visualize.canvas visualize.curves visualize.figures visualize.overlays visualize.palette
+    visualize.canvas visualize.curves visualize.figures visualize.fonts visualize.overlays
+    visualize.palette
     """.split()
 )
 # These load MindSpore when they run, not when they are imported, so that --help is quick.

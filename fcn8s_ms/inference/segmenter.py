@@ -194,7 +194,8 @@ class Segmenter:
             legend: name the classes that are present.
 
         Returns:
-            uint8 array (H, W, 3), RGB: for `plt.imshow` or `PIL.Image.fromarray`.
+            uint8 array (H, W, 3), RGB: for `plt.imshow` or `PIL.Image.fromarray`. That of a small
+            image is larger, with the legend beside it.
 
         Raises:
             InputError: `alpha` is out of range; or as for `__call__`.

@@ -1,10 +1,11 @@
-"""Palette masks and overlays (OpenCV), grids and curves (matplotlib).
+"""Palette masks and overlays, grids and curves (matplotlib).
 
 Images are BGR, as OpenCV decodes them; pictures that are returned or written are RGB.
 """
 
 from .curves import curves, networks_curves
 from .figures import comparison, confusion_plot, prediction_grid, sample_grid
+from .fonts import prepare_figure
 from .overlays import draw_legend, overlay, write_mask, write_picture
 from .palette import background_id, default_palette
 
@@ -18,6 +19,7 @@ __all__ = [
     "networks_curves",
     "overlay",
     "prediction_grid",
+    "prepare_figure",
     "sample_grid",
     "write_mask",
     "write_picture",

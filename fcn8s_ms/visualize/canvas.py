@@ -1,9 +1,11 @@
 """Figures of matplotlib that need no screen and leave nothing behind."""
 
 import gc
+import warnings
 from typing import TYPE_CHECKING
 
 from .. import files
+from . import fonts
 
 if TYPE_CHECKING:  # loaded when a figure is drawn
     from matplotlib.figure import Figure
@@ -21,7 +23,11 @@ def new_figure(width: float, height: float, dpi: int = 110) -> "Figure":
 
 def save_figure(figure: "Figure", path: files.PathLike) -> None:
     """Writes a figure and frees what it holds."""
-    figure.savefig(path)
+    fonts.prepare_figure(figure)
+    with warnings.catch_warnings():
+        # `fonts` has said which characters no font has, and what helps.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(path)
     # A figure is a reference cycle of some 13 MB. A training creates few other objects, so Python
     # would collect it minutes later, together with all figures that were drawn in the meantime.
     figure.clear()

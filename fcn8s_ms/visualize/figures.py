@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import files
 from ..voc import IGNORE_LABEL
+from . import fonts
 from .canvas import new_figure, save_figure
 from .overlays import overlay
 from .palette import background_id
@@ -168,15 +169,23 @@ def _finish(
     """Adds the legend of the labels present and the title, and writes the figure."""
     from matplotlib.patches import Patch
 
-    names = [(label, name) for label, name in enumerate(classes) if label in present]
+    shown = fonts.readable(classes)
+    names = [(label, name) for label, name in enumerate(shown) if label in present]
     if IGNORE_LABEL in present:
         names.append((IGNORE_LABEL, "ignored"))
-    patches = [
-        Patch(facecolor=colours[label] / 255, edgecolor="gray", label=name) for label, name in names
-    ]
+    patches = [Patch(facecolor=colours[label] / 255, edgecolor="gray") for label, _ in names]
     more_rows = max(-(-len(patches) // _LEGEND_COLUMNS) - 4, 0)  # than the figure has room for
     figure.set_figheight(figure.get_figheight() + 0.25 * more_rows)
-    figure.legend(handles=patches, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False)
+    legend = figure.legend(
+        patches,
+        ["class"] * len(patches),
+        loc="outside lower center",
+        ncols=_LEGEND_COLUMNS,
+        frameon=False,
+    )
+    # Afterwards: Matplotlib would leave out a name that begins with _, as labelme's background.
+    for text, (_, name) in zip(legend.get_texts(), names):
+        text.set_text(name)
     if title:
         figure.suptitle(title)
     save_figure(figure, path)
@@ -202,9 +211,10 @@ def confusion_plot(
     cell = min(0.4, 40 / count)  # inches, of which a picture of 255 classes has no more than 40
     side = max(cell * count, 3)
     classes = [
-        name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in classes
+        name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+        for name in fonts.readable(classes)
     ]
-    longest = max(len(name) for name in classes) * 0.09
+    longest = max(fonts.text_width(name, 100) for name in classes) * 0.0016
     figure = new_figure(side + longest + 1.2, side + longest + 0.8, dpi=120)
     axis = figure.subplots()
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)

@@ -1,7 +1,9 @@
-"""Pictures drawn with OpenCV: palette masks, overlays, legends."""
+"""Palette masks, overlays and their legends."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -9,11 +11,15 @@ import numpy as np
 from .. import files
 from ..formats import png
 from ..voc import IGNORE_LABEL
+from . import fonts
 from .palette import background_id
 
 __all__ = ["draw_legend", "overlay", "write_mask", "write_picture"]
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LARGEST_SHARE = 0.1  # of a picture that a legend may cover
+_LEAST_LINE = 13  # pixels; smaller text cannot be read
+_BESIDE_LINE = 16
+_LEAST_ROWS = 8  # of a legend beside a picture that is lower
 
 
 def write_mask(path: files.PathLike, ids: np.ndarray, palette: np.ndarray) -> None:
@@ -80,77 +86,138 @@ def draw_legend(
 ) -> np.ndarray:
     """Draws the names and colours of the classes present.
 
+    The legend covers a tenth of the picture at most. Where it would not be readable there, it
+    stands beside the picture, which becomes wider, and with many classes higher.
+
     Args:
         picture: uint8 (H, W, 3), RGB; not changed.
         ids: uint8 (H, W), the classes of the picture's pixels.
-        classes: class names.
+        classes: class names, in any script.
         palette: uint8 (256, 3), RGB.
-        corner: "top left", for pictures in a row that are compared or shown one after the other;
-            None for the corner where it hides least of the objects.
+        corner: "top left", for pictures in a row that are compared or shown one after the other:
+            all keep their size, and the largest classes are named; None for the corner where the
+            legend hides least of the objects.
 
     Returns:
-        uint8 array (H, W, 3), RGB.
+        uint8 array (H, W, 3), or larger, RGB.
     """
-    picture = picture.copy()
     present = _present(ids, classes)
     if not present:
-        return picture
-    height, width = ids.shape
-    names = [classes[label] for label in present]
+        return picture.copy()
+    shown = fonts.readable(classes)
+    legend = _Legend(tuple(shown[label] for label in present), _line_height(ids.shape))
+    area = ids.size * _LARGEST_SHARE
+    while legend.height * legend.width > area and legend.line > _LEAST_LINE:
+        legend = _Legend(legend.names, legend.line - 1)
+    if corner is not None:
+        counts = np.bincount(ids.ravel(), minlength=256)
+        kept = sorted(present, key=lambda label: -counts[label])
+        while kept and not legend.fits(ids.shape, area):
+            kept.pop()
+            present = [label for label in present if label in kept]
+            names = [shown[label] for label in present]
+            legend = _Legend((*names, "…"), legend.line)
+        if not kept:
+            return picture.copy()
+    colours = [palette[label] for label in present]
+    if not legend.fits(ids.shape, area):
+        return _beside(picture, legend.names, colours)
 
-    # As large as reads well, smaller where it would cover more than half of a side.
-    scale = min(max(min(height, width) / 700, 0.3), 1.5)
-    box_height, box_width = _box_size(names, scale)
-    while scale > 0.2 and (box_width > width / 2 or box_height > height / 2):
-        scale *= 0.9
-        box_height, box_width = _box_size(names, scale)
-    box_height, box_width = min(box_height, height), min(box_width, width)
-
+    picture = picture.copy()
     top, left = 0, 0
     if corner is None:
         background = background_id(classes)
         objects = ids != (0 if background is None else background)
-        top, left = _emptiest_corner(objects, box_height, box_width)
-    box = picture[top : top + box_height, left : left + box_width]
-    box[:] = (box * 0.25 + 255 * 0.75).astype(np.uint8)
-    line = _line_height(scale)
-    thickness = max(round(2 * scale), 1)
-    for row, (label, name) in enumerate(zip(present, names)):
-        y = line // 4 + row * line
-        colour = tuple(int(value) for value in palette[label])
-        cv2.rectangle(box, (line // 3, y + line // 6), (line + 1, y + line - line // 6), colour, -1)
-        cv2.putText(
-            box,
-            name,
-            (line + line // 2, y + round(line * 0.78)),
-            _FONT,
-            scale,
-            (0, 0, 0),
-            thickness,
-            cv2.LINE_AA,
-        )
+        top, left = _emptiest_corner(objects, legend.height, legend.width)
+    legend.draw(picture[top : top + legend.height, left : left + legend.width], colours)
     return picture
+
+
+class _Legend(NamedTuple):
+    """Names below each other, with room for a patch of colour before each."""
+
+    names: tuple[str, ...]
+    line: int  # height of a line in pixels
+
+    @property
+    def height(self) -> int:
+        return self.line * len(self.names) + self.line // 2
+
+    @property
+    def width(self) -> int:
+        size = _text_size(self.line)
+        return max(fonts.text_width(name, size) for name in self.names) + 2 * self.line
+
+    def fits(self, shape: tuple[int, ...], area: float) -> bool:
+        """Whether it lies within a picture (H, W) and covers no more than `area` pixels."""
+        height, width = shape
+        inside = self.height <= height and self.width <= width
+        return inside and self.height * self.width <= area
+
+    def draw(self, box: np.ndarray, colours: Sequence[np.ndarray]) -> None:
+        """Draws into a part of a picture, uint8 (height, width, 3), RGB; lightens what is there."""
+        box[:] = (box * 0.25 + 255 * 0.75).astype(np.uint8)
+        line = self.line
+        for row, colour in enumerate(colours):
+            top = line // 4 + row * line
+            box[top + line // 6 : top + line - line // 6, line // 3 : line + 2] = colour
+        ink = _ink(self.names, line, self.height, self.width)
+        box[:] = (box * (1 - ink)).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=16)
+def _ink(names: tuple[str, ...], line: int, height: int, width: int) -> np.ndarray:
+    """Share of each pixel that the names of a legend cover, float32 (height, width, 1)."""
+    from PIL import Image, ImageDraw
+
+    canvas = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(canvas)
+    for row, name in enumerate(names):
+        baseline = line // 4 + row * line + round(line * 0.78)
+        fonts.draw_text(draw, line + line // 2, baseline, name, _text_size(line), 255)
+    return np.asarray(canvas, np.float32)[..., np.newaxis] / 255
+
+
+def _beside(picture: np.ndarray, names: Sequence[str], colours: Sequence[np.ndarray]) -> np.ndarray:
+    """A picture with its legend in columns on its right, on white."""
+    height, width = picture.shape[:2]
+    most = max(height // _BESIDE_LINE, _LEAST_ROWS)
+    rows = -(-len(names) // -(-len(names) // most))  # in as few columns, of one length
+    columns = [
+        (_Legend(tuple(names[first : first + rows]), _BESIDE_LINE), colours[first : first + rows])
+        for first in range(0, len(names), rows)
+    ]
+    shape = (
+        max(height, *(legend.height for legend, _ in columns)),
+        width + sum(legend.width for legend, _ in columns),
+        3,
+    )
+    canvas = np.full(shape, 255, np.uint8)
+    canvas[:height, :width] = picture
+    left = width
+    for legend, of_column in columns:
+        legend.draw(canvas[: legend.height, left : left + legend.width], of_column)
+        left += legend.width
+    return canvas
 
 
 def _present(ids: np.ndarray, classes: Sequence[str]) -> list[int]:
     """Ids of the classes in an array, without the background."""
+    background = background_id(classes)
     return [
         int(label)
         for label in np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
-        if label < len(classes) and label != background_id(classes)
+        if label < len(classes) and label != background
     ]
 
 
-def _line_height(scale: float) -> int:
-    """Height of a line of text in pixels."""
-    return max(round(30 * scale), 7)
+def _line_height(shape: tuple[int, ...]) -> int:
+    """Height in pixels of a line of text that reads well in a picture (H, W)."""
+    return round(30 * min(max(min(shape) / 700, 0.5), 1.5))
 
 
-def _box_size(names: Sequence[str], scale: float) -> tuple[int, int]:
-    """Height and width of a legend in pixels."""
-    line = _line_height(scale)
-    text_width = max(cv2.getTextSize(name, _FONT, scale, 1)[0][0] for name in names)
-    return line * len(names) + line // 2, text_width + 2 * line
+def _text_size(line: int) -> int:
+    return round(line * 0.75)
 
 
 def _emptiest_corner(objects: np.ndarray, box_height: int, box_width: int) -> tuple[int, int]:

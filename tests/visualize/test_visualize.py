@@ -37,12 +37,12 @@ def test_overlay_mixes_true_colours():
 
 
 @pytest.mark.parametrize(("height", "width"), [(375, 500), (64, 48), (20, 20), (1200, 900)])
-def test_legend_stays_inside_and_shows_the_colours_present(height, width):
+def test_legend_shows_the_colours_present(height, width):
     picture = np.full((height, width, 3), 77, np.uint8)
     ids = np.zeros((height, width), np.uint8)
     ids[: height // 2, : width // 2] = 15
     found = visualize.draw_legend(picture, ids, voc.CLASSES, PALETTE)
-    assert found.shape == picture.shape
+    assert (found.shape == picture.shape) == (height > 100)
     assert (picture == 77).all()
     assert (found == PALETTE[15]).all(axis=2).any()
     # The corner with the object stays free.
@@ -217,3 +217,43 @@ def test_confusion_plot_of_any_number_of_classes(tmp_path, count, length):
     names = [f"class {number}{length * 'x'}" for number in range(count)]
     visualize.confusion_plot(tmp_path / "a.png", np.eye(count, dtype=int), names)
     assert 14 * count < Image.open(tmp_path / "a.png").width < 6000
+
+
+def stripes(height, width, count):
+    """Ids of classes 1…count, one below the other."""
+    return (np.arange(height) * count // height + 1).astype(np.uint8)[:, None].repeat(width, 1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (1080, 1920), (240, 320), (64, 48)])
+@pytest.mark.parametrize("corner", [None, "top left"])
+def test_a_legend_covers_a_tenth_of_the_picture_at_most(height, width, corner):
+    picture = np.full((height, width, 3), 77, np.uint8)
+    ids = stripes(height, width, 7)
+    found = visualize.draw_legend(picture, ids, voc.CLASSES, PALETTE, corner)
+    covered = (found[:height, :width] != 77).any(axis=2).mean()
+    assert covered <= 0.1
+    if corner is None:
+        assert all((found == PALETTE[label]).all(axis=2).any() for label in range(1, 8))
+    else:
+        assert found.shape == picture.shape
+
+
+def test_a_legend_that_would_hide_a_small_picture_stands_beside_it():
+    picture = np.full((64, 48, 3), 77, np.uint8)
+    found = visualize.draw_legend(picture, stripes(64, 48, 20), voc.CLASSES, PALETTE)
+    assert (found[:64, :48] == 77).all()
+    beside = found[:, 48:]
+    for label in range(1, 21):
+        assert (beside == PALETTE[label]).all(axis=2).sum() >= 80
+    assert (beside == 255).all(axis=2).mean() > 0.5
+    assert (picture == 77).all()
+
+
+def test_where_a_picture_keeps_its_size_the_largest_classes_are_named():
+    ids = stripes(240, 320, 20)
+    ids[:120] = 15
+    found = visualize.draw_legend(
+        np.full((240, 320, 3), 77, np.uint8), ids, voc.CLASSES, PALETTE, "top left"
+    )
+    assert (found == PALETTE[15]).all(axis=2).any()
+    assert sum((found == PALETTE[label]).all(axis=2).any() for label in range(1, 21)) > 3
