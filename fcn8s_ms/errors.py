@@ -3,14 +3,16 @@
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["InputError", "flag", "listing", "program", "reported_by"]
+__all__ = ["Faults", "InputError", "flag", "listing", "program", "reported_by"]
 
 _MAX_LISTED = 20
+_NUMBERS = re.compile(r"\d+([.,x]\d+)*(, \d+([.,x]\d+)*)*( and \d+ more)?")
 _SIGPIPE = 13  # Windows has no such signal
 
 
@@ -48,6 +50,50 @@ def listing(items: Iterable[object], limit: int = _MAX_LISTED) -> str:
     shown = [str(item) for item in items]
     more = f" and {len(shown) - limit} more" if len(shown) > limit else ""
     return ", ".join(shown[:limit]) + more
+
+
+class Faults:
+    """Errors of many files; those that are alike are told in one line.
+
+    Errors are alike if their texts differ in the names of the files and in numbers only.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._alike: dict[str, tuple[str, list[Path]]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, text: str, *paths: Path) -> None:
+        """Adds an error.
+
+        Args:
+            text: the error, in one line.
+            paths: files that it may name.
+        """
+        self._count += 1
+        key, named = text, list(paths)
+        for path in sorted(paths, key=lambda one: -len(str(one))):  # one may begin with another
+            if str(path) in key:
+                key = key.replace(str(path), "")
+            else:
+                named.remove(path)
+        _, found = self._alike.setdefault(_NUMBERS.sub("", key), (text, []))
+        found += (named or list(paths))[:1]
+
+    def lines(self) -> list[str]:
+        """Errors in the order in which they came; of those that are alike the first, and names."""
+        lines = []
+        left = self._count
+        for text, paths in list(self._alike.values())[:_MAX_LISTED]:
+            left -= max(len(paths), 1)
+            if len(paths) > 1:
+                folder = paths[0].parent
+                names = (path.name if path.parent == folder else path for path in paths)
+                text += f" ({len(paths)} files like this: {listing(names, 3)})"
+            lines.append(text)
+        return [*lines, *([f"… and {left} more"] if left else [])]
 
 
 def _prepare_streams() -> None:

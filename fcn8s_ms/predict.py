@@ -3,7 +3,7 @@
 # ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
 
 from .ending import end_at_signals
-from .errors import InputError, program, reported_by
+from .errors import Faults, InputError, program, reported_by
 
 if __name__ == "__main__":
     end_at_signals(program("predict"))
@@ -87,14 +87,14 @@ def _parse(argv: Sequence[str] | None) -> Config:
     return Config(**arguments)
 
 
-def predict(config: Config) -> list[str]:
+def predict(config: Config) -> Faults:
     """Segments the pictures and writes the chosen results of each.
 
     Args:
         config: arguments of the prediction.
 
     Returns:
-        A line for every picture that could not be segmented, with the reason; the others are done.
+        The pictures that could not be segmented, with the reasons; the others are done.
 
     Raises:
         InputError: the device, the checkpoint or the output folder cannot be used, an argument
@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line; `argv` without the program's name."""
     with reported_by(_PROGRAM):
         faults = predict(_parse(argv))
-        for fault in faults:
+        for fault in faults.lines():
             print(f"{_PROGRAM}: {fault}", file=sys.stderr)
         if faults:
             print(f"{_PROGRAM}: {len(faults)} could not be done", file=sys.stderr)

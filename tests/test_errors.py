@@ -2,6 +2,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,31 @@ def test_errors_end_in_one_line(error, status, message, capsys, monkeypatch):
         raise error
     assert caught.value.code == status
     assert capsys.readouterr().err == message
+
+
+def test_faults_that_are_alike_are_one_line():
+    faults = errors.Faults()
+    assert not faults and faults.lines() == []
+    image, mask, far = Path("/d/a 1.jpg"), Path("/d/m/a 1.png"), Path("/e/b.png")
+    faults.add(f"{mask} holds label 38, 75; correct it", mask, image)
+    faults.add(f"{image} is missing", mask, image)
+    faults.add(f"{far} holds label 3 and 4 more; correct it", far)
+    faults.add("something else")
+    assert len(faults) == 4
+    assert faults.lines() == [
+        "/d/m/a 1.png holds label 38, 75; correct it (2 files like this: a 1.png, /e/b.png)",
+        "/d/a 1.jpg is missing",
+        "something else",
+    ]
+
+
+def test_lines_of_faults_are_few():
+    faults = errors.Faults()
+    for number in range(26):
+        faults.add(f"it is {chr(97 + number)}", Path("a"))
+    faults.add("it is z", Path("b"))
+    lines = faults.lines()
+    assert len(lines) == 21 and lines[-1] == "… and 7 more"
 
 
 def test_faults_of_the_program_keep_their_traceback():

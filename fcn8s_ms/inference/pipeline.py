@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import files
-from ..errors import InputError
+from ..errors import Faults, InputError
 from ..images.reader import MAX_PIXELS
 from ..system import threads
 from . import video
@@ -44,7 +44,7 @@ class Pipeline:
         max_pixels: largest number of pixels of an image; 0 for any.
 
     Attributes:
-        faults: a line for every file that could not be predicted, with the reason.
+        faults: the files that could not be predicted, with the reasons.
         stopwatch: times the images; started when the pipeline is made.
     """
 
@@ -63,7 +63,7 @@ class Pipeline:
         self._bar = bar
         self._max_pixels = max_pixels
         self.stopwatch = Stopwatch(engine)
-        self.faults: list[str] = []
+        self.faults = Faults()
 
     def images(self, pictures: Iterable[Picture]) -> None:
         """Predicts image files; they are read ahead and written behind in threads.
@@ -79,22 +79,24 @@ class Pipeline:
             for picture, _ in keys:
                 self._engine_fault(picture, error)
 
-        def save(item: tuple[tuple[Picture, np.ndarray], np.ndarray]) -> tuple[str, bool]:
+        def save(
+            item: tuple[tuple[Picture, np.ndarray], np.ndarray],
+        ) -> tuple[Picture, str, bool]:
             (picture, image), result = item
             try:
-                return self._saver.save(picture.name, image, result), True
+                return picture, self._saver.save(picture.name, image, result), True
             except OSError as error:
-                return self._write_fault(picture, error), False
+                return picture, self._write_fault(picture, error), False
 
         with ThreadPoolExecutor(max(threads.available_cpus(), 2)) as pool:
             read = threads.map_ahead(pool, self._read, pictures, ahead)
             predicted = self._predicted(self._usable(read), on_error)
-            for line, is_saved in threads.map_ahead(pool, save, predicted, behind):
+            for picture, line, is_saved in threads.map_ahead(pool, save, predicted, behind):
                 if is_saved:
                     self._bar.update(1)
                     self._bar.write(line)
                 else:
-                    self._fault(line)
+                    self._fault(line, picture)
 
     def video(self, picture: Picture) -> None:
         """Predicts a video file.
@@ -106,11 +108,11 @@ class Pipeline:
             frames = self._video_frames(picture)
             self._bar.write(f"{self._saver.paths(picture)[0]}: {frames} frames")
         except InputError as error:
-            self._fault(str(error), 0)
+            self._fault(str(error), picture, 0)
         except (RuntimeError, MemoryError) as error:
             self._engine_fault(picture, error, 0)
         except OSError as error:
-            self._fault(self._write_fault(picture, error), 0)
+            self._fault(self._write_fault(picture, error), picture, 0)
 
     def _video_frames(self, picture: Picture) -> int:
         """Predicts the frames of a video; returns how many there are."""
@@ -146,7 +148,7 @@ class Pipeline:
             if isinstance(image, np.ndarray):
                 yield (picture, image), image
             else:
-                self._fault(str(image) or f"{picture.path} is too large for the memory")
+                self._fault(str(image) or f"{picture.path} is too large for the memory", picture)
 
     def _predicted(
         self,
@@ -163,14 +165,16 @@ class Pipeline:
             self.stopwatch.lap(1)
             yield result
 
-    def _fault(self, text: str, images: int = 1) -> None:
-        self.faults.append(text)
+    def _fault(self, text: str, picture: Picture, images: int = 1) -> None:
+        self.faults.add(text, picture.path.absolute(), picture.path)
         self._bar.update(images)
 
     def _engine_fault(self, picture: Picture, error: Exception, images: int = 1) -> None:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         self._fault(
-            f"{picture.path} could not be segmented ({reason}); try --resize or --sliding", images
+            f"{picture.path} could not be segmented ({reason}); try --resize or --sliding",
+            picture,
+            images,
         )
 
     def _write_fault(self, picture: Picture, error: OSError) -> str:

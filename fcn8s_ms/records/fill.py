@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import voc
-from ..errors import InputError
+from ..errors import Faults, InputError
 from ..system.threads import Progress, available_cpus, map_ahead
 from .checksums import verify_seal
 from .encode import Encoder, Row
@@ -27,7 +27,6 @@ __all__ = ["Tally", "write_rows"]
 
 logger = logging.getLogger(__name__)
 
-_MAX_FAULTS_SHOWN = 20
 # Rows are handed to MindRecord when this many, or this many bytes, have gathered.
 _ROWS_PER_WRITE = 32
 _BYTES_PER_WRITE = 2**25
@@ -129,20 +128,20 @@ def write_rows(
         InputError: pairs cannot be used; those of all parts are named.
         OSError: the disk does not take the rows.
     """
-    faults: list[str] = []
-    num_faults = 0
+    faults = Faults()
     num_pairs = sum(len(pairs) for pairs, _ in parts)
     values = np.zeros(256, np.int64)
     doubtful = True  # whether all masks hold ids of their own, which may mean something else
 
-    def encode(pair: Pair) -> Row | InputError:
+    def encode(pair: Pair) -> tuple[Pair, Row | InputError]:
         try:
             pair.name.encode("utf-8")
-            return encoder(pair)
+            return pair, encoder(pair)
         except UnicodeEncodeError:
-            return InputError(f"{str(pair.image)!r} has a name that is not UTF-8; rename it")
+            text = f"{str(pair.image)!r} has a name that is not UTF-8; rename it"
+            return pair, InputError(text)
         except InputError as error:
-            return error
+            return pair, error
 
     tallies = [Tally.of(encoder.num_classes) for _ in parts]
     writers = [_Writer(path, num_shards) for _, path in parts]
@@ -152,22 +151,20 @@ def write_rows(
     with ThreadPoolExecutor(available_cpus()) as pool:
         results = map_ahead(pool, encode, every, 16 * available_cpus())
         shown = progress(results, num_pairs) if progress else results
-        for result, part in zip(shown, part_of):
+        for (pair, result), part in zip(shown, part_of):
             if isinstance(result, InputError):
-                num_faults += 1
-                faults += [str(result)] if num_faults <= _MAX_FAULTS_SHOWN else []
-            elif not num_faults:
+                faults.add(str(result), pair.mask.absolute(), pair.image.absolute())
+            elif not faults:
                 tallies[part].add(result.counts)
                 values += result.counts
                 doubtful = doubtful and result.from_values
                 writers[part].add(result)
-    if num_faults:
-        if num_faults > len(faults):
-            faults.append(f"… and {num_faults - len(faults)} more")
+    if faults:
+        lines = faults.lines()
         raise InputError(
-            f"{num_faults} of {num_pairs} images cannot be used, nothing was written:"
-            + ("\n  " if len(faults) > 1 else " ")
-            + "\n  ".join(faults)
+            f"{len(faults)} of {num_pairs} images cannot be used, nothing was written:"
+            + ("\n  " if len(lines) > 1 else " ")
+            + "\n  ".join(lines)
         )
     if doubtful and set(np.flatnonzero(values)) == {0, voc.IGNORE_LABEL}:
         raise InputError(

@@ -186,14 +186,16 @@ def test_name_that_is_no_utf8(pairs, tmp_path):
         records.build_records(pairs, tmp_path / "r")
 
 
-def test_all_faults_are_named_up_to_a_readable_number(pairs, tmp_path):
+def test_faults_that_are_alike_are_told_once(pairs, tmp_path):
     pairs += [sources.Pair(f"x{i}", tmp_path / f"x{i}.jpg", tmp_path) for i in range(30)]
     with pytest.raises(InputError) as caught:
         records.build_records(pairs, tmp_path / "new" / "deep" / "r.mindrecord")
     assert not (tmp_path / "new").exists()
-    lines = str(caught.value).splitlines()
-    assert lines[0] == "30 of 35 images cannot be used, nothing was written:"
-    assert len(lines) == 22 and lines[-1].strip() == "… and 10 more"
+    assert str(caught.value) == (
+        "30 of 35 images cannot be used, nothing was written: "
+        f"{tmp_path}/x0.jpg is missing; put it there or take it off the list "
+        "(30 files like this: x0.jpg, x1.jpg, x2.jpg and 27 more)"
+    )
 
 
 @pytest.mark.parametrize("num_shards", [0, 6])
