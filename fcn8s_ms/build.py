@@ -6,13 +6,14 @@
 # ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
 
 from .ending import end_at_signals
-from .errors import InputError, flag, listing, program, reported_by
+from .errors import InputError, command, flag, listing, program, reported_by
 
 if __name__ == "__main__":
     end_at_signals(program("build"))
 
 import argparse
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ _EXAMPLES = f"""examples:
   inspect a record:
     {_PROGRAM} --inspect dataset/camvid_train.mindrecord --preview 8
 """
+_PURPOSE = re.compile(r"(?<![a-z])(train\w*|val(id(ation)?)?|test)(?![a-z])", re.IGNORECASE)
 _WITHOUT_CHECKSUM = transforms.IMAGE_SUFFIXES - {".png"}
 
 
@@ -189,9 +191,25 @@ def _build(arguments: argparse.Namespace) -> None:
         )
     for metadata in built:
         print(f"\n{metadata.num_samples:,} images in {', '.join(metadata.files)}", end="")
-    print(". Train with:")
-    more = f" --val-data {arguments.val_output}" if len(parts) > 1 else ""
-    print(f"  {program('train')} --data {arguments.output}{more}")
+    print(f". {_next_step(parts)}")
+
+
+def _next_step(parts: Sequence[write.Part]) -> str:
+    """What to do with the records, by what their list, or else their name, says they are for."""
+    output = parts[0].output
+    if len(parts) > 1:
+        return f"Train with:\n  {command('train', '--data', output, '--val-data', parts[1].output)}"
+    found = _PURPOSE.search(parts[0].list_name) or _PURPOSE.search(output.stem)
+    purpose = "train" if found is None else found[0].lower()
+    if purpose == "test":
+        scored = command("eval", "--checkpoint", "CHECKPOINT", "--data", output)
+        return f"Score a checkpoint on it with:\n  {scored}"
+    if purpose.startswith("val"):
+        train = output.with_name(output.name.replace(purpose, "train"))
+        known = train if train != output and train.is_file() else "RECORD"
+        given = command("train", "--data", known, "--val-data", output)
+        return f"Validate a training on it with:\n  {given}"
+    return f"Train with:\n  {command('train', '--data', output)}"
 
 
 def _parts(arguments: argparse.Namespace, source: Source) -> list[write.Part]:

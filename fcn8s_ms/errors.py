@@ -4,12 +4,13 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["Faults", "InputError", "flag", "listing", "program", "reported_by"]
+__all__ = ["Faults", "InputError", "command", "flag", "listing", "program", "reported_by"]
 
 _MAX_LISTED = 20
 _NUMBERS = re.compile(r"\d+([.,x]\d+)*(, \d+([.,x]\d+)*)*( and \d+ more)?")
@@ -43,6 +44,16 @@ def program(name: str | None = None) -> str:
     else:
         return f"python -m fcn8s_ms.{name}"
     return command if name is None else f"{command} {name}"
+
+
+def command(name: str, *arguments: object) -> str:
+    """A command line that starts one of the programs, with its arguments quoted for a shell.
+
+    Args:
+        name: of the program, as for `program`.
+        arguments: flags and their values.
+    """
+    return f"{program(name)} {shlex.join(map(str, arguments))}"
 
 
 def listing(items: Iterable[object], limit: int = _MAX_LISTED) -> str:

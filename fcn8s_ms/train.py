@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import device
+from . import device, errors
 from .distributed.ranks import ALONE, Ranks, check_launch, is_scheduler, run_scheduler
 from .records import demo
 from .training import schedule
@@ -271,12 +271,14 @@ def _report(
         print(report.table(metrics["validation"]))
         print(f"Protocol: {metrics['validation']['protocol']}.")
         weights = folder.best
-    alike = "".join(f" {flag(name)} {value}" for name, value in view.items())
+    alike = [part for name, value in view.items() for part in (flag(name), value)]
+    given = ("--checkpoint", weights)
+    data, results = ("--data", shown.data_file), ("--output", "predictions")
     print(
         f"Done in {metrics['seconds']:.0f} s. Look at {folder.predictions} and {folder.curves}. "
         f"Next:\n"
-        f"  {program('eval')} --checkpoint {weights} --data {shown.data_file}{alike}\n"
-        f"  {program('predict')} --checkpoint {weights} IMAGE{alike} --output predictions"
+        f"  {errors.command('eval', *given, *data, *alike)}\n"
+        f"  {errors.command('predict', *given, 'IMAGE', *alike, *results)}"
     )
 
 

@@ -37,6 +37,39 @@ def test_build(voc_folder, tmp_path, capsys):
     assert "5/5" in printed.err
 
 
+@pytest.mark.parametrize(
+    ("split", "name", "expected"),
+    [
+        ("train", "a b.mindrecord", "Train with:\n  {train} --data '{folder}/a b.mindrecord'"),
+        ("trainval", "val", "Train with:\n  {train} --data {folder}/val"),
+        (
+            "val",
+            "x",
+            "Validate a training on it with:\n  {train} --data RECORD --val-data {folder}/x",
+        ),
+        (
+            "all",
+            "my_val.mindrecord",
+            "Validate a training on it with:\n  {train} --data {folder}/my_train.mindrecord "
+            "--val-data {folder}/my_val.mindrecord",
+        ),
+        (
+            "test",
+            "x",
+            "Score a checkpoint on it with:\n"
+            "  python -m fcn8s_ms.eval --checkpoint CHECKPOINT --data {folder}/x",
+        ),
+    ],
+)
+def test_next_step(tmp_path, split, name, expected):
+    (tmp_path / "my_train.mindrecord").touch()
+    part = build.write.Part([], tmp_path / name, split)
+    expected = expected.format(train="python -m fcn8s_ms.train", folder=tmp_path)
+    assert build._next_step([part]) == expected
+    two = [build.write.Part([], tmp_path / one, "all, validation") for one in ("t 1", "v")]
+    assert build._next_step(two).endswith(f" --data '{tmp_path}/t 1' --val-data {tmp_path}/v")
+
+
 def test_shards_and_overwrite(voc_folder, tmp_path, capsys):
     given = ["--voc-root", str(voc_folder), "--output", str(tmp_path / "r.mindrecord")]
     build.main([*given, "--num-shards", "3"])

@@ -50,6 +50,11 @@ def test_errors_end_in_one_line(error, status, message, capsys, monkeypatch):
     assert capsys.readouterr().err == message
 
 
+def test_commands_are_quoted():
+    started = "python -m fcn8s_ms.eval --data 'my photos/a.mindrecord' --worst 3"
+    assert errors.command("eval", "--data", Path("my photos/a.mindrecord"), "--worst", 3) == started
+
+
 def test_faults_that_are_alike_are_one_line():
     faults = errors.Faults()
     assert not faults and faults.lines() == []

@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fcn8s_ms import files
-from fcn8s_ms.errors import InputError, listing, reported_by
+from fcn8s_ms.errors import InputError, command, listing, reported_by
 from fcn8s_ms.formats import (
     caffe_file,
     checkpoints,
@@ -328,10 +328,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(found.report)
         print("Next:")
         if found.segments:
-            print(f"  python -m fcn8s_ms.predict --checkpoint {options.output} PICTURE")
+            print(f"  {command('predict', '--checkpoint', options.output, 'PICTURE')}")
         flags = f" {found.flags}" if found.flags else ""
         data = options.calibrate or "FILE"
-        print(f"  python -m fcn8s_ms.train --data {data} --pretrained {options.output}{flags}")
+        print(f"  {command('train', '--data', data, '--pretrained', options.output)}{flags}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from .. import files
-from ..errors import InputError, program
+from ..errors import InputError, command
 
 __all__ = ["WITHOUT", "as_digest", "check_digest", "known", "name_unsealed", "write"]
 
@@ -39,7 +39,7 @@ def name_unsealed(kind: str, path: files.PathLike, remedy: str | None = None) ->
         kind,
         path,
         WITHOUT,
-        remedy or f"{program('info')} --seal {path} gives it one",
+        remedy or f"{command('info', '--seal', path)} gives it one",
     )
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, command
 
 __all__ = ["ENGINES", "Engine", "engine_for"]
 
@@ -57,7 +57,7 @@ def engine_for(path: files.PathLike, engine: str | None = None) -> str:
     found = "onnx" if Path(path).suffix.lower() == ".onnx" else "mindspore"
     if engine is not None and engine != found:
         remedy = (
-            f"export it first: python -m fcn8s_ms.export --checkpoint {path} --output NAME.onnx"
+            f"export it first: {command('export', '--checkpoint', path, '--output', 'NAME.onnx')}"
             if engine == "onnx"
             else "it is for --engine onnx"
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import __version__, voc
-from ..errors import InputError
+from ..errors import InputError, command
 from ..files import PathLike
 from ..formats import sealing
 from ..system.threads import Progress
@@ -95,7 +95,8 @@ def _described(
     if classes is None and survey.num_classes > voc.NUM_CLASSES:
         raise InputError(
             f"{file} has label {survey.num_classes - 1}, and VOC's classes are 0…"
-            f"{voc.NUM_CLASSES - 1}; name its own with build --seal {file} --classes FILE"
+            f"{voc.NUM_CLASSES - 1}; name its own with "
+            f"{command('build', '--seal', file, '--classes', 'FILE')}"
         )
     classes = classes or Classes(voc.CLASSES, {})
     count = len(classes.names)

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import os
 import re
+import shlex
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -219,7 +220,7 @@ def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:
             raise InputError(
                 f"{flag(name)} {value} is not the run's ({own[name]}) and cannot change within a "
                 "run; start another run, perhaps from its weights: --pretrained "
-                f"{RunFolder.of(folder).best} --output NEW"
+                f"{shlex.quote(str(RunFolder.of(folder).best))} --output NEW"
             )
     if "epochs" in given:
         own["steps"] = None

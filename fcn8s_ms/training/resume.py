@@ -42,6 +42,10 @@ def command_to_resume(path: files.PathLike, ranks: int) -> str:
     return f"{launch}{PROGRAM} --resume {shlex.quote(str(path))}"
 
 
+def _start_from(weights: Path) -> str:
+    return f"--pretrained {shlex.quote(str(weights))} --output NEW"
+
+
 @dataclass
 class Progress:
     """Progress of a run; without arguments, that of a new one.
@@ -107,7 +111,7 @@ class Progress:
                 raise InputError(f"{folder.last} has no JSON that states its step")
         except InputError as error:
             others = folder.other_weights()
-            advice = f"; from its weights: --pretrained {others[-1]} --output NEW" if others else ""
+            advice = f"; from its weights: {_start_from(others[-1])}" if others else ""
             raise InputError(
                 f"{error}. Without it the run in {folder.path} cannot be resumed exactly. Train "
                 f"again from its start: remove {folder.last.name} and repeat this command{advice}"
@@ -157,7 +161,7 @@ def _read_progress(folder: RunFolder, data_file: Path, images: int, ranks: Ranks
             f"the run in {folder.path} is of {trained_by} ranks, not {ranks.size}: its batches and "
             f"the order of its images would be different. Resume with: "
             f"{command_to_resume(folder.path, trained_by)}; or start another run from its "
-            f"weights: --pretrained {folder.last} --output NEW"
+            f"weights: {_start_from(folder.last)}"
         )
     progress = Progress.read(folder)
     before = progress.metadata.get("images", images)

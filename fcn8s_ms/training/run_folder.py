@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class RunFolder:
         if path.exists() and (not path.is_dir() or folder._files()):
             folder.release()
             hint = (
-                f"resume that run with --resume {path}, or choose another name"
+                f"resume that run with --resume {shlex.quote(str(path))}, or choose another name"
                 if folder.arguments.is_file()
                 else "choose another name"
             )
@@ -204,7 +205,9 @@ class RunFolder:
                 "was deleted, start again"
             )
         last = now / self.last.name
-        advice = f"resume with --resume {now}" if last.is_file() else "start again"
+        advice = (
+            f"resume with --resume {shlex.quote(str(now))}" if last.is_file() else "start again"
+        )
         raise InputError(
             f"{self.path.absolute()}, the folder of the run, was renamed to {now} during the "
             f"training, which stops. The last checkpoint is {last if last.is_file() else 'missing'}"
