@@ -22,7 +22,7 @@ from .network_options import NetworkOptions
 from .option_group import Options
 from .options import PROGRAM, DeviceOptions, OptimizerOptions, RunOptions
 from .run_folder import RunFolder
-from .stored import NOT_STORED, in_file, value_types
+from .stored import NOT_STORED, in_file, is_path, located, value_types
 
 __all__ = ["PROGRAM", "Config", "command", "get_parser", "parse"]
 
@@ -101,20 +101,13 @@ class Config:
         arguments = {name: value for name, value in flat if name not in NOT_STORED}
         arguments["ranks"] = ranks
         for name, value in arguments.items():
-            if _is_path(name, value):
+            if is_path(name, value):
                 arguments[name] = (
                     paths.portable(value) if folder is None else paths.from_folder(value, folder)
                 )
         if self.data.download is not None:  # without user and password
             arguments["download"] = re.sub(r"//[^/]*@", "//", self.data.download)
         return arguments
-
-
-def _is_path(name: str, value: Any) -> bool:
-    """Returns whether an option's value is the path of a file or folder."""
-    if name == "class_weights":
-        return value not in ("none", "auto")
-    return isinstance(value, Path)
 
 
 def _groups() -> Iterator[tuple[str, type[Options]]]:
@@ -192,14 +185,9 @@ def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:
         given.pop(name, None)
     if given.pop("output", folder).absolute() != folder.absolute():
         raise InputError(f"--resume {folder} writes to that folder; leave out --output")
-    types = value_types()
     run = RunFolder(folder)
     stored = {name: value for name, value in run.read_arguments().items() if name not in NOT_STORED}
-    for name, value in stored.items():
-        if types.get(name) is Path and value is not None:
-            stored[name] = paths.in_folder(value, folder)
-        elif name == "class_weights" and _is_path(name, value):
-            stored[name] = str(paths.in_folder(value, folder))
+    stored = located(stored, folder)
     # What came before the first step is history: nothing is fetched or drawn again.
     stored.update(sample=False, download=None)
     try:
@@ -214,7 +202,7 @@ def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:
     }
     for name, value in given.items():
         same = own[name] == value
-        if _is_path(name, value) and own[name] is not None:
+        if is_path(name, value) and own[name] is not None:
             same = os.path.abspath(own[name]) == os.path.abspath(value)
         if not same and name not in may_change:
             raise InputError(

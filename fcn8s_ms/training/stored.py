@@ -3,20 +3,21 @@
 import dataclasses
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 from .. import options
 from ..errors import flag
-from ..formats import schema
+from ..files import PathLike
+from ..formats import paths, schema
 from .data_options import DataOptions
 from .network_options import NetworkOptions
 from .option_group import Options
 from .options import DeviceOptions, OptimizerOptions, RunOptions
 
-__all__ = ["ARGUMENTS", "GROUPS", "NOT_STORED", "in_file", "value_types"]
+__all__ = ["ARGUMENTS", "GROUPS", "NOT_STORED", "in_file", "is_path", "located", "value_types"]
 
 GROUPS: tuple[type[Options], ...] = (
     DataOptions,
@@ -89,3 +90,21 @@ def in_file(message: str) -> str:
     """Returns a message about flags as one about the fields of `arguments.json`."""
     names = {flag(one.name): one.name for group in GROUPS for one in dataclasses.fields(group)}
     return re.sub(r"--[a-z-]+", lambda found: names.get(found[0], found[0]), message)
+
+
+def is_path(name: str, value: Any) -> bool:
+    """Returns whether an option's value is the path of a file or folder."""
+    if name == "class_weights":
+        return value not in ("none", "auto")
+    return isinstance(value, Path)
+
+
+def located(values: Mapping[str, Any], folder: PathLike) -> dict[str, Any]:
+    """Returns the values of a file in a folder, with the paths that they stand for there."""
+    types, found = value_types(), dict(values)
+    for name, value in values.items():
+        if types.get(name) is Path and value is not None:
+            found[name] = paths.in_folder(value, folder)
+        elif name == "class_weights" and is_path(name, value):
+            found[name] = str(paths.in_folder(value, folder))
+    return found
