@@ -88,7 +88,7 @@ FOLDERS = {
         {"option_group"},
         {"data_options", "network_options", "options"},
         {"callbacks", "network", "precheck", "stored"},
-        {"run_folder"},
+        {"argument_file", "run_folder"},
         {"arguments", "resume"},
         {"data"},
         {"preview", "recorder"},
@@ -144,6 +144,7 @@ LAZY = {
     "training.resume",
 }
 LAZY |= {
+    "training.argument_file",
     "training.arguments",
     "training.data_options",
     "training.options",

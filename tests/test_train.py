@@ -29,6 +29,7 @@ from fcn8s_ms import (
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.model import FCN8s
 from fcn8s_ms.records import sources
+from fcn8s_ms.training.arguments import parse
 
 from .helpers import (
     SIZES,
@@ -272,6 +273,13 @@ def test_squeezed_images_are_validated_and_scored_alike(record, tmp_path, capsys
     found = json.loads(scores.read_text())
     assert found["protocol"] == expected["protocol"] and not caplog.text
     assert found["mean IoU"] == expected["mean IoU"]
+
+
+def test_arguments_of_a_run_are_those_of_another(run):
+    stored = json.loads((run / "arguments.json").read_text())
+    config = parse(["--arguments", str(run / "arguments.json")])
+    assert {**config.stored(1, run), "output": "."} == stored
+    assert config.run.output is None and stored["output"] == "."
 
 
 @pytest.mark.parametrize("batch_size", ["1", "3"])

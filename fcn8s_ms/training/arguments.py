@@ -17,6 +17,7 @@ from ..network.architectures import ARCHITECTURES
 from ..options import Parser, add_option
 from ..records import demo
 from ..transforms import MAX_BATCH_PIXELS, check_crops, next_multiple
+from .argument_file import read_argument_file
 from .data_options import DataOptions, replaced
 from .network_options import NetworkOptions
 from .option_group import Options
@@ -123,6 +124,13 @@ def get_parser() -> argparse.ArgumentParser:
         description="Train FCN-8s, FCN-16s or FCN-32s on MindRecord data.",
         epilog=f"Try it: {PROGRAM} --sample",
     )
+    parser.add_argument(
+        "--arguments",
+        type=Path,
+        metavar="FILE",
+        help="take arguments from the arguments.json of another run, or from a TOML file with the "
+        "same names; flags beat them, and the output folder is not taken",
+    )
     types = value_types()
     headings: dict[str, Any] = {}
     for _, group in _groups():
@@ -148,7 +156,7 @@ class _Absent:
 def _given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> dict[str, Any]:
     """Returns the options that the command line contains, even those with a default value."""
     # A default never replaces what the namespace holds already.
-    absent = argparse.Namespace(**dict.fromkeys(Config().flat(), _Absent))
+    absent = argparse.Namespace(**dict.fromkeys([*Config().flat(), "arguments"], _Absent))
     found = vars(parser.parse_args(argv, absent))
     return {name: value for name, value in found.items() if value is not _Absent}
 
@@ -156,26 +164,51 @@ def _given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> dict[
 def parse(argv: Sequence[str] | None = None) -> Config:
     """Returns the configuration that a command line asks for.
 
-    A flag beats the sample's preset, which beats the defaults. With `--resume`, the run's own
-    arguments take the place of the defaults.
+    A flag beats the file of `--arguments`, which beats the sample's preset, which beats the
+    defaults. With `--resume`, the run's own arguments take the place of the defaults.
 
     Args:
         argv: command line without the program's name; None for that of this process.
 
     Raises:
-        InputError: a value is out of range, or may not change within a run.
+        InputError: a value is out of range, may not change within a run, or comes from a file that
+            is missing or broken.
         SystemExit: argparse has refused the command line or printed the help.
     """
     parser = get_parser()
-    arguments = parser.parse_args(argv)
-    if arguments.resume is not None:
-        return _resumed(parser, _given(parser, argv))
-    if arguments.sample:
-        takes, others = ARCHITECTURES[arguments.arch].takes, replaced(_given(parser, argv))
+    given = _given(parser, argv)
+    file = given.pop("arguments", None)
+    if given.get("resume") is not None:
+        if file is not None:
+            raise InputError("--resume takes the arguments of its run; leave out --arguments")
+        return _resumed(parser, given)
+    beaten = replaced(given)
+    filed = {} if file is None else read_argument_file(file)
+    filed = {name: value for name, value in filed.items() if name not in beaten}
+    defaults = vars(parser.parse_args([]))
+    values = {**filed, **given}
+    if values.get("sample"):
+        takes = ARCHITECTURES[values.get("arch", defaults["arch"])].takes
+        others = replaced([name for name, value in values.items() if value is not None])
         preset = {one: value for one, value in demo.PRESET.items() if takes(one)}
-        parser.set_defaults(**{one: preset[one] for one in preset if one not in others})
-        arguments = parser.parse_args(argv)
-    return Config.from_flat(vars(arguments))
+        defaults.update({one: preset[one] for one in preset if one not in others})
+    try:
+        return Config.from_flat({**defaults, **values})
+    except InputError as error:
+        if file is None or _fault({**defaults, **given}) == str(error):
+            raise
+        raise InputError(
+            f"{file.absolute()}: {in_file(str(error))}: correct the file, or give flags"
+        ) from None
+
+
+def _fault(values: Mapping[str, Any]) -> str | None:
+    """Returns what is wrong with values of all groups; None if nothing is."""
+    try:
+        Config.from_flat(values)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _resumed(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Config:

@@ -1,5 +1,6 @@
 """Base of the groups of options of a training, and how an option declares its rules."""
 
+import argparse
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ def option(
             the last bits.
         parsing: further arguments of `add_argument`.
     """
+    if isinstance(default, bool):
+        # Whatever the default: a file of arguments may say yes where the command line says no.
+        parsing.setdefault("action", argparse.BooleanOptionalAction)
     rules = {
         "heading": heading,
         "at_least": at_least,

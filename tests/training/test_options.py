@@ -18,8 +18,9 @@ GROUPS = (DataOptions, NetworkOptions, OptimizerOptions, DeviceOptions, RunOptio
 
 
 def actions():
-    """The flags of the parser by name, without --help."""
-    return {one.dest: one for one in arguments.get_parser()._actions if one.dest != "help"}
+    """The flags of the parser by name, without --help and --arguments."""
+    found = {one.dest: one for one in arguments.get_parser()._actions}
+    return {name: one for name, one in found.items() if name not in ("help", "arguments")}
 
 
 def test_every_field_is_a_flag_with_its_help_and_default():
