@@ -296,7 +296,8 @@ def read(path: files.PathLike) -> dict[str, Parameter]:
     """
     path = Path(path).absolute()
     if not path.is_file():
-        raise InputError(f"checkpoint {path} is missing")
+        state = "a folder, not a file" if path.is_dir() else "missing"
+        raise InputError(f"checkpoint {path} is {state}")
     is_verified = "sha256" in verified(path)
     try:
         parameters = _load(path)

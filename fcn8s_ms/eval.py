@@ -11,7 +11,7 @@ if __name__ == "__main__":
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from . import device, fetch, files, inference, transforms, voc
 from .evaluation import report
-from .formats import paths
+from .formats import checkpoints, paths
 from .images import reader
 from .options import Parser
 from .system import threads
@@ -326,6 +326,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         fetch.fetch_checkpoint(fetch.TRAINED_FILE, base_url=config.download)
     segmenter = None
     if config.predictions is None:
+        config = replace(config, checkpoint=checkpoints.chosen(config.checkpoint))
         if inference.engine_for(config.checkpoint, config.engine) == "mindspore":
             device.configure(config.device, device_id=config.device_id, mode=config.mode)
         segmenter = inference.Segmenter.from_checkpoint(

@@ -11,14 +11,14 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from . import __version__, device, files, transforms, voc
-from .formats import paths
+from .formats import checkpoints, paths
 from .options import Parser, add_options, option, take_options
 from .transforms import LONGEST_SIDE
 
@@ -111,10 +111,10 @@ class Config:
             if path is None:
                 continue
             paths.check_utf8(path)
+            if path.is_dir():
+                raise InputError(f"{flag(name)} {path.absolute()} is a folder; name a file in it")
             if path.exists() and not self.overwrite:
                 raise InputError(f"{flag(name)} {path.absolute()} exists; pass --overwrite")
-            if path.is_dir():
-                raise InputError(f"{flag(name)} {path.absolute()} is a folder; name a file")
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -152,6 +152,7 @@ def export(config: Config) -> float | None:
         InputError: an argument, the checkpoint or the picture cannot be used, a package is not
             installed, the disk is full, or the file does not compute what the checkpoint does.
     """
+    config = replace(config, checkpoint=checkpoints.chosen(config.checkpoint))
     card = _card(config)  # first: what is wrong with it shows before minutes of work
     difference = None if config.output is None else _export(config, config.output)
     if config.model_card is not None:

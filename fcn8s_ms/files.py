@@ -120,8 +120,8 @@ def check_regular(path: PathLike, remedy: str = "check the path") -> None:
     except ValueError:  # a NUL, or half of a surrogate pair
         raise InputError(f"{str(path)!r} cannot be the path of a file; {remedy}") from None
     if not stat.S_ISREG(mode):
-        kind = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "a pipe, socket or device"
-        raise InputError(f"{path} cannot be read ({kind}); {remedy}")
+        kind = "a folder, not a file" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+        raise InputError(f"{path} is {kind}; {remedy}")
 
 
 def read_bytes(path: PathLike, remedy: str = "check the path") -> bytes:

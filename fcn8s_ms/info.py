@@ -195,8 +195,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments = get_parser().parse_args(argv)
         _check(arguments)
         status = 0
-        for path in arguments.files:
+        for given in arguments.files:
             try:
+                path = checkpoints.chosen(given)
                 if arguments.seal:
                     _seal(path, arguments)
                 elif not _describe(path, arguments):

@@ -13,10 +13,12 @@ A field made by `option` holds everything about its flag, so that each is descri
 import argparse
 import dataclasses
 import difflib
+import os
 import re
 import sys
 import typing
 from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -29,6 +31,7 @@ __all__ = [
     "add_options",
     "option",
     "take_options",
+    "tidy",
     "value_types",
 ]
 
@@ -121,6 +124,20 @@ _ELSEWHERE = {
 }
 
 
+def tidy(path: Path) -> Path:
+    """A path without the way up and down that `..` is, where it leads to the same place."""
+    if ".." not in path.parts:
+        return path
+    plain = os.path.normpath(path)
+    if plain.startswith(".."):
+        plain = os.path.abspath(path)
+    try:
+        is_same = os.path.realpath(plain) == os.path.realpath(path)
+    except (OSError, ValueError):  # a loop of links, a NUL
+        return path
+    return Path(plain) if is_same else path
+
+
 class Parser(argparse.ArgumentParser):
     """Parser of a program: a command line it does not understand ends in one line.
 
@@ -136,7 +153,13 @@ class Parser(argparse.ArgumentParser):
         for one in given[: given.index("--")] if "--" in given else given:
             if re.match(r"--?[A-Za-z]", one):
                 self._check_flag(one.partition("=")[0])
-        return super().parse_args(args, namespace)
+        found = super().parse_args(args, namespace)
+        for name, value in vars(found).items():
+            if isinstance(value, Path):
+                setattr(found, name, tidy(value))
+            elif isinstance(value, list):
+                setattr(found, name, [tidy(one) if isinstance(one, Path) else one for one in value])
+        return found
 
     def _check_flag(self, name: str) -> None:
         """Ends the program if no flag has this name, nor begins with it."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import device, inference
+from .formats import checkpoints
 from .images import reader
 from .inference import inputs, video
 from .inference.outputs import ResultOptions, Saver
@@ -131,11 +132,10 @@ def predict(config: Config) -> Faults:
 
 
 def _load(config: Config) -> inference.Segmenter:
-    if inference.engine_for(config.checkpoint, config.engine) == "mindspore":
+    path = checkpoints.chosen(config.checkpoint)
+    if inference.engine_for(path, config.engine) == "mindspore":
         device.configure(config.device, device_id=config.device_id, mode=config.mode)
-    return inference.Segmenter.from_checkpoint(
-        config.checkpoint, device=config.device, **vars(config.view)
-    )
+    return inference.Segmenter.from_checkpoint(path, device=config.device, **vars(config.view))
 
 
 class _NoBar:

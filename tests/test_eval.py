@@ -62,6 +62,22 @@ def test_scores_protocol_files_and_pictures(weights, record, tmp_path, capsys, b
         assert "trimap mean IoU" in path.read_text()
 
 
+def test_folder_of_a_run(weights, record, tmp_path, caplog):
+    folder = tmp_path / "runs" / "voc"
+    folder.mkdir(parents=True)
+    (folder / "FCN8s-best.ckpt").touch()
+    output = tmp_path / "scores.json"
+    assert run(record, "--checkpoint", folder, "--output", output) == 0
+    assert json.loads(output.read_text())["checkpoint"] == "FCN8s-best.ckpt"
+    assert f"{folder} is a folder; its checkpoint FCN8s-best.ckpt is taken" in caplog.text
+
+
+def test_file_in_place_of_a_folder_of_masks(record, tmp_path, capsys):
+    (tmp_path / "a.png").touch()
+    assert run(record, "--predictions", tmp_path / "a.png") == 2
+    assert "a.png is not a folder; give the folder that holds" in capsys.readouterr().err
+
+
 def test_options_reach_the_predictor(weights, record, tmp_path, capsys):
     options = ("--resize", "64", "--scales", "0.5,1.0", "--flip", "--sliding", "32", "16")
     arguments = ("--checkpoint", weights, "--trimap", "0", "--output", tmp_path / "a.json")

@@ -106,7 +106,7 @@ BAD_SOURCES = [
     (
         "image that is a folder",
         lambda i, m, f: (i.unlink(), i.mkdir()),
-        r"b.jpg cannot be read \(Is a directory\); put it there",
+        "b.jpg is a folder, not a file; put it there",
     ),
 ]
 

@@ -95,9 +95,9 @@ def test_paths_that_cannot_be_read(tmp_path, read):
         ("a\0b", "cannot be the path of a file"),
         ("\ud800", "cannot be the path of a file"),
         (tmp_path / ("x" * 300), r"cannot be read \(File name too long\)"),
-        (tmp_path, r"cannot be read \(Is a directory\)"),
-        (tmp_path / "pipe", r"cannot be read \(a pipe, socket or device\)"),
-        ("/dev/zero", r"cannot be read \(a pipe, socket or device\)"),
+        (tmp_path, "is a folder, not a file"),
+        (tmp_path / "pipe", "is a pipe, socket or device; check"),
+        ("/dev/zero", "is a pipe, socket or device; check"),
         (tmp_path / "none", "is missing"),
     ):
         with pytest.raises(InputError, match=reason):

@@ -276,6 +276,11 @@ def test_file_of_mindspore(tmp_path, capsys):
     assert 'classes       ["a"]' in run(capsys, path)
 
 
+def test_folder_of_a_run(saved, capsys):
+    saved.rename(saved.with_name("FCN8s-best.ckpt"))
+    assert facts(capsys, saved.parent)["file"].endswith("FCN8s-best.ckpt")
+
+
 # --- faults --------------------------------------------------------------------------------------
 
 
@@ -291,7 +296,7 @@ def test_file_of_mindspore(tmp_path, capsys):
         ("a.onnx", b"text", "a.onnx is not an ONNX file, or is damaged"),
         ("a.onnx", b"", "a.onnx is not an ONNX file, or is damaged .it holds no network"),
         ("a.mindrecord", b"text", "a.mindrecord"),
-        ("folder.ckpt", "folder", "folder.ckpt cannot be read .Is a directory"),
+        ("folder.ckpt", "folder", "folder.ckpt is a folder without a checkpoint; name a"),
     ],
 )
 def test_files_that_are_none(tmp_path, capsys, name, content, message):

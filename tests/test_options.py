@@ -6,7 +6,7 @@ import pytest
 
 from fcn8s_ms import build, export, info, predict
 from fcn8s_ms import eval as eval_program
-from fcn8s_ms.options import _ELSEWHERE, add_options, option, take_options
+from fcn8s_ms.options import _ELSEWHERE, add_options, option, take_options, tidy
 from fcn8s_ms.training import arguments as train_arguments
 
 
@@ -19,6 +19,27 @@ class Group:
     flip: bool = option(False, help="mirror")
     legend: bool = option(True, help="name the classes")
     other: str = "added in another way"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("a/../b.png", "b.png"),
+        ("here/../../b.png", "{up}/b.png"),
+        ("../b.png", "{up}/b.png"),
+        ("a/b.png", "a/b.png"),
+        ("link/../b.png", "link/../b.png"),  # of the folder that the link leads to
+    ],
+)
+def test_paths_go_up_and_down_no_further_than_needed(tmp_path, monkeypatch, given, expected):
+    (tmp_path / "x" / "here").mkdir(parents=True)
+    (tmp_path / "y" / "z").mkdir(parents=True)
+    (tmp_path / "x" / "link").symlink_to(tmp_path / "y" / "z")
+    monkeypatch.chdir(tmp_path / "x")
+    expected = expected.format(up=tmp_path)
+    assert str(tidy(Path(given))) == expected
+    arguments = build.get_parser().parse_args(["--classes", given])
+    assert str(arguments.classes) == expected
 
 
 def parsed(*argv):

@@ -137,6 +137,16 @@ def test_folder_that_goes_during_the_prediction(
     assert not out.exists()
 
 
+def test_folder_of_a_run_and_a_path_that_goes_up(real_weights, tmp_path, street, caplog, capsys):
+    shutil.copy(real_weights, tmp_path / "FCN8s-best.ckpt")
+    shutil.copy(f"{real_weights}.json", tmp_path / "FCN8s-best.ckpt.json")
+    up = tmp_path / "out" / ".."
+    assert run(up, tmp_path, up / "street.png", up / "none.png") == 1
+    assert caplog.messages == [f"{tmp_path} is a folder; its checkpoint FCN8s-best.ckpt is taken"]
+    assert f"{tmp_path}/none.png is missing" in capsys.readouterr().err
+    assert "street_mask.png" in written(tmp_path)
+
+
 def test_overlay_colours_sky_where_no_class_is_background(weights, tmp_path, street):
     arguments = ("--save", "overlay", "--no-legend", "--opacity", "1")
     assert run(weights, tmp_path, tmp_path / "street.png", *arguments) == 0

@@ -109,6 +109,8 @@ def read_predictions(folder: files.PathLike, data: "SegDataset") -> Iterator[Pre
             gives a labelled pixel an id that is not a class.
     """
     folder = Path(folder).absolute()
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give the folder that holds the masks")
     paths: dict[str, Path] = {}
     missing = []
     names = data.names()

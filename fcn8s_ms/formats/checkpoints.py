@@ -5,22 +5,78 @@ each field as JSON, and so is its checksum; where it has none, the JSON next to 
 `.ckpt`.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, listing
 from . import checkpoint_file, checkpoint_json, safetensors_file
 from .checkpoint_file import Stored
 
-__all__ = ["FORMATS", "place", "read_metadata", "stated", "structure", "texts", "verified"]
+__all__ = [
+    "FORMATS",
+    "chosen",
+    "place",
+    "read_metadata",
+    "stated",
+    "structure",
+    "texts",
+    "verified",
+]
+
+logger = logging.getLogger(__name__)
 
 FORMATS = ("ckpt", "safetensors")
 """Formats of checkpoints: the endings of their names, without the dot."""
 
+_SHOWN = 3  # names in an error
 _LIBRARY = {"format": "ms", "library": "fcn8s-ms"}
 """Entries of what the package wrote; MindSpore writes the first too, so that the second tells."""
+
+
+def chosen(path: files.PathLike) -> Path:
+    """The checkpoint that a path stands for: of a run's folder its best, without one its last.
+
+    A warning names the one that is taken.
+
+    Args:
+        path: a file, which may not exist, or a folder.
+
+    Raises:
+        InputError: it is a folder without a checkpoint, or with several that could be meant.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    found = _checkpoints_in(path)
+    for ending in ("-best", "-last", ""):
+        meant = [one for one in found if one.stem.endswith(ending)]
+        if len(meant) == 1:
+            logger.warning("%s is a folder; its checkpoint %s is taken", path, meant[0].name)
+            return meant[0]
+        if meant:
+            names = listing((one.name for one in meant), _SHOWN)
+            raise InputError(
+                f"{path.absolute()} is a folder of several checkpoints: {names}; name one"
+            )
+    runs = sorted(one.name for one in path.iterdir() if one.is_dir() and _checkpoints_in(one))
+    remedy = f"give one of its folders {listing(runs, _SHOWN)}" if runs else "name a file"
+    raise InputError(f"{path.absolute()} is a folder without a checkpoint; {remedy}")
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(
+            one
+            for one in folder.iterdir()
+            if one.suffix[1:] in FORMATS and one.is_file() and not one.name.startswith(".")
+        )
+    except OSError as error:
+        raise InputError(
+            f"{folder.absolute()} cannot be read ({error.strerror}); name a file"
+        ) from error
 
 
 def structure(path: files.PathLike) -> dict[str, Stored]:

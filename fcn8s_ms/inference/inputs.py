@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import InputError, listing
+from ..options import tidy
 from ..transforms import IMAGE_SUFFIXES
 
 __all__ = ["VIDEO_SUFFIXES", "Picture", "find_pictures"]
@@ -75,7 +76,7 @@ def find_pictures(
                 if line:
                     found += _of_path(Path(line), skipped)
         elif os.path.exists(argument) or not glob.has_magic(argument):
-            found += _of_path(Path(argument), skipped)
+            found += _of_path(tidy(Path(argument)), skipped)
         else:
             found += _of_pattern(argument)
     once: dict[str, tuple[Path, Path]] = {}

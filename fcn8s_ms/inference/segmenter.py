@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import files, voc
 from ..errors import InputError, listing
+from ..formats import checkpoints
 from ..visualize import default_palette
 from .engine import Engine, engine_for
 from .images import ImageLike, as_bgr
@@ -96,8 +97,8 @@ class Segmenter:
         """Loads a checkpoint or an exported ONNX file, and the names and colours of its classes.
 
         Args:
-            path: the file. Names and colours are in the JSON next to a checkpoint, or inside an
-                ONNX file.
+            path: the file, or the folder of a run, of which the best checkpoint is taken. Names and
+                colours are in the JSON next to a checkpoint, or inside an ONNX file.
             engine: one of `ENGINES`; None for the one that reads such a file. ONNX Runtime needs
                 neither MindSpore nor anything else but NumPy and OpenCV.
             device: 'CPU', 'GPU', 'Ascend' or 'auto', for ONNX Runtime; MindSpore's is set by
@@ -108,6 +109,7 @@ class Segmenter:
             InputError: the file is missing, damaged, of another kind or not an FCN, the engine is
                 not installed, or an option is out of range.
         """
+        path = checkpoints.chosen(path)
         if engine_for(path, engine) == "onnx":
             return cls._from_onnx(path, device, options)
         return cls._from_mindspore(path, options)

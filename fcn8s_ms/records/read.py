@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, program
+from ..errors import InputError, listing, program
 from ..files import PathLike, sha256
 from ..formats import sealing
 from ..formats.paths import check_utf8
@@ -90,6 +90,10 @@ def first_file(path: PathLike) -> Path:
         if os.path.isfile(shard):
             check_utf8(shard)
             return shard
+    if os.path.isdir(path):
+        there = sorted(one.stem for one in path.glob("*.db") if one.with_suffix("").is_file())
+        remedy = f"name a record in it: {listing(there, 3)}" if there else "name a record"
+        raise InputError(f"{path} is a folder, not a file; {remedy}")
     shown = str(path).replace("\0", "\\0")
     raise InputError(f"record {shown} is missing; build it with {program('build')}")
 

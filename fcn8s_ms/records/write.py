@@ -301,6 +301,11 @@ def _check_part(part: Part, num_shards: int) -> None:
             f"{num_shards} shards for {count} images; choose 1…{min(count, _MAX_SHARDS)}"
         )
     paths.check_utf8(part.output)
+    if part.output.is_dir():
+        raise InputError(
+            f"{part.output} is a folder; name a file in it, such as "
+            f"{part.output / 'train.mindrecord'}"
+        )
     if _NO_FILE_NAME & set(part.output.name):
         raise InputError(
             f"{part.output}: MindRecord allows none of {' '.join(sorted(_NO_FILE_NAME))} in a file "

@@ -10,6 +10,7 @@ from mindspore import nn
 
 from .. import checkpoint, model
 from ..errors import InputError
+from ..formats import checkpoints
 from ..network import batch_norm, cpu, freeze
 from ..network.architectures import ARCHITECTURES, BACKBONES, VGG_WIDTHS
 from .network_options import NetworkOptions
@@ -42,8 +43,10 @@ def build_network(
         InputError: the pretrained weights cannot be read, or are those of another network, or
             nothing is left to train.
     """
-    pretrained = options.pretrained if load_pretrained else None
-    parameters = {} if pretrained is None else checkpoint.read(pretrained)
+    pretrained, parameters = None, {}
+    if load_pretrained and options.pretrained is not None:
+        pretrained = checkpoints.chosen(options.pretrained)
+        parameters = checkpoint.read(pretrained)
     ms.set_seed(seed)
     network = model.NETWORKS[options.arch](num_classes, **_arguments(options))
     lines = []

@@ -67,6 +67,13 @@ def test_record_that_is_missing(tmp_path):
         records.open_record(tmp_path / "none")
 
 
+def test_folder_in_place_of_a_record(record, tmp_path):
+    with pytest.raises(InputError, match="is a folder, .*; name a record in it: .*all.mindrecord"):
+        records.open_record(record.parent)
+    with pytest.raises(InputError, match=f"{tmp_path} is a folder, not a file; name a record$"):
+        records.open_record(tmp_path)
+
+
 @pytest.mark.parametrize("suffixes", [("", ".json"), ("",)])
 def test_record_without_its_index(record, tmp_path, suffixes):
     path = copied(record, tmp_path, suffixes)

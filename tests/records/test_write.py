@@ -215,6 +215,11 @@ def test_output_folder_that_is_a_file(pairs, tmp_path):
         records.build_records(pairs, tmp_path / "file" / "r.mindrecord")
 
 
+def test_output_that_is_a_folder(pairs, tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path} is a folder; name .*/train.mindrecord"):
+        records.build_records(pairs, tmp_path)
+
+
 def test_name_that_mindrecord_refuses(pairs, tmp_path):
     with pytest.raises(InputError, match="MindRecord allows none of .* in a file name"):
         records.build_records(pairs, tmp_path / "a:b.mindrecord")

@@ -84,6 +84,14 @@ def test_loaded_and_frozen_parts_are_reported(tmp_path):
     assert len(lines) == 2
 
 
+def test_pretrained_weights_of_a_runs_folder(tmp_path, caplog):
+    path = tmp_path / "run" / "FCN8s-best.ckpt"
+    checkpoint.save(model.FCN8s(3, **TINY), path, {})
+    _, lines = build_network(NetworkOptions(pretrained=path.parent, **TINY), 3, seed=1)
+    assert lines == [f"{path}: 81 parameters loaded"]
+    assert "its checkpoint FCN8s-best.ckpt is taken" in caplog.text
+
+
 def test_weights_of_another_network(tmp_path):
     path = tmp_path / "dense.ckpt"
     checkpoint.save(nn.Dense(2, 2), path, {})
