@@ -245,6 +245,11 @@ def _count_crops(config: Config, segmenter: "Segmenter") -> "tuple[ConfusionMatr
     from .evaluation.crops import count_crops, tutorial_crops
 
     engine = segmenter.predictor.engine
+    if inference.takes_pixels(engine):
+        raise InputError(
+            f"--protocol tutorial makes normalised crops, and {config.checkpoint} takes pixels; "
+            "export it without --normalize, or score whole images"
+        )
     if config.crop_size % engine.multiple:
         raise InputError(
             f"--crop-size {config.crop_size} is not a multiple of {engine.multiple}; "

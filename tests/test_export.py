@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
+from PIL import Image
 
 from fcn8s_ms import checkpoint, device, eval, export, files, model, transforms, voc
 from fcn8s_ms.errors import InputError
@@ -25,6 +27,7 @@ from .helpers import (
     TINY,
     clean_environment,
     draw_pair,
+    error_line_of,
     fill,
     mutations,
     overflowing,
@@ -327,11 +330,14 @@ def test_engine_refuses_what_it_cannot_run(small, tmp_path):
     damaged.write_bytes(b"\7" * 99)
     with pytest.raises(InputError, match="damaged.onnx cannot be loaded: .*export it again"):
         OnnxEngine(damaged)
-    with pytest.raises(InputError, match="takes raw pixels"):
-        OnnxEngine(run(small, tmp_path / "pixels.onnx", "--normalize"))
-    with pytest.raises(InputError, match="device Ascend is not available to ONNX Runtime here"):
-        OnnxEngine(tmp_path / "pixels.onnx", "Ascend")
+    whole = onnx.load(run(small, tmp_path / "other.onnx"))
+    whole.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    with pytest.raises(InputError, match="network .*other.onnx "):
+        onnx.save(whole, tmp_path / "other.onnx")
+        OnnxEngine(tmp_path / "other.onnx")
     ids_only = OnnxEngine(run(small, tmp_path / "ids.onnx", "--argmax"))
+    with pytest.raises(InputError, match="device Ascend is not available to ONNX Runtime here"):
+        OnnxEngine(tmp_path / "ids.onnx", "Ascend")
     batch = np.zeros((1, 3, 32, 32), np.float32)
     assert ids_only.class_ids(batch).shape == (1, 32, 32)
     with pytest.raises(InputError, match="computes class ids, not the logits"):
@@ -365,13 +371,22 @@ def test_engine_needs_no_mindspore(small, tmp_path):
     assert ids.shape == (75, 50, 3)
 
 
-@pytest.fixture
-def of_voc(tmp_path):
-    """A checkpoint of the record's 21 classes, and the same exported."""
+@pytest.fixture(scope="module")
+def voc_networks(tmp_path_factory):
+    """A checkpoint of VOC's classes, the same exported, and exported from pixels to class ids."""
+    folder = tmp_path_factory.mktemp("voc_networks")
     network = model.FCN8s(21, **TINY)
     fill(network)
-    checkpoint.save(network, tmp_path / "network.ckpt", {})
-    return tmp_path / "network.ckpt", run(tmp_path / "network.ckpt", tmp_path / "network.onnx")
+    path = folder / "network.ckpt"
+    checkpoint.save(network, path, {})
+    exported = run(path, folder / "network.onnx")
+    return path, exported, run(path, folder / "pixels.onnx", "--normalize", "--argmax")
+
+
+@pytest.fixture
+def of_voc(voc_networks):
+    """A checkpoint of the record's 21 classes, and the same exported."""
+    return voc_networks[:2]
 
 
 def test_scores_are_those_of_either_engine(of_voc, record, tmp_path):
@@ -386,6 +401,55 @@ def test_scores_are_those_of_either_engine(of_voc, record, tmp_path):
     pixels = matrices[0].sum()
     assert matrices[1].sum() == pixels > 0
     assert np.abs(matrices[0] - matrices[1]).sum() <= 2e-4 * pixels
+
+
+def test_scores_of_a_file_from_pixels_to_class_ids(voc_networks, record, tmp_path, capsys):
+    results = []
+    for path in (voc_networks[0], voc_networks[2]):
+        output = tmp_path / f"{path.suffix[1:]}.json"
+        given = ["--checkpoint", path, "--data", record, "--device", "CPU"]
+        eval.main([*map(str, given), "--output", str(output), "--batch-size", "3"])
+        results.append(json.loads(output.read_text()))
+    assert results[0]["protocol"] == results[1]["protocol"]
+    matrices = [np.array(result["confusion matrix"]) for result in results]
+    assert matrices[1].sum() == matrices[0].sum() > 0
+    assert np.abs(matrices[0] - matrices[1]).sum() <= 2e-4 * matrices[0].sum()
+    for flags, message in (
+        (["--flip"], "pixels.onnx computes class ids, not the logits that other sizes and scales,"),
+        (["--resize", "64"], "pixels.onnx computes class ids, not the logits"),
+        (["--protocol", "tutorial"], "makes normalised crops, and .*pixels.onnx takes pixels; exp"),
+    ):
+        error = error_line_of(eval.main, [*given, *flags], capsys)
+        assert re.search(message, error)
+
+
+def test_segmenter_of_a_file_from_pixels_to_class_ids(voc_networks, tmp_path, capsys):
+    from fcn8s_ms import predict
+
+    one, other = (Segmenter.from_checkpoint(voc_networks[place]) for place in (0, 2))
+    pictures = [draw_pair(str(size), *size)[0] for size in (*SIZES, SIZES[1])]
+    for picture, ids in zip(pictures, other(pictures)):
+        assert ids.dtype == np.uint8 and (one(picture) != ids).mean() <= 1e-3
+    many = dict(other.predictor.many(enumerate(pictures), 2))
+    assert all(np.array_equal(many[place], other(one)) for place, one in enumerate(pictures))
+    with pytest.raises(InputError, match="computes class ids, not the logits"):
+        other.probabilities(pictures[0])
+    cv2.imwrite(str(tmp_path / "street.png"), pictures[1])
+    given = ["--checkpoint", voc_networks[2], tmp_path / "street.png", "--output", tmp_path / "out"]
+    predict.main([*map(str, given), "--save", "mask"])
+    mask = np.asarray(Image.open(tmp_path / "out" / "street_mask.png"))
+    assert np.array_equal(mask, other(pictures[1]))
+    capsys.readouterr()
+    error = error_line_of(predict.main, [*given, "--save", "probability"], capsys)
+    assert "computes class ids, not the logits" in error
+
+
+def test_logits_of_a_file_that_takes_pixels(voc_networks, tmp_path):
+    path = run(voc_networks[0], tmp_path / "logits.onnx", "--normalize")
+    picture = draw_pair("a", 75, 50)[0]
+    views = {"scales": (0.5, 1.0), "flip": True, "sliding": (32, 24)}
+    one, other = (Segmenter.from_checkpoint(each, **views) for each in (voc_networks[0], path))
+    assert np.abs(one.probabilities(picture) - other.probabilities(picture)).max() < 1e-4
 
 
 def test_engine_that_does_not_read_such_a_file(of_voc, tmp_path, capsys):

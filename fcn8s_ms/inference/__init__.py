@@ -1,6 +1,6 @@
 """Class ids and probabilities of images of any size, computed by MindSpore or ONNX Runtime."""
 
-from .engine import ENGINES, Engine, engine_for
+from .engine import ENGINES, Engine, engine_for, takes_pixels
 from .images import read_image
 from .predictor import Predictor
 from .segmenter import Segmenter
@@ -17,4 +17,5 @@ __all__ = [
     "engine_for",
     "options_of",
     "read_image",
+    "takes_pixels",
 ]

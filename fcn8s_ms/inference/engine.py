@@ -8,7 +8,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError, command
 
-__all__ = ["ENGINES", "Engine", "engine_for"]
+__all__ = ["ENGINES", "Engine", "engine_for", "takes_pixels"]
 
 ENGINES = ("mindspore", "onnx")
 """Names of the engines: MindSpore computes a checkpoint, ONNX Runtime an exported file."""
@@ -17,7 +17,9 @@ ENGINES = ("mindspore", "onnx")
 class Engine(Protocol):
     """Anything that computes a network for `fcn8s_ms.inference.Predictor`.
 
-    Batches are normalised: float32 (N, 3, H, W), BGR, H and W multiples of `multiple`.
+    Batches are normalised: float32 (N, 3, H, W), BGR, H and W multiples of `multiple`. An engine
+    with an attribute `takes_pixels` that is true normalises and pads them itself: its batches are
+    uint8 (N, H, W, 3), BGR, of any size.
     """
 
     @property
@@ -42,6 +44,11 @@ class Engine(Protocol):
     def logits(self, batch: np.ndarray) -> np.ndarray:
         """Logits of a batch: float32 (N, n_class, H, W)."""
         ...
+
+
+def takes_pixels(engine: Engine) -> bool:
+    """Whether batches of an engine are pixels, not normalised."""
+    return bool(getattr(engine, "takes_pixels", False))
 
 
 def engine_for(path: files.PathLike, engine: str | None = None) -> str:

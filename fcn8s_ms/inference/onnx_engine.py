@@ -31,7 +31,8 @@ class OnnxEngine:
 
     Attributes:
         n_class: number of classes.
-        multiple: height and width of a batch are multiples of it.
+        multiple: height and width of a normalised batch are multiples of it.
+        takes_pixels: whether batches are pixels, of a file exported with `--normalize`.
         metadata: entries that the export put into the file: `classes`, `palette`, `mean`, `std`, …
 
     Raises:
@@ -72,7 +73,8 @@ class OnnxEngine:
         self.n_class = len(self.metadata["classes"])
         self.multiple: int = self.metadata["multiple"]
         source, output = _interface(self._session, path, self.n_class)
-        self._source, self._output, self._path = source, output, path
+        self.takes_pixels = source.type == "tensor(uint8)"
+        self._source, self._output, self._path = source.name, output.name, path
 
     @property
     def name(self) -> str:
@@ -80,7 +82,7 @@ class OnnxEngine:
         return self._name
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
-        batch = np.ascontiguousarray(batch, np.float32)
+        batch = np.ascontiguousarray(batch, np.uint8 if self.takes_pixels else np.float32)
         try:
             result: np.ndarray = self._session.run([self._output], {self._source: batch})[0]
         except Exception as error:  # as above: sizes that do not fit are found only here
@@ -96,10 +98,11 @@ class OnnxEngine:
         return result
 
     def class_ids(self, batch: np.ndarray) -> np.ndarray:
-        """Computes the class ids of a normalised batch.
+        """Computes the class ids of a batch.
 
         Args:
-            batch: float32 array (N, 3, H, W), H and W multiples of `multiple`.
+            batch: normalised, float32 (N, 3, H, W), H and W multiples of `multiple`; or, with
+                `takes_pixels`, uint8 (N, H, W, 3), BGR, of any size.
 
         Returns:
             int32 array (N, H, W).
@@ -108,15 +111,15 @@ class OnnxEngine:
         return result if self._output == "class_ids" else result.argmax(axis=1).astype(np.int32)
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
-        """Computes the logits of a normalised batch: float32 (N, n_class, H, W).
+        """Computes the logits of a batch as of `class_ids`: float32 (N, n_class, H, W).
 
         Raises:
             InputError: the file computes class ids only.
         """
         if self._output == "class_ids":
             raise InputError(
-                f"network {self._path} computes class ids, not the logits that scales, mirroring, "
-                "windows and probabilities need; export it without --argmax"
+                f"network {self._path} computes class ids, not the logits that other sizes and "
+                "scales, mirroring, windows and probabilities need; export it without --argmax"
             )
         return self._run(batch)
 
@@ -156,8 +159,8 @@ def _metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, 
 
 def _interface(
     session: "onnxruntime.InferenceSession", path: Path, num_classes: int
-) -> tuple[str, str]:
-    """Names of the input and the output, which must be those of an export."""
+) -> tuple[Any, Any]:
+    """The input and the output, which must be those of an export."""
     sources, outputs = session.get_inputs(), session.get_outputs()
     if len(sources) != 1 or len(outputs) != 1 or len(sources[0].shape) != 4:
         raise InputError(
@@ -165,9 +168,10 @@ def _interface(
             "with fcn8s_ms.export"
         )
     (source,), (output,) = sources, outputs
-    if source.type != "tensor(float)":
+    if source.type not in ("tensor(float)", "tensor(uint8)"):
         raise InputError(
-            f"network {path} takes raw pixels; export it without --normalize for this engine"
+            f"network {path} takes {source.type}, neither pixels nor normalised images; export it "
+            "again with fcn8s_ms.export"
         )
     if output.name != "class_ids":
         computed = output.shape[1] if len(output.shape) == 4 else None
@@ -176,4 +180,4 @@ def _interface(
                 f"network {path} computes {computed} classes, its metadata names {num_classes}; "
                 "export it again with fcn8s_ms.export"
             )
-    return source.name, output.name
+    return source, output

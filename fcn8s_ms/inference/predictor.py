@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import transforms, voc
 from ..errors import InputError
-from .engine import Engine
+from .engine import Engine, takes_pixels
 from .view import ViewOptions
 
 __all__ = ["Predictor"]
@@ -69,6 +69,7 @@ class Predictor:
             )
         self._mean, self._std = mean, std
         self._table = transforms.normalization_table(mean, std)
+        self._takes_pixels = takes_pixels(engine)
 
     def with_engine(self, engine: Engine) -> "Predictor":
         """Returns a predictor that sees images alike and runs another engine."""
@@ -230,7 +231,12 @@ class Predictor:
         return total
 
     def _batch(self, images: list[np.ndarray]) -> np.ndarray:
-        """Normalised images, padded to their common size: float32 (N, 3, H, W)."""
+        """Normalised images, padded to their common size: float32 (N, 3, H, W).
+
+        Of an engine that takes pixels the images, which have one size: uint8 (N, H, W, 3).
+        """
+        if self._takes_pixels:
+            return np.stack(images)
         height, width = self._padded(_size(images[0]))
         batch = np.zeros((len(images), len(self._table), height, width), np.float32)
         for place, image in zip(batch, images):
@@ -238,7 +244,7 @@ class Predictor:
         return batch
 
     def _padded(self, size: _Size) -> _Size:
-        multiple = self.engine.multiple
+        multiple = 1 if self._takes_pixels else self.engine.multiple
         return transforms.next_multiple(size[0], multiple), transforms.next_multiple(
             size[1], multiple
         )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .engine import Engine
+from .engine import Engine, takes_pixels
 
 __all__ = ["Stopwatch", "TimedEngine"]
 
@@ -22,6 +22,7 @@ class TimedEngine:
         self._engine = engine
         self.n_class = engine.n_class
         self.multiple = engine.multiple
+        self.takes_pixels = takes_pixels(engine)
         self.name = engine.name
         self.seconds = 0.0
 
