@@ -18,7 +18,14 @@ For trained checkpoints, and for errors:
 - `InputError`: raised for bad input; the message names the file or argument and the remedy.
 
 The programs `build`, `train`, `eval`, `predict` and `export` are modules of the package:
-`python -m fcn8s_ms.train --help`, or `fcn8s-ms train --help`.
+`python -m fcn8s_ms.train --help`, or `fcn8s-ms train --help`. As functions, with their flags as
+keyword arguments, such as `crop_size=512`:
+
+- `build_records`: images and masks to a record;
+- `train_network`: trains, `train_network(data=record, epochs=20).checkpoint`;
+- `evaluate_network`: scores on a record, as a dict;
+- `predict_images`: masks and overlays of picture files in a folder;
+- `export_network`: an ONNX, MINDIR or AIR file.
 
 The public names are imported when first used, so that importing the package is quick and modules
 that need no MindSpore work without it.
@@ -28,6 +35,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api import build_records as build_records
+    from .api import evaluate_network as evaluate_network
+    from .api import export_network as export_network
+    from .api import predict_images as predict_images
+    from .api import train_network as train_network
     from .dataset import SegDataset as SegDataset
     from .errors import InputError as InputError
     from .inference import Segmenter as Segmenter
@@ -67,7 +79,12 @@ _MODULE_OF_NAME = {
     "PixelAccuracyClass": "metrics",
     "SegDataset": "dataset",
     "Segmenter": "inference",
+    "build_records": "api",
+    "evaluate_network": "api",
+    "export_network": "api",
+    "predict_images": "api",
     "segmentation_metrics": "metrics",
+    "train_network": "api",
 }
 
 __all__ = ["__version__", *_MODULE_OF_NAME]

@@ -28,7 +28,7 @@ from .records.arguments import add_class_flags, add_source_flags, chosen_source,
 from .records.masks import MaskReader
 from .records.sources import Source
 
-__all__ = ["get_parser", "main"]
+__all__ = ["build", "get_parser", "main"]
 
 _PROGRAM = program("build")
 _EXAMPLES = f"""examples:
@@ -138,7 +138,36 @@ def _check(arguments: argparse.Namespace) -> None:
 # --- building ------------------------------------------------------------------------------------
 
 
-def _build(arguments: argparse.Namespace) -> None:
+def build(arguments: argparse.Namespace) -> tuple[Path, ...]:
+    """Converts images and masks, or inspects or seals a record.
+
+    Args:
+        arguments: those of `get_parser`.
+
+    Returns:
+        The records that were written, inspected or sealed: one, or with `val_output` two.
+
+    Raises:
+        InputError: flags do not go together, or a file cannot be used.
+    """
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which become errors
+    _check(arguments)
+    if arguments.inspect is not None:
+        inspect_record(
+            arguments.inspect,
+            _progress_bar,
+            arguments.preview,
+            arguments.crop_size,
+            arguments.max_pixels,
+        )
+        return (arguments.inspect,)
+    if arguments.seal is not None:
+        _seal(arguments)
+        return (arguments.seal,)
+    return _build(arguments)
+
+
+def _build(arguments: argparse.Namespace) -> tuple[Path, ...]:
     source = source_of(arguments)
     classes = source.classes or records.VOC_CLASSES
     label_map = source.label_map
@@ -192,6 +221,7 @@ def _build(arguments: argparse.Namespace) -> None:
     for metadata in built:
         print(f"\n{metadata.num_samples:,} images in {', '.join(metadata.files)}", end="")
     print(f". {_next_step(parts)}")
+    return tuple(part.output for part in parts)
 
 
 def _next_step(parts: Sequence[write.Part]) -> str:
@@ -253,22 +283,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: arguments without the program's name; those of this process by default.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which become errors
     with reported_by(_PROGRAM):
-        arguments = get_parser().parse_args(argv)
-        _check(arguments)
-        if arguments.inspect is not None:
-            inspect_record(
-                arguments.inspect,
-                _progress_bar,
-                arguments.preview,
-                arguments.crop_size,
-                arguments.max_pixels,
-            )
-        elif arguments.seal is not None:
-            _seal(arguments)
-        else:
-            _build(arguments)
+        build(get_parser().parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .confusion import ConfusionMatrix
     from .inference import Segmenter
 
-__all__ = ["Config", "get_parser", "main"]
+__all__ = ["Config", "evaluate", "get_parser", "main", "parse"]
 
 _PROGRAM = program("eval")
 
@@ -203,7 +203,12 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parse(argv: Sequence[str] | None) -> Config:
+def parse(argv: Sequence[str] | None = None) -> Config:
+    """Arguments of a command line; `argv` without the program's name.
+
+    Raises:
+        InputError: a value is out of range, or two do not go together.
+    """
     arguments = vars(get_parser().parse_args(argv))
     if arguments["batch_size"] is None:
         is_tutorial = arguments["protocol"] == "tutorial"
@@ -406,7 +411,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: arguments without the program's name; None for those of this process.
     """
     with reported_by(_PROGRAM):
-        evaluate(_parse(argv))
+        evaluate(parse(argv))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # MindSpore is loaded late
 
     from .inference import Segmenter
 
-__all__ = ["Config", "export", "get_parser", "main"]
+__all__ = ["Config", "export", "get_parser", "main", "parse"]
 
 _PROGRAM = program("export")
 FORMATS = ("ONNX", "MINDIR", "AIR")
@@ -135,6 +135,15 @@ def get_parser() -> argparse.ArgumentParser:
     add_options(parser, Config)
     device.add_arguments(parser)
     return parser
+
+
+def parse(argv: Sequence[str] | None = None) -> Config:
+    """Arguments of a command line; `argv` without the program's name.
+
+    Raises:
+        InputError: two arguments do not go together, or the file exists.
+    """
+    return take_options(Config, vars(get_parser().parse_args(argv)))
 
 
 def export(config: Config) -> float | None:
@@ -401,7 +410,7 @@ def _report(config: Config, output: Path, difference: float | None) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line; `argv` without the program's name."""
     with reported_by(_PROGRAM):
-        export(take_options(Config, vars(get_parser().parse_args(argv))))
+        export(parse(argv))
 
 
 if __name__ == "__main__":

@@ -11,24 +11,27 @@ A field made by `option` holds everything about its flag, so that each is descri
 """
 
 import argparse
+import contextlib
+import contextvars
 import dataclasses
 import difflib
 import os
 import re
 import sys
 import typing
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from .errors import flag
+from .errors import InputError, flag
 
 __all__ = [
     "ArgumentContainer",
     "Parser",
     "add_option",
     "add_options",
+    "errors_raised",
     "option",
     "take_options",
     "tidy",
@@ -138,6 +141,24 @@ def tidy(path: Path) -> Path:
     return Path(plain) if is_same else path
 
 
+_raises = contextvars.ContextVar("raises", default=False)
+
+
+@contextlib.contextmanager
+def errors_raised() -> Iterator[None]:
+    """Has parsers raise `InputError` within a `with` block, for callers that are not programs."""
+    before = _raises.set(True)
+    try:
+        yield
+    finally:
+        _raises.reset(before)
+
+
+def _plain(name: str) -> str:
+    """Name of a flag without leading dashes, in the spelling of a command line."""
+    return name.lstrip("-").replace("_", "-").lower()
+
+
 class Parser(argparse.ArgumentParser):
     """Parser of a program: a command line it does not understand ends in one line.
 
@@ -166,14 +187,27 @@ class Parser(argparse.ArgumentParser):
         known = self._option_string_actions
         if name in known:
             return
-        plain = name.lstrip("-").replace("_", "-").lower()
-        meant = next((one for one in _ELSEWHERE.get(plain, ()) if one in known), None)
+        meant = self._as_elsewhere(name)
         completions = [one for one in known if name.startswith("--") and one.startswith(name)]
         if completions and meant in (None, *completions):
             return  # argparse completes it, or says that it is ambiguous
-        found = [meant] if meant else self._nearest(f"--{plain}")
+        found = self.meant_by(name)
         asked = f"; did you mean {' or '.join(found)}?" if found else ""
         self.error(f"there is no flag {name}{asked}")
+
+    def meant_by(self, name: str) -> list[str]:
+        """Flags that an unknown one may stand for, at most two, the likeliest first.
+
+        Args:
+            name: the unknown one, with or without dashes.
+        """
+        meant = self._as_elsewhere(name)
+        return [meant] if meant else self._nearest(f"--{_plain(name)}")
+
+    def _as_elsewhere(self, name: str) -> str | None:
+        """Flag that another program's stands for; None for none of theirs."""
+        known = self._option_string_actions
+        return next((one for one in _ELSEWHERE.get(_plain(name), ()) if one in known), None)
 
     def _nearest(self, name: str) -> list[str]:
         """Flags whose spelling is close to a name, the closest first, at most two."""
@@ -181,7 +215,13 @@ class Parser(argparse.ArgumentParser):
         return [name] if name in flags else difflib.get_close_matches(name, flags, 2, 0.75)
 
     def error(self, message: str) -> NoReturn:
-        """Ends the program with status 2 and one line, without the flags that `--help` lists."""
+        """Ends the program with status 2 and one line, without the flags that `--help` lists.
+
+        Raises:
+            InputError: within `errors_raised`, instead of ending the program.
+        """
+        if _raises.get():
+            raise InputError(message)
         self.exit(2, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
 

@@ -23,7 +23,7 @@ from .inference.outputs import ResultOptions, Saver
 from .inference.pipeline import Pipeline, ProgressBar
 from .options import Parser, add_options, option, take_options
 
-__all__ = ["Config", "get_parser", "main", "predict"]
+__all__ = ["Config", "get_parser", "main", "parse", "predict"]
 
 _PROGRAM = program("predict")
 
@@ -81,7 +81,12 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parse(argv: Sequence[str] | None) -> Config:
+def parse(argv: Sequence[str] | None = None) -> Config:
+    """Arguments of a command line; `argv` without the program's name.
+
+    Raises:
+        InputError: a value is out of range, or two do not go together.
+    """
     arguments = vars(get_parser().parse_args(argv))
     arguments["view"] = take_options(inference.ViewOptions, arguments)
     arguments["results"] = take_options(ResultOptions, arguments)
@@ -162,7 +167,7 @@ def _progress_bar(total: int) -> ProgressBar:
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line; `argv` without the program's name."""
     with reported_by(_PROGRAM):
-        faults = predict(_parse(argv))
+        faults = predict(parse(argv))
         for fault in faults.lines():
             print(f"{_PROGRAM}: {fault}", file=sys.stderr)
         if faults:

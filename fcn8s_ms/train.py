@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,20 +35,36 @@ from .training.run_folder import RunFolder
 if TYPE_CHECKING:  # it loads MindSpore, and --help should be quick
     from .dataset import SegDataset
 
-__all__ = ["Config", "get_parser", "main", "train"]
+__all__ = ["Config", "Run", "get_parser", "main", "parse", "train"]
 
 logger = logging.getLogger(__name__)
 
 
-def train(config: Config) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Run:
+    """Results of a training.
+
+    Attributes:
+        folder: the run's folder.
+        checkpoint: weights to use: of the best validation, or of the last step without one.
+        metrics: content of `metrics.json`; the scores of the last validation are under
+            `validation`.
+    """
+
+    folder: Path
+    checkpoint: Path
+    metrics: dict[str, Any] = field(repr=False)  # of many lines
+
+
+def train(config: Config) -> Run | None:
     """Runs one training, from data to pictures.
 
     Args:
         config: options of the training.
 
     Returns:
-        Content of `metrics.json`; empty on ranks other than the first, and where `--preview` draws
-        a picture instead.
+        What the run has left; None on ranks other than the first, and where `--preview` draws a
+        picture instead.
 
     Raises:
         InputError: an option, the data or a checkpoint cannot be used, the disk is full, or loss or
@@ -59,14 +76,14 @@ def train(config: Config) -> dict[str, Any]:
         from .training.preview import draw_preview
 
         print(f"Look at {draw_preview(config)}. Nothing was trained.")
-        return {}
+        return None
     options = config.device
     check_launch(options.distributed, PROGRAM)
     if is_scheduler():
         # If the device is not here the ranks fail too, and the scheduler would wait for them.
         device.choose(options.device)
         run_scheduler()
-        return {}
+        return None
     target = device.configure(
         options.device,
         device_id=None if options.distributed else options.device_id,
@@ -83,7 +100,7 @@ def train(config: Config) -> dict[str, Any]:
         return _train(config, target, ranks, started)
 
 
-def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[str, Any]:
+def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | None:
     import mindspore as ms
     from mindspore.train import Model
 
@@ -253,30 +270,28 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> dict[st
                 )
             raise SystemExit(128 + request.signum)
         if recorder is None:
-            return {}
+            return None
         recorder.draw_predictions()
         metrics = recorder.write_metrics(seconds=round(time.perf_counter() - started, 1))
-        _report(metrics, folder, data.val or data.train, config.data.view)
-        return metrics
+        best = folder.best if "validation" in metrics else None
+        run = Run(folder.path, best or [folder.last, *folder.all_weights()][-1], metrics)
+        _report(run, folder, data.val or data.train, config.data.view)
+        return run
 
 
-def _report(
-    metrics: dict[str, Any], folder: RunFolder, shown: "SegDataset", view: dict[str, Any]
-) -> None:
+def _report(run: Run, folder: RunFolder, shown: "SegDataset", view: dict[str, Any]) -> None:
     """Prints the scores, where the results are, and what can be done with them."""
     from .evaluation import report
 
-    weights = [folder.last, *folder.all_weights()][-1]
-    if "validation" in metrics:
-        print(report.table(metrics["validation"]))
-        print(f"Protocol: {metrics['validation']['protocol']}.")
-        weights = folder.best
+    if "validation" in run.metrics:
+        print(report.table(run.metrics["validation"]))
+        print(f"Protocol: {run.metrics['validation']['protocol']}.")
     alike = [part for name, value in view.items() for part in (flag(name), value)]
-    given = ("--checkpoint", weights)
+    given = ("--checkpoint", run.checkpoint)
     data, results = ("--data", shown.data_file), ("--output", "predictions")
     print(
-        f"Done in {metrics['seconds']:.0f} s. Look at {folder.predictions} and {folder.curves}. "
-        f"Next:\n"
+        f"Done in {run.metrics['seconds']:.0f} s. "
+        f"Look at {folder.predictions} and {folder.curves}. Next:\n"
         f"  {errors.command('eval', *given, *data, *alike)}\n"
         f"  {errors.command('predict', *given, 'IMAGE', *alike, *results)}"
     )

@@ -1,8 +1,8 @@
 """The pages: links, paths, names, flags, and the commands that are marked as runnable.
 
-A block of shell commands is marked by a line `<!-- runnable -->` directly before it. The marked
-blocks of all English pages run in one folder, page after page and in order, unchanged, on small
-data that lies where the pages have it, with the small networks and short trainings of
+A block of shell commands or of Python is marked by a line `<!-- runnable -->` directly before it.
+The marked blocks of all English pages run in one folder, page after page and in order, unchanged,
+on small data that lies where the pages have it, with the small networks and short trainings of
 `tests/small/sitecustomize.py`. The Chinese pages mark the same commands.
 """
 
@@ -82,9 +82,11 @@ def blocks(text, language="bash"):
 
 
 def runnable(text):
-    found = re.findall(r"^<!-- runnable -->\n```bash\n(.*?)^```", text, flags=re.M | re.S)
+    """Commands for a shell, and Python as a command that runs it."""
+    pattern = r"^<!-- runnable -->\n```(bash|python)\n(.*?)^```"
+    found = re.findall(pattern, text, flags=re.M | re.S)
     assert len(found) == text.count("<!-- runnable -->"), "a mark is not directly before a block"
-    return found
+    return [f"python - <<'END'\n{code}END\n" if kind == "python" else code for kind, code in found]
 
 
 def test_every_page_is_checked():

@@ -30,9 +30,11 @@ LAYERS = [
     {"training"},
     {"inspection"},
     {"build", "train", "eval", "predict", "export", "info"},
+    {"api"},
     {"__main__"},
 ]
 FOLDERS = {
+    "api": [{"keywords"}, {"functions"}],
     "formats": [
         {"copies", "json_lists", "paths", "png", "protobuf", "schema"},
         {
@@ -144,6 +146,8 @@ LAZY = {
     "training.resume",
 }
 LAZY |= {
+    "api.functions",
+    "api.keywords",
     "training.argument_file",
     "training.arguments",
     "training.data_options",
