@@ -122,6 +122,9 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
     among = f", {ranks.size} ranks" if ranks.size > 1 else ""
     print(f"{target}, MindSpore {ms.__version__}, {config.device.mode} mode{among}", flush=True)
 
+    if ranks.is_first and config.run.resume is None and config.run.output is not None:
+        RunFolder.check(config.run.output)
+
     # Dataset
     if config.data.download is not None:
         config = fetch_data(config, ranks)
@@ -165,6 +168,8 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
         dataset = data.train.get_dataset(first_step=progress.step + 1)
         length = schedule.Length.of(config.optimizer, dataset.get_dataset_size())
         progress.check(length, folder)
+        if done := progress.finished(length, folder):
+            print(done)
         loss = make_loss(
             config.optimizer.loss_terms(),
             class_weights=data.class_weights,

@@ -1,12 +1,13 @@
 """Paths as files hold them: without the folders of the machine, and found again."""
 
+import contextlib
 import os
 from pathlib import Path
 
 from ..errors import InputError
 from ..files import PathLike
 
-__all__ = ["check_utf8", "from_folder", "in_folder", "portable"]
+__all__ = ["check_file", "check_folder", "check_utf8", "from_folder", "in_folder", "portable"]
 
 
 def portable(path: PathLike) -> str:
@@ -58,3 +59,51 @@ def check_utf8(path: PathLike) -> None:
         os.path.abspath(path).encode("utf-8")
     except UnicodeEncodeError:
         raise InputError(f"{str(path)!r} has a name that is not UTF-8; rename it") from None
+
+
+def check_folder(path: PathLike, flag: str) -> None:
+    """Checks, without making anything, that a folder can be made and files can be written there.
+
+    Args:
+        path: the folder; it and those above it may be missing.
+        flag: the flag that chose it, for the error.
+
+    Raises:
+        InputError: it stands for a file, or is not writable.
+    """
+    path = Path(path).absolute()
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(path)
+    except OSError as error:
+        raise InputError(
+            f"{flag} {path} cannot be created: {error.strerror}; choose another"
+        ) from error
+    except ValueError:  # a NUL, or half of a surrogate pair
+        raise InputError(f"{flag} {str(path)!r} cannot be a folder; choose another") from None
+    there = next(one for one in (path, *path.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise InputError(
+            f"{flag} {path} cannot be created: {there} is not a folder; choose another"
+        )
+    effective = os.access in os.supports_effective_ids
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=effective):
+        raise InputError(
+            f"{flag} {path} cannot be written: {there} is not writable; choose another"
+        )
+
+
+def check_file(path: PathLike, flag: str) -> None:
+    """Checks, without making anything, that a file can be written, in place of an older one.
+
+    Args:
+        path: the file; folders above it may be missing.
+        flag: the flag that chose it, for the error.
+
+    Raises:
+        InputError: it is a folder, or its folder is not writable.
+    """
+    path = Path(path).absolute()
+    check_folder(path.parent, flag)
+    if os.path.isdir(path):
+        raise InputError(f"{flag} {path} is a folder; name a file")

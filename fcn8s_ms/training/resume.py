@@ -101,6 +101,18 @@ class Progress:
                 "larger --epochs or --steps"
             )
 
+    def finished(self, length: Length, folder: RunFolder) -> str | None:
+        """Returns what to say of a run that has nothing left to do; None if it has."""
+        if self.step < length.total_steps:
+            return None
+        weights = folder.best if folder.best.is_file() else folder.last
+        return (
+            f"{folder.path} has done all of its {length.total_steps} steps. To train it longer: "
+            f"{PROGRAM} --resume {shlex.quote(str(folder.path))} --epochs {2 * length.epochs}, "
+            f"whose learning rates follow the new length; or start another run from its weights: "
+            f"--pretrained {weights} --output NEW"
+        )
+
     def _take(self, folder: RunFolder) -> None:
         from .. import checkpoint
 

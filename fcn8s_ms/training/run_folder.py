@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from .. import files
 from ..distributed.ranks import Ranks
 from ..errors import InputError
-from ..formats import schema
+from ..formats import checkpoints, paths, schema
 from ..network.architectures import ARCHITECTURES
 from .stored import ARGUMENTS
 
@@ -76,24 +77,84 @@ class RunFolder:
             checkpoint_format: as for the class.
 
         Raises:
-            InputError: it exists and is not empty, or it cannot be created.
+            InputError: it exists and is not empty, or it cannot be created. A run in it that ended
+                before its first checkpoint is removed.
         """
         folder = cls(path, arch, checkpoint_format)
         path = folder.path
         if path.is_dir():
             folder._hold()
-        if path.exists() and (not path.is_dir() or folder._files()):
+        try:
+            folder._check_free()
+        except InputError:
             folder.release()
-            hint = (
-                f"resume that run with --resume {shlex.quote(str(path))}, or choose another name"
-                if folder.arguments.is_file()
-                else "choose another name"
-            )
-            raise InputError(f"--output {path.absolute()} is not empty; {hint}")
+            raise
+        folder._remove_lost_run()
         files.make_folder(path, "--output")
         if folder._identity is None:
             folder._hold()
         return folder
+
+    @classmethod
+    def check(cls, path: files.PathLike) -> None:
+        """Checks, before there is anything to write, that `create` will succeed.
+
+        Raises:
+            InputError: as in `create`.
+        """
+        folder = cls(path)
+        if folder.path.is_dir():
+            folder._hold()
+        try:
+            folder._check_free()
+        finally:
+            folder.release()
+        paths.check_folder(path, "--output")
+
+    def _check_free(self) -> None:
+        """Raises InputError if the folder holds anything but a run that ended without a result."""
+        path = self.path
+        if not path.exists() or (path.is_dir() and (not self._files() or self._is_lost_run())):
+            return
+        hint = "choose another name"
+        if self.arguments.is_file():
+            if self._checkpoints():
+                run = shlex.quote(str(path))
+                hint = f"resume that run with --resume {run}, or choose another name"
+            else:
+                hint = (
+                    "that run ended before its first checkpoint, but there are other files too; "
+                    "choose another name, or move them away"
+                )
+        raise InputError(f"--output {path.absolute()} is not empty; {hint}")
+
+    def _checkpoints(self) -> list[Path]:
+        """Returns the checkpoints of any network in the folder."""
+        return [one for one in self._files() if one.suffix[1:] in checkpoints.FORMATS]
+
+    def _is_lost_run(self) -> bool:
+        """Tells whether the folder holds a run without a checkpoint, and nothing else."""
+        own = {
+            one.name
+            for one in vars(self).values()
+            if isinstance(one, Path) and one not in (self.path, self.last, self.best)
+        }
+        found = {one.name for one in self._files()}
+        return self.arguments.name in found and found <= own
+
+    def _remove_lost_run(self) -> None:
+        """Empties a folder of `_is_lost_run`: all of its steps come again with a resumed run."""
+        if not self.path.is_dir() or not self._is_lost_run():
+            return
+        logger.warning(
+            "%s holds a run that ended before its first checkpoint: its folder is taken again",
+            self.path,
+        )
+        for one in self._files():
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one)
+            else:
+                one.unlink()
 
     @classmethod
     def start(

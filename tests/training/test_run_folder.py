@@ -9,6 +9,7 @@ from fcn8s_ms.errors import InputError
 from fcn8s_ms.model import FCN8s
 from fcn8s_ms.training.resume import Progress
 from fcn8s_ms.training.run_folder import RunFolder
+from fcn8s_ms.training.schedule import Length
 
 from ..helpers import TINY
 
@@ -128,6 +129,52 @@ def test_folder_of_a_process_killed_at_its_beginning_can_be_taken(tmp_path):
         RunFolder.create(tmp_path)
 
 
+def lost_run(path):
+    """What a run leaves that dies before its first checkpoint."""
+    folder = RunFolder.create(path)
+    folder.write_arguments({"base_lr": 50})
+    folder.log.write_text('{"step": 1, "loss": 9}\n')
+    folder.tensorboard.mkdir()
+    (folder.tensorboard / "events").write_text("")
+    folder.release()
+    return folder
+
+
+def test_folder_of_a_run_without_a_checkpoint_is_taken_again(tmp_path, caplog):
+    lost_run(tmp_path / "run")
+    RunFolder.check(tmp_path / "run")
+    assert len(list((tmp_path / "run").iterdir())) == 3  # a check changes nothing
+    RunFolder.create(tmp_path / "run").release()
+    assert list((tmp_path / "run").iterdir()) == []
+    assert "holds a run that ended before its first checkpoint" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("notes.txt", "ended before its first checkpoint, but there are other files too"),
+        ("FCN32s-best.ckpt", "resume that run with --resume"),
+        ("FCN8s-1_2.safetensors", "resume that run with --resume"),
+    ],
+)
+def test_nothing_else_is_removed_for_a_new_run(tmp_path, name, message):
+    folder = lost_run(tmp_path / "run")
+    (folder.path / name).write_text("mine")
+    for attempt in (RunFolder.check, RunFolder.create):
+        with pytest.raises(InputError, match=message):
+            attempt(folder.path)
+    assert (folder.path / name).read_text() == "mine" and folder.log.is_file()
+
+
+def test_finished_run_says_how_to_train_longer(folder):
+    progress = Progress.read(folder)
+    assert progress.finished(Length(6, 2), folder) is None
+    said = progress.finished(Length(4, 2), folder)
+    assert f"{folder.path} has done all of its 4 steps" in said
+    assert f"--resume {folder.path} --epochs 4, whose learning rates follow" in said
+    assert f"--pretrained {folder.last} --output NEW" in said
+
+
 def _try_to_open(path, answers):
     try:
         RunFolder.open(path)
@@ -161,6 +208,7 @@ def test_new_run_in_a_folder_in_use(tmp_path):
     holder.write_arguments({})
     with pytest.raises(InputError, match="is in use by another training"):
         RunFolder.create(tmp_path / "run")
+    holder.last.write_bytes(b"")
     holder.release()
     with pytest.raises(InputError, match="is not empty; resume that run with --resume"):
         RunFolder.create(tmp_path / "run")
