@@ -19,7 +19,7 @@ from ..formats import sealing
 from ..formats.paths import check_utf8
 from .checksums import check_sample, index_checksum
 from .metadata import Metadata, index_file, read_metadata
-from .structure import COLUMNS, check_foreign
+from .structure import COLUMNS, check_foreign, check_name
 
 __all__ = [
     "COLUMNS",
@@ -79,16 +79,18 @@ def first_file(path: PathLike) -> Path:
     """File to open for the name of a record: itself, or its first shard.
 
     Raises:
-        InputError: it is missing.
+        InputError: it is missing, or was renamed.
     """
     path = Path(path).absolute()
     if os.path.isfile(path):  # of paths too long or with a NUL it is false, too
         check_utf8(path)
+        check_name(path)
         return path
     for zeros in ("0", "00", "000"):
         shard = path.with_name(path.name + zeros)
         if os.path.isfile(shard):
             check_utf8(shard)
+            check_name(shard)
             return shard
     if os.path.isdir(path):
         there = sorted(one.stem for one in path.glob("*.db") if one.with_suffix("").is_file())
@@ -113,6 +115,11 @@ def quiet_stderr() -> Iterator[None]:
 
 def _check_files(path: Path, metadata: Metadata | None) -> None:
     """Raises InputError if files of a record are missing or differ from what its JSON says."""
+    if metadata is not None and path.name not in metadata.files:
+        raise InputError(
+            f"the .json of {path} is that of {metadata.files[0]}; copy the record's own, or remove "
+            "it"
+        )
     names = [path.name] if metadata is None else metadata.files
     for name in names:
         for file in (path.with_name(name), index_file(path.with_name(name))):

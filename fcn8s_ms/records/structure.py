@@ -25,7 +25,7 @@ from ..errors import InputError, program
 from ..formats import schema
 from .metadata import index_file, is_index
 
-__all__ = ["COLUMNS", "check_foreign", "shard_names"]
+__all__ = ["COLUMNS", "check_foreign", "check_name", "shard_names"]
 
 COLUMNS = ("data", "label", "file_name")
 """Columns of a record."""
@@ -252,6 +252,31 @@ def shard_names(path: Path) -> tuple[str, ...]:
     """Names of all files of a record, from the header of one that was found good."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return tuple(_header(content)["shard_addresses"])
+
+
+def check_name(path: Path) -> None:
+    """Checks that a record file has the name that its header tells.
+
+    MindRecord opens the files that the header names, so that a renamed record next to the original
+    would be that one. A header that cannot be read is left to the other checks.
+
+    Raises:
+        InputError: the file was renamed.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(_LENGTH), "little")
+            header = files.parse_json(file.read(min(size, _LARGEST_HEADER)).decode("utf-8"))
+        names = header["shard_addresses"]
+        if not names or path.name in names or any(set(name) & set("/\\\0") for name in names):
+            return
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return
+    raise InputError(
+        f"{path} was renamed from {names[0]}: MindRecord keeps that name in the file, and would "
+        f"read {names[0]} instead. Give it, its .db and its .json their old names again, in a "
+        "folder of their own if others have them, or build it under the new name"
+    )
 
 
 # --- a file, and a first read ------------------------------------------------------------------

@@ -152,11 +152,24 @@ def test_record_with_other_columns(tmp_path):
         records.open_record(path)
 
 
-def test_record_that_was_renamed(record, tmp_path):
-    for suffix in ("", ".db"):
+@pytest.mark.parametrize("suffixes", [("", ".db"), ("", ".db", ".json")])
+@pytest.mark.parametrize("with_other", [False, True])
+def test_record_that_was_renamed(record, tmp_path, suffixes, with_other):
+    """MindRecord would read the record of the old name, where there is one."""
+    for suffix in suffixes:
         shutil.copy(f"{record}{suffix}", tmp_path / f"renamed{suffix}")
-    with pytest.raises(InputError, match="damaged, renamed or of another kind"):
+    if with_other:
+        copied(record, tmp_path)
+    with pytest.raises(InputError, match="/renamed was renamed from all.mindrecord: MindRecord"):
         records.open_record(tmp_path / "renamed")
+
+
+def test_json_of_another_record(record, tmp_path):
+    path = copied(record, tmp_path)
+    file = path.with_name(path.name + ".json")
+    file.write_text(file.read_text().replace('"all.mindrecord"', '"other.mindrecord"'))
+    with pytest.raises(InputError, match="the .json of .*/all.mindrecord is that of other.mind"):
+        records.open_record(path)
 
 
 @pytest.mark.parametrize("content", ['{"classes": 1}', "[]", "{", '{"palette": [[0, 0, 0]]}'])
