@@ -100,7 +100,8 @@ def _add_result_flags(parser: argparse.ArgumentParser) -> None:
         "--preview",
         type=int,
         metavar="N",
-        help="write FILE.preview.png: N training crops as the network gets them, and their labels",
+        help="write FILE.preview.png: N training crops as the network gets them, and their labels; "
+        "with --inspect, FILE.samples.png shows N images",
     )
     add(
         "--crop-size",

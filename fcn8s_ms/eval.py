@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Config", "evaluate", "get_parser", "main", "parse"]
 
 _PROGRAM = program("eval")
+_MOST_ROWS = 100  # of worst.png; more make a picture that few programs open
 
 PROTOCOLS = ("whole", "tutorial")
 _TUTORIAL_BATCH_SIZE = 4
@@ -198,7 +199,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--pictures",
         type=Path,
         metavar="DIR",
-        help="draw confusion.png, and each of the worst images with truth, prediction and errors",
+        help="draw confusion.png, and each of the worst images with truth, prediction and errors; "
+        "the first 100 of them also in worst.png",
     )
     return parser
 
@@ -401,7 +403,16 @@ def _draw(
             palette,
             f"{prediction.name}: mean IoU {iou:.4f}",
         )
-    print(f"Look at {folder / 'confusion.png'}" + (" and worst_*.png" if worst.limit else ""))
+    shown = [one for _, one in worst.sorted()[:_MOST_ROWS]]
+    if shown:
+        visualize.prediction_grid(
+            folder / "worst.png",
+            [(one.name, one.image, one.label, one.ids) for one in shown],
+            classes,
+            palette,
+            f"{title}; the {len(shown)} worst images",
+        )
+    print(f"Look at {folder / 'confusion.png'}" + (" and worst*.png" if worst.limit else ""))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

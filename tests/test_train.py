@@ -565,8 +565,11 @@ def weights_in_the_loss(monkeypatch, then_stop=True):
 
 def test_classes_come_from_the_data(street, tmp_path, monkeypatch, capsys):
     given = weights_in_the_loss(monkeypatch, then_stop=False)
+    drawn = []
+    monkeypatch.setattr(visualize, "prediction_grid", lambda path, rows, *more: drawn.extend(rows))
     output = tmp_path / "run"
-    train.main(arguments(street, output, "--val-data", str(street), "--class-weights", "auto"))
+    more = ("--class-weights", "auto", "--num-pictures", "1")
+    train.main(arguments(street, output, "--val-data", str(street), *more))
     out = capsys.readouterr().out
     assert "2 images, 3 classes" in out and "house" in out
     metadata = checkpoint.read_metadata(output / "FCN8s-1_1.ckpt")
@@ -576,6 +579,7 @@ def test_classes_come_from_the_data(street, tmp_path, monkeypatch, capsys):
     house = (label[label != 255] > 0).mean()
     assert given[0] == pytest.approx([0.5 / (1 - house), 0.5 / house, 1])
     assert f"road {given[0][0]:.3g}, house {given[0][1]:.3g}, sky 1" in out
+    assert [row[0] for row in drawn] == ["a"]
 
 
 def test_weights_of_a_file(street, tmp_path, monkeypatch):

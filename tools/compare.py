@@ -197,7 +197,7 @@ def _show(output: Path, results: dict, val_data: Path, pictures: int) -> None:
         shown = evaluation.predict_first(segmenter.predictor, val_data, pictures)
         rows = [
             [*row, prediction]
-            for row, (_, _, prediction) in zip(rows or [one[:2] for one in shown], shown)
+            for row, (*_, prediction) in zip(rows or [one[:3] for one in shown], shown)
         ]
     first = next(iter(results.values()))["metrics"]
     classes, palette = records.class_names(

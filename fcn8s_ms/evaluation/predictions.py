@@ -160,7 +160,7 @@ def predict_first(
     data_file: files.PathLike,
     count: int,
     max_pixels: int = MAX_PIXELS,
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     """Predicts the first images of a record.
 
     Args:
@@ -170,7 +170,7 @@ def predict_first(
         max_pixels: largest number of pixels of an image; 0 for any.
 
     Returns:
-        List of (image, truth, prediction): uint8 (H, W, 3) BGR, uint8 (H, W) twice.
+        List of (name, image, truth, prediction): str, uint8 (H, W, 3) BGR, uint8 (H, W) twice.
     """
     result = []
     for name, encoded_image, encoded_label in records.read_samples(data_file, count):
@@ -180,5 +180,5 @@ def predict_first(
         label = transforms.decode_label(
             encoded_label, f"{data_file}: label of {name!r}", max_pixels
         )
-        result.append((image, label, predictor(image)))
+        result.append((name, image, label, predictor(image)))
     return result

@@ -27,7 +27,7 @@ def inspect_record(
     Args:
         record: the record file, or the name that its shards have in common.
         progress: wraps an iterable and its length in a progress bar.
-        num_crops: number of training crops to draw, if any.
+        num_crops: number of training crops to draw, if any, and then of images too.
         crop_size: their side in pixels.
         max_pixels: largest number of pixels of an image; 0 for any.
 
@@ -51,7 +51,7 @@ def inspect_record(
     ignored = survey.pixel_counts[voc.IGNORE_LABEL] / survey.pixel_counts.sum()
     print(f"{ignored:.2%} of all pixels are ignored.")
 
-    _draw_images(record, metadata, num_classes, max_pixels)
+    _draw_images(record, metadata, num_classes, num_crops or _PICTURES, max_pixels)
     if num_crops is not None:
         draw_crops(record, metadata, num_classes, num_crops, crop_size, max_pixels)
 
@@ -103,17 +103,23 @@ def _sizes(sizes: Counter[tuple[int, int]]) -> str:
 
 
 def _draw_images(
-    record: Path, metadata: records.Metadata | None, num_classes: int, max_pixels: int
+    record: Path,
+    metadata: records.Metadata | None,
+    num_classes: int,
+    count: int,
+    max_pixels: int,
 ) -> None:
     """Draws the first images with their labels."""
-    shown = [
-        (
-            transforms.decode_image(image, f"{record}: image of {name!r}", max_pixels),
-            transforms.decode_label(label, f"{record}: label of {name!r}", max_pixels),
+    names, shown = [], []
+    for name, image, label in records.read_samples(record, count):
+        names.append(name)
+        shown.append(
+            (
+                transforms.decode_image(image, f"{record}: image of {name!r}", max_pixels),
+                transforms.decode_label(label, f"{record}: label of {name!r}", max_pixels),
+            )
         )
-        for name, image, label in records.read_samples(record, _PICTURES)
-    ]
-    _draw(record, "samples", shown, metadata, num_classes, "the first images")
+    _draw(record, "samples", shown, metadata, num_classes, "the first images", names)
 
 
 def draw_crops(
@@ -150,14 +156,15 @@ def _draw(
     metadata: records.Metadata | None,
     num_classes: int,
     title: str,
+    names: Sequence[str] = (),
 ) -> None:
     """Writes images, BGR, uint8 (H, W, 3), and their labels, uint8 (H, W), next to the record."""
     from .. import visualize
 
     path = record.with_name(f"{record.name}.{kind}.png")
-    names, palette = records.class_names(num_classes, metadata)
+    classes, palette = records.class_names(num_classes, metadata)
     try:
-        visualize.sample_grid(path, shown, names, palette, f"{record.name}: {title}")
+        visualize.sample_grid(path, shown, classes, palette, f"{record.name}: {title}", names)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written: {error.strerror}; copy the record to a folder of your own"

@@ -346,6 +346,13 @@ class RunOptions(Options):
     val_every: int = option(
         1, positive=True, may_change=True, help="epochs between validations (default: %(default)s)"
     )
+    num_pictures: int = option(
+        6,
+        positive=True,
+        at_most=100,
+        may_change=True,
+        help="number of images in predictions.png (default: %(default)s)",
+    )
     tensorboard: bool = option(
         False, may_change=True, help="write scalars and pictures for TensorBoard"
     )

@@ -23,7 +23,6 @@ from .tensorboard import TensorBoard
 
 __all__ = ["Recorder"]
 
-_PICTURES = 6
 _TENSORBOARD_PICTURES = 3
 
 
@@ -85,6 +84,7 @@ class Recorder:
         self.validation = validation
         self.arguments = arguments
         self._keep = options.keep
+        self._num_pictures = options.num_pictures
         self._started = time.perf_counter() - progress.metadata.get("seconds", 0)
         self._board = (
             TensorBoard(folder.tensorboard, progress.step) if options.tensorboard else None
@@ -206,7 +206,9 @@ class Recorder:
         if self._board is not None and self.data.val is not None:
             self._board.add_validation(result)
             samples = self._predict_first(self.data.val, _TENSORBOARD_PICTURES)
-            self._board.add_pictures(samples, self.data.palette, result["step"])
+            self._board.add_pictures(
+                (one[1:] for one in samples), self.data.palette, result["step"]
+            )
         self.draw_curves()
         self.write_metrics()
 
@@ -237,7 +239,7 @@ class Recorder:
 
     def _predict_first(
         self, data: SegDataset, count: int
-    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    ) -> list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
         with self.state.for_use():
             return evaluation.predict_first(self.predictor, data.data_file, count, data.max_pixels)
 
@@ -246,7 +248,7 @@ class Recorder:
         shown = self.data.val or self.data.train
         visualize.prediction_grid(
             self.folder.predictions,
-            self._predict_first(shown, _PICTURES),
+            self._predict_first(shown, self._num_pictures),
             self.data.classes,
             self.data.palette,
             f"{shown.data_file.name} after {self.last_step} steps",

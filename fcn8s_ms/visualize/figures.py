@@ -1,12 +1,12 @@
 """Figures drawn with matplotlib: grids of images, confusion matrices."""
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from .. import files
+from .. import confusion, files
 from ..voc import IGNORE_LABEL
 from . import fonts
 from .canvas import new_figure, save_figure
@@ -20,16 +20,26 @@ if TYPE_CHECKING:  # loaded when a figure is drawn
 __all__ = ["comparison", "confusion_plot", "prediction_grid", "sample_grid"]
 
 _VOID_COLOUR = (224, 224, 192)  # VOC's tone for ignored pixels
-_ERROR_COLOUR = (230, 0, 0)
 _LEGEND_COLUMNS = 6
 _LONGEST_NAME = 40
+_LONGEST_CAPTION = 36
+# For wrong pixels, in order of preference.
+_ERROR_COLOURS = {
+    "red": (230, 0, 0),
+    "magenta": (255, 0, 255),
+    "yellow": (255, 255, 0),
+    "cyan": (0, 255, 255),
+    "orange": (255, 128, 0),
+    "green": (0, 255, 0),
+}
+_CLEARLY_APART = 30.0  # in CIE Lab
 
 # --- images and labels ---------------------------------------------------------------------------
 
 
 def prediction_grid(
     path: files.PathLike,
-    rows: Sequence[Sequence[np.ndarray]],
+    rows: Sequence[Sequence[Any]],
     classes: Sequence[str],
     palette: np.ndarray,
     title: str = "",
@@ -37,16 +47,34 @@ def prediction_grid(
 ) -> None:
     """Writes rows of image, truth and predictions, with a legend of the classes that occur.
 
+    Above each image stands its name, above a prediction its mean IoU in this image.
+
     Args:
         path: PNG file to write.
-        rows: sequence of (image, truth, prediction, …): uint8 (H, W, 3) BGR, then uint8 (H, W);
-            a prediction for each network.
+        rows: sequence of (name, image, truth, prediction, …): str, uint8 (H, W, 3) BGR, then uint8
+            (H, W); a prediction for each network.
         classes: class names.
         palette: uint8 (256, 3), RGB.
         title: text above the grid.
         networks: headings of the predictions.
     """
-    _grid(path, rows, ("image", "truth", *networks), classes, palette, title)
+    captions = [
+        [name, "truth"]
+        + [
+            f"{network}, {_score(truth, prediction, len(classes))}"
+            for network, prediction in zip(networks, predictions)
+        ]
+        for name, _, truth, *predictions in rows
+    ]
+    _grid(path, [row[1:] for row in rows], captions, classes, palette, title)
+
+
+def _score(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> str:
+    """Mean IoU of one image as text."""
+    counts = confusion.ConfusionMatrix(num_classes)
+    counts.update(truth, prediction)
+    iou = confusion.mean_iou(counts.matrix)
+    return "nothing labelled" if np.isnan(iou) else f"mean IoU {iou:.4f}"
 
 
 def sample_grid(
@@ -55,6 +83,7 @@ def sample_grid(
     classes: Sequence[str],
     palette: np.ndarray,
     title: str = "",
+    names: Sequence[str] = (),
 ) -> None:
     """Writes images with their labels next to them, and a legend of the classes that occur.
 
@@ -64,13 +93,16 @@ def sample_grid(
         classes: class names.
         palette: uint8 (256, 3), RGB.
         title: text above the grid.
+        names: names of the images, if they have any.
     """
     across = 1 if len(samples) < 2 else 2 if len(samples) < 9 else 4
-    rows = [
-        [cell for sample in samples[first : first + across] for cell in sample]
-        for first in range(0, len(samples), across)
+    firsts = range(0, len(samples), across)
+    rows = [[cell for pair in samples[at : at + across] for cell in pair] for at in firsts]
+    names = names or ["image"] * len(samples)
+    texts = [
+        [text for name in names[at : at + across] for text in (name, "label")] for at in firsts
     ]
-    _grid(path, rows, ("image", "label") * across, classes, palette, title)
+    _grid(path, rows, texts, classes, palette, title)
 
 
 def comparison(
@@ -82,7 +114,9 @@ def comparison(
     palette: np.ndarray,
     title: str = "",
 ) -> None:
-    """Writes an image, its truth and prediction as overlays, and the wrong pixels in red.
+    """Writes an image, its truth and prediction as overlays, and the wrong pixels.
+
+    These have a colour that no class has, red if possible; the heading names it.
 
     Args:
         path: PNG file to write.
@@ -99,13 +133,14 @@ def comparison(
         overlay(image, ids, colours, 0.6, background_id(classes)) for ids in (truth, prediction)
     )
     errors = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2RGB) // 2
-    errors[~ignored & (truth != prediction)] = _ERROR_COLOUR
+    error_name = _error_colour(palette[: len(classes)])
+    errors[~ignored & (truth != prediction)] = _ERROR_COLOURS[error_name]
     true[ignored] = errors[ignored] = _VOID_COLOUR
     cells = {
         "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
         "truth": true,
         "prediction": predicted,
-        "wrong pixels (red)": errors,
+        f"wrong pixels ({error_name})": errors,
     }
     height, width = truth.shape
     across = 2 if width > 0.8 * height else 4
@@ -120,31 +155,62 @@ def comparison(
     _finish(figure, path, np.union1d(truth, prediction), classes, colours, title)
 
 
+def _error_colour(colours: np.ndarray) -> str:
+    """Name of the first error colour clearly apart from those of the classes, or of the farthest.
+
+    Args:
+        colours: RGB, uint8 (C, 3).
+    """
+
+    def lab(rgb: Any) -> np.ndarray:
+        pixels = np.asarray(rgb, np.float32).reshape(1, -1, 3) / 255
+        return cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)[0]
+
+    distance = {
+        name: float(np.linalg.norm(lab(colours) - lab(colour), axis=1).min())
+        for name, colour in _ERROR_COLOURS.items()
+    }
+    clear = (name for name, apart in distance.items() if apart >= _CLEARLY_APART)
+    return next(clear, max(distance, key=lambda name: distance[name]))
+
+
 def _grid(
     path: files.PathLike,
     rows: Sequence[Sequence[np.ndarray]],
-    headings: Sequence[str],
+    captions: Sequence[Sequence[str]],
     classes: Sequence[str],
     palette: np.ndarray,
     title: str,
 ) -> None:
-    """Writes rows of images (H, W, 3) and labels (H, W); the last row may be shorter."""
-    figure = new_figure(3 * len(headings), 2.6 * len(rows) + 1.2)
-    axes = figure.subplots(len(rows), len(headings), squeeze=False)
+    """Writes rows of images (H, W, 3) and labels (H, W) with captions; the last may be shorter."""
+    across = max(map(len, rows), default=1)
+    heights = [max(_aspect(cell) for cell in row) for row in rows]
+    figure = new_figure(3 * across, sum(3 * height + 0.3 for height in heights) + 1.2)
+    axes = figure.subplots(len(rows), across, squeeze=False, height_ratios=heights)
     colours = _with_void(palette)
     present: set[int] = set()
     for axis in axes.flat:
         axis.set_axis_off()
-    for axes_row, row in zip(axes, rows):
-        for axis, cell in zip(axes_row, row):
+    for axes_row, row, texts in zip(axes, rows, captions):
+        for axis, cell, text in zip(axes_row, row, texts):
             if cell.ndim == 2:
                 present.update(np.unique(cell).tolist())
                 _show(axis, colours[cell])
             else:
                 _show(axis, cv2.cvtColor(cell, cv2.COLOR_BGR2RGB))
-    for axis, heading in zip(axes[0], headings):
-        axis.set_title(heading)
+            axis.set_title(_shortened(text), fontsize=9)
     _finish(figure, path, present, classes, colours, title)
+
+
+def _aspect(cell: np.ndarray) -> float:
+    """Height of a picture where its width is 1; of ribbons that of a cell that they leave empty."""
+    return min(max(cell.shape[0] / cell.shape[1], 0.4), 1.2)
+
+
+def _shortened(text: str) -> str:
+    """Text that fits above a cell: its beginning and its end, which tell files apart."""
+    half = _LONGEST_CAPTION // 2
+    return text if len(text) <= _LONGEST_CAPTION else f"{text[:half]}…{text[-half:]}"
 
 
 def _show(axis: "Axes", picture: np.ndarray) -> None:

@@ -1,3 +1,4 @@
+import functools
 import gc
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from PIL import Image
 
 from fcn8s_ms import visualize, voc
+from fcn8s_ms.visualize import figures
 
 from ..helpers import read_mask
 
@@ -62,7 +64,7 @@ def test_grid_shows_image_truth_and_prediction(tmp_path):
     prediction = np.full((60, 80), 7, np.uint8)
     truth[:5] = 255
     visualize.prediction_grid(
-        tmp_path / "grid.png", [(image, truth, prediction)], voc.CLASSES, PALETTE, "title"
+        tmp_path / "grid.png", [("a.jpg", image, truth, prediction)], voc.CLASSES, PALETTE, "title"
     )
     picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
     thirds = np.split(picture[:, : picture.shape[1] // 3 * 3], 3, axis=1)
@@ -113,7 +115,11 @@ def test_grid_has_a_column_for_each_network(tmp_path):
     image = np.full((60, 80, 3), 255, np.uint8)
     labels = [np.full((60, 80), label, np.uint8) for label in (15, 7, 1, 0)]
     visualize.prediction_grid(
-        tmp_path / "grid.png", [(image, *labels)], voc.CLASSES, PALETTE, networks=("A", "B", "C")
+        tmp_path / "grid.png",
+        [("a", image, *labels)],
+        voc.CLASSES,
+        PALETTE,
+        networks=("A", "B", "C"),
     )
     picture = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
     columns = [
@@ -159,7 +165,7 @@ def test_legend_names_the_first_class_where_it_is_no_background():
     assert (found[100:] == 77).all()
 
 
-def test_comparison_shows_errors_in_red(tmp_path):
+def test_comparison_shows_errors_in_a_colour_of_their_own(tmp_path):
     image = np.full((60, 80, 3), 40, np.uint8)
     truth = np.full((60, 80), 15, np.uint8)
     prediction = truth.copy()
@@ -169,11 +175,11 @@ def test_comparison_shows_errors_in_red(tmp_path):
         tmp_path / "a.png", image, truth, prediction, voc.CLASSES, PALETTE, "title"
     )
     picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
-    red = (picture == (230, 0, 0)).all(axis=2)
+    wrong = (picture == (255, 0, 255)).all(axis=2)  # VOC's chairs are red
     ignored = (picture == (224, 224, 192)).all(axis=2)
     right = (picture == (20, 20, 20)).all(axis=2)
-    assert red.sum() / right.sum() == pytest.approx(1, abs=0.1)
-    assert ignored.sum() > red.sum()  # a third of the pixels, and in two of the pictures
+    assert wrong.sum() / right.sum() == pytest.approx(1, abs=0.1)
+    assert ignored.sum() > wrong.sum()  # a third of the pixels, and in two of the pictures
 
 
 def test_confusion_plot_is_normalised_by_rows(tmp_path):
@@ -257,3 +263,69 @@ def test_where_a_picture_keeps_its_size_the_largest_classes_are_named():
     )
     assert (found == PALETTE[15]).all(axis=2).any()
     assert sum((found == PALETTE[label]).all(axis=2).any() for label in range(1, 21)) > 3
+
+
+def headings(monkeypatch, draw):
+    """Titles of the cells of a figure, row by row; and the sides of the figure in inches."""
+    kept = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: kept.append(figure))
+    draw()
+    (figure,) = kept
+    return [axis.get_title() for axis in figure.axes], figure.get_size_inches()
+
+
+def test_grid_names_images_and_their_scores(monkeypatch):
+    image = np.zeros((20, 20, 3), np.uint8)
+    truth = np.zeros((20, 20), np.uint8)
+    half = truth.copy()
+    half[:10] = 1  # IoU of class 0: 200 of 400, of class 1: none of 200
+    ignored = np.full((20, 20), 255, np.uint8)
+    long = f"{'folder/' * 9}0001.jpg"
+    rows = [("a.jpg", image, truth, truth, half), (long, image, ignored, truth, half)]
+    found, _ = headings(
+        monkeypatch,
+        lambda: visualize.prediction_grid(
+            "-", rows, ("sky", "road"), PALETTE, networks=("FCN-8s", "FCN-32s")
+        ),
+    )
+    assert found[:4] == ["a.jpg", "truth", "FCN-8s, mean IoU 1.0000", "FCN-32s, mean IoU 0.2500"]
+    assert found[4].startswith("folder/") and found[4].endswith("…er/folder/0001.jpg")
+    assert found[6:] == ["FCN-8s, nothing labelled", "FCN-32s, nothing labelled"]
+
+
+@pytest.mark.parametrize(("names", "expected"), [((), "image"), (("a.jpg", "b.jpg"), "b.jpg")])
+def test_samples_are_named(monkeypatch, names, expected):
+    samples = [(np.zeros((20, 20, 3), np.uint8), np.zeros((20, 20), np.uint8))] * 2
+    found, _ = headings(
+        monkeypatch, lambda: visualize.sample_grid("-", samples, voc.CLASSES, PALETTE, names=names)
+    )
+    assert found[1:] == ["label", expected, "label"]
+
+
+def test_rows_are_as_high_as_their_images(monkeypatch):
+    def height(rows):
+        samples = [(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)) for size in rows]
+        draw = functools.partial(visualize.sample_grid, "-", samples, voc.CLASSES, PALETTE)
+        return headings(monkeypatch, draw)[1][1]
+
+    assert height([(20, 20)]) - height([(10, 20)]) == pytest.approx(1.5)  # of 3 inches
+    assert height([(20, 20)] * 4) - height([(20, 20)] * 2) == pytest.approx(3.3)
+    assert height([(9000, 20)]) < 6
+
+
+@pytest.mark.parametrize(
+    ("colours", "expected"),
+    [
+        ([(0, 0, 0), (0, 255, 0)], "red"),
+        ([(0, 0, 0), (250, 10, 10)], "magenta"),
+        ([(255, 0, 0), (255, 0, 255), (250, 250, 0)], "cyan"),
+    ],
+)
+def test_errors_have_a_colour_that_no_class_has(colours, expected):
+    assert figures._error_colour(np.array(colours, np.uint8)) == expected
+
+
+def test_errors_among_any_classes():
+    for palette in (PALETTE[:21], visualize.default_palette([str(n) for n in range(255)])[:255]):
+        colour = figures._ERROR_COLOURS[figures._error_colour(palette)]
+        assert np.abs(palette.astype(int) - colour).sum(axis=1).min() > 60
