@@ -101,6 +101,123 @@ def _read_labelme(path):
     labelme.read_mask(path, {"cat": 1, "dog": 2})
 
 
+def _encode(source):
+    """As a build does it: every image of a source, with its mask or its shapes."""
+    from fcn8s_ms.records.encode import Encoder
+    from fcn8s_ms.records.masks import MaskReader
+
+    masks = MaskReader(
+        source.classes.names,
+        label_map=source.label_map,
+        only_mapped=source.label_map is not None,
+        colours=source.classes.colours,
+        mask_values=source.mask_values,
+    )
+    for pair in source.pairs:
+        Encoder(masks)(pair)
+
+
+def _draw(path, height, width, channels=3):
+    import cv2
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((height, width, channels), 90, np.uint8)
+    path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())
+
+
+def _write_coco(path):
+    from .records.test_coco import CONTENT
+
+    for image in CONTENT["images"]:
+        _draw(path.with_name("file_images") / image["file_name"], 4, 6)
+    path.write_text(json.dumps(CONTENT), encoding="utf-8")
+
+
+def _read_coco(path):
+    from fcn8s_ms.records import coco
+
+    _encode(coco.read_coco(path, path.with_name("file_images")))
+
+
+_YOLO = """# a comment
+path: .
+train: file_images
+nc: 2
+names:
+  0: cat
+  1: 'traffic light'
+"""
+_YOLO_LABELS = "0 0.1 0.2 0.5 0.2 0.5 0.8 0.1 0.8\n\n1 .4 .4 .7 .4 .7 1.0 .4 1.0\n"
+
+
+def _write_yolo(path):
+    _draw(path.with_name("file_images") / "file.png", 5, 10)
+    (path.with_name("file_images") / "file.txt").write_text(_YOLO_LABELS)
+    path.write_text(_YOLO)
+
+
+def _read_yolo(path):
+    from fcn8s_ms.records import yolo
+
+    _encode(yolo.read_yolo(path))
+
+
+def _write_yolo_labels(path):
+    _write_yolo(path.with_name("file.yaml"))
+    path.write_text(_YOLO_LABELS)
+
+
+def _read_yolo_labels(path):
+    (path.with_name("file_images") / "file.txt").write_bytes(path.read_bytes())
+    _read_yolo(path.with_name("file.yaml"))
+
+
+def _write_label_map_of_cvat(path):
+    root = path.with_name("file_cvat")
+    _draw(root / "JPEGImages" / "a.png", 4, 6)
+    _draw(root / "SegmentationClass" / "a.png", 4, 6)
+    (root / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (root / "ImageSets" / "Segmentation" / "default.txt").write_text("a\n")
+    path.write_text("# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:90,90,90::\n")
+
+
+def _read_label_map_of_cvat(path):
+    from fcn8s_ms.records import layouts
+
+    root = path.with_name("file_cvat")
+    (root / "labelmap.txt").write_bytes(path.read_bytes())
+    _encode(layouts.cvat(root))
+
+
+def _write_names_of_ade20k(path):
+    root = path.with_name("file_ade20k")
+    for folder in ("images", "annotations"):
+        _draw(root / folder / "training" / "a.png", 4, 6, 3 if folder == "images" else 1)
+    rows = [f"{number}\t0.1\t{number}\t1\tclass {number}, other" for number in range(1, 151)]
+    path.write_text("\n".join(["Idx\tRatio\tTrain\tVal\tName", *rows]))
+
+
+def _read_names_of_ade20k(path):
+    from fcn8s_ms.records import layouts
+
+    root = path.with_name("file_ade20k")
+    (root / "objectInfo150.txt").write_bytes(path.read_bytes())
+    _encode(layouts.ade20k(root))
+
+
+def _write_matlab(path):
+    from .helpers import draw_pair, write_mat
+
+    write_mat(path, draw_pair("a", 70, 90)[1])
+
+
+def _read_matlab(path):
+    from fcn8s_ms.records import matlab
+
+    matlab.read_mask(path)
+
+
 def _network():
     from fcn8s_ms.model import FCN8s
 
@@ -390,6 +507,21 @@ def _read_tar(path):
         fetch._unpack(path, names, Path(folder))
 
 
+def _read_argument_file(path):
+    from fcn8s_ms.training import arguments
+
+    arguments.parse(["--arguments", str(path)])
+
+
+_TOML = """data = "a.mindrecord"
+base_lr = 0.01
+widths = [4, 4, 8, 8, 8]
+freeze = ["backbone"]
+resize_to = [64, 96]
+freeze_bn = true
+"""
+
+
 def _write_arguments(path):
     from fcn8s_ms import files
     from fcn8s_ms.training import arguments
@@ -416,6 +548,12 @@ KINDS = {
     "mask .tif": (".tif", _mask(".tif"), _read_mask),
     "mask .bmp": (".bmp", _mask(".bmp"), _read_mask),
     "labelme": (".json", _write_labelme, _read_labelme),
+    "COCO": (".json", _write_coco, _read_coco),
+    "YOLO's data.yaml": (".yaml", _write_yolo, _read_yolo),
+    "YOLO's labels": (".txt", _write_yolo_labels, _read_yolo_labels),
+    "CVAT's labelmap.txt": (".txt", _write_label_map_of_cvat, _read_label_map_of_cvat),
+    "ADE20K's names": (".txt", _write_names_of_ade20k, _read_names_of_ade20k),
+    "MATLAB mask": (".mat", _write_matlab, _read_matlab),
     "list": (".txt", _text("".join(f"2007_{n:06d}\n" for n in range(40))), _read_list),
     "class file": (".txt", _text("ground 0 0 0\ncat 1 2 3\nignore 9 9 9\n"), _read_classes),
     "label map": (".json", _text('{"255": 1, "7": "ignore", "3": "cat"}'), _read_label_map),
@@ -455,6 +593,8 @@ KINDS = {
     "archive .tar": (".tar", _write_tar, _read_tar),
     "archive .tar.gz": (".tgz", _write_tar, _read_tar),
     "arguments.json": (".json", _write_arguments, _read_arguments),
+    "arguments of another run": (".json", _write_arguments, _read_argument_file),
+    "arguments in TOML": (".toml", _text(_TOML), _read_argument_file),
 }
 """Kind of file to its ending, the function that writes a valid one, and its reader."""
 

@@ -13,6 +13,7 @@ NEEDS = {
     "info of ONNX": ("onnx",),
     "Keras .h5": ("h5py",),
     "safetensors": ("safetensors",),
+    "MATLAB mask": ("scipy",),
     ".safetensors of others": ("safetensors",),
 }
 
