@@ -185,9 +185,7 @@ class SegDataset:
 
     def names(self) -> list[str]:
         """File names of all samples, in the order of the record."""
-        dataset = ds.MindDataset(str(self.data_file), columns_list=["file_name"], shuffle=False)
-        rows = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
-        return [str(name) for (name,) in rows]
+        return order.names(self.data_file)
 
     # --- training ------------------------------------------------------------------------------
 
@@ -291,18 +289,10 @@ class SegDataset:
     def batch_names(self, step: int) -> list[str]:
         """File names of the samples in a batch of training, over all shards.
 
-        The order follows from the seed, so it is gone through again with the names alone: no step
-        pays for what only an error message needs.
-
         Args:
             step: number of the batch, from 1 and over all epochs.
         """
-        dataset = self._shuffled(["file_name"]).batch(self.step_size, drop_remainder=True)
-        epochs = -(-step // dataset.get_dataset_size())
-        dataset = order.from_step(dataset, step)
-        iterator = dataset.create_tuple_iterator(num_epochs=epochs, output_numpy=True)
-        (names,) = next(iter(iterator))
-        return [str(name) for name in names]
+        return order.names_at(self._shuffled(["file_name"]), self.step_size, step)
 
     def crops(self, count: int) -> list[Crop]:
         """First samples that the network would get, in true colours.

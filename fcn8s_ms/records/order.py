@@ -12,7 +12,7 @@ from .. import voc
 from ..transforms import STRIDE
 from .read import COLUMNS
 
-__all__ = ["from_step", "in_shares", "is_filler", "shuffled"]
+__all__ = ["from_step", "in_shares", "is_filler", "names", "names_at", "shuffled"]
 
 
 def shuffled(
@@ -54,6 +54,31 @@ def from_step(dataset: ds.Dataset, first_step: int) -> ds.Dataset:
         ds.config.set_fast_recovery(False)
         dataset.set_init_step(first_step - 1)
     return dataset
+
+
+def names(file: Path) -> list[str]:
+    """File names of all rows, in the order of the file."""
+    dataset = ds.MindDataset(str(file), columns_list=["file_name"], shuffle=False)
+    rows = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
+    return [str(name) for (name,) in rows]
+
+
+def names_at(dataset: ds.Dataset, batch_size: int, step: int) -> list[str]:
+    """File names of the rows in a batch.
+
+    The order follows from the seed, so it is gone through again with the names alone: no step pays
+    for what only an error message needs.
+
+    Args:
+        dataset: rows in the order of training, of which only the file names are read.
+        batch_size: rows of a batch; those that do not fill one are left out.
+        step: number of the batch, from 1 and over all epochs.
+    """
+    batches = dataset.batch(batch_size, drop_remainder=True)
+    epochs = -(-step // batches.get_dataset_size())
+    iterator = from_step(batches, step).create_tuple_iterator(num_epochs=epochs, output_numpy=True)
+    (found,) = next(iter(iterator))
+    return [str(name) for name in found]
 
 
 def in_shares(
