@@ -1,6 +1,7 @@
 """Images and masks of two folders, matched by their names."""
 
 import os
+import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ __all__ = ["folder_pairs", "matched"]
 _MASK_SUFFIXES = IMAGE_SUFFIXES | {".mat"}
 _SHOWN = 3  # names of each side in an error
 _LONGEST_ENDING = 24
+_BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")
 
 
 def folder_pairs(
@@ -131,7 +133,13 @@ class _Folders:
             turned = by_id(self.labels, IMAGE_SUFFIXES, self._image_suffix)
             if turned.keys() & by_id(self.images, _MASK_SUFFIXES, self._label_suffix).keys():
                 return "are the two folders swapped?"
-        found = _endings(by_id(self.images, IMAGE_SUFFIXES), by_id(self.labels, _MASK_SUFFIXES))
+        masks = by_id(self.labels, _MASK_SUFFIXES)
+        if any(_BRUSH_MASK.match(path.name) for path in masks.values()):
+            return (
+                "these are Label Studio's brush masks, one per label and named after tasks; export "
+                "'Brush labels to COCO' there, and pass it as --coco"
+            )
+        found = _endings(by_id(self.images, IMAGE_SUFFIXES), masks)
         flags = [
             f"{flag} {shlex.quote(ending)}"
             for flag, ending in zip(("--image-suffix", "--label-suffix"), found)

@@ -105,6 +105,14 @@ def test_names_that_do_not_go_together(tmp_path, image, mask, options, advice):
     ) + (" as --image-suffix and --label-suffix what the names end in" if "one" in advice else "")
 
 
+def test_brush_masks_of_label_studio(tmp_path):
+    touch(tmp_path / "i" / "0a1b-street.jpg")
+    for name in ("Car", "Road"):
+        touch(tmp_path / "l" / f"task-1-annotation-2-by-1-tag-{name}-0.png")
+    with pytest.raises(InputError, match="these are Label Studio's brush masks, .* --coco"):
+        two_folders.folder_pairs(tmp_path / "i", tmp_path / "l")
+
+
 def test_a_list_of_ids_that_images_names_do_not_end_in(tmp_path):
     touch(tmp_path / "x" / "a_img.jpg", tmp_path / "x" / "b_img.jpg", tmp_path / "y" / "a.png")
     (tmp_path / "list.txt").write_text("a\nb\n")
