@@ -11,12 +11,12 @@ from .errors import InputError, program, reported_by
 __all__ = ["SUBCOMMANDS", "main"]
 
 SUBCOMMANDS = {
-    "build": "convert images and masks to a MindRecord file, or inspect one",
-    "train": "train a network on records",
-    "eval": "score a network, or the masks of any program, on a record",
-    "predict": "segment images and videos",
-    "export": "write a network for ONNX Runtime, MindSpore Lite or Ascend",
-    "info": "say what a file is, and whether it is whole",
+    "build": "Convert images and masks to a MindRecord file, or inspect one.",
+    "train": "Train a network on records.",
+    "eval": "Score a network, or the masks of any program, on a record.",
+    "predict": "Segment images and videos.",
+    "export": "Write a network for ONNX Runtime, MindSpore Lite or Ascend.",
+    "info": "Say what a file is, and whether it is whole.",
 }
 """Subcommands and what they do; each is the module of that name."""
 
@@ -32,10 +32,14 @@ def _help(command: str) -> str:
         *(f"  {name:<{width}}  {text}" for name, text in SUBCOMMANDS.items()),
         "",
         "options:",
-        f"  -h, --help  show this text; `{command} SUBCOMMAND --help` shows the flags of one",
-        "  --version   show the version",
+        f"  -h, --help  Show this text; `{command} SUBCOMMAND --help` shows the flags of one.",
+        "  --version   Show the version.",
         "",
-        f"Try it: {command} train --sample",
+        "examples:",
+        "  a first training, on a small dataset that is drawn:",
+        f"    {command} train --sample",
+        "  pictures of your own, with the result of a training:",
+        f"    {command} predict --checkpoint runs/mine street.jpg holiday",
     ]
     return "\n".join(lines)
 

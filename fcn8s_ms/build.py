@@ -33,22 +33,28 @@ __all__ = ["build", "get_parser", "main"]
 _PROGRAM = program("build")
 _EXAMPLES = f"""examples:
   PASCAL VOC, one of its lists:
-    {_PROGRAM} --voc-root ~/data --split train --output dataset/voc_train.mindrecord
+    {_PROGRAM} --voc-root ~/data --split train \\
+        --output dataset/voc_train.mindrecord
   VOC and SBD together, 10,582 images:
-    {_PROGRAM} --voc-root ~/data --sbd-root ~/data --split trainaug \\
-        --output dataset/trainaug.mindrecord
+    {_PROGRAM} --voc-root ~/data --sbd-root ~/data \\
+        --split trainaug --output dataset/trainaug.mindrecord
   your own images and masks:
-    {_PROGRAM} --images camvid/images --labels camvid/labels --list camvid/train.txt \\
-        --classes camvid/classes.txt --output dataset/camvid_train.mindrecord
+    {_PROGRAM} --images camvid/images --labels camvid/labels \\
+        --list camvid/train.txt --classes camvid/classes.txt \\
+        --output dataset/camvid_train.mindrecord
   polygons drawn with labelme:
-    {_PROGRAM} --labelme pictures --output dataset/pictures.mindrecord
+    {_PROGRAM} --labelme pictures \\
+        --output dataset/pictures.mindrecord
   a mask per object; all formats are in tools/README.md:
-    {_PROGRAM} --instances stage1_train --output dataset/nuclei.mindrecord
+    {_PROGRAM} --instances stage1_train \\
+        --output dataset/nuclei.mindrecord
   15 % of the images in a record to validate on:
-    {_PROGRAM} --coco result.json --images . --output dataset/train.mindrecord \\
+    {_PROGRAM} --coco result.json --images . \\
+        --output dataset/train.mindrecord \\
         --val-fraction 0.15 --val-output dataset/val.mindrecord
   inspect a record:
-    {_PROGRAM} --inspect dataset/camvid_train.mindrecord --preview 8
+    {_PROGRAM} --inspect dataset/camvid_train.mindrecord \\
+        --preview 8
 """
 _PURPOSE = re.compile(r"(?<![a-z])(train\w*|val(id(ation)?)?|test)(?![a-z])", re.IGNORECASE)
 _WITHOUT_CHECKSUM = transforms.IMAGE_SUFFIXES - {".png"}
@@ -61,10 +67,10 @@ def get_parser() -> argparse.ArgumentParser:
     """Command line of the converter."""
     parser = Parser(
         prog=_PROGRAM,
+        usage="%(prog)s SOURCE --output FILE [flags]",
         description="Convert images and masks to a MindRecord file. Every file is checked: if any "
         "cannot be used, all of these are named and nothing is written.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_source_flags(parser)
     add_class_flags(parser)
@@ -74,40 +80,46 @@ def get_parser() -> argparse.ArgumentParser:
 
 def _add_result_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("result").add_argument
-    add("--output", type=Path, metavar="FILE", help="record file to write")
+    add("--output", type=Path, metavar="FILE", help="Write the record to this file.")
     add(
         "--num-shards",
         type=int,
         default=1,
         metavar="N",
-        help="number of files to spread the images over (default: %(default)s)",
+        help="Spread the images over this many files (default: %(default)s).",
     )
     add(
         "--val-fraction",
         type=float,
         metavar="F",
-        help="share of the images for a second record to validate on, by a hash of their ids",
+        help="Put this share of the images into a second record to validate on, by a hash of "
+        "their ids.",
     )
-    add("--val-output", type=Path, metavar="FILE", help="with --val-fraction: the second record")
+    add(
+        "--val-output",
+        type=Path,
+        metavar="FILE",
+        help="With --val-fraction: write the second record to this file.",
+    )
     add(
         "--group-by",
         metavar="REGEX",
-        help="with --val-fraction: images whose ids have the same match (of its first group, if it "
-        "has one) stay together",
+        help="With --val-fraction: keep images together whose ids have the same match of this "
+        "expression (of its first group, if it has one).",
     )
-    add("--overwrite", action="store_true", help="replace an existing record")
+    add("--overwrite", action="store_true", help="Replace an existing record.")
     add(
         "--preview",
         type=int,
         metavar="N",
-        help="write FILE.preview.png: N training crops as the network gets them, and their labels; "
-        "with --inspect, FILE.samples.png shows N images",
+        help="Draw N training crops as the network gets them, and their labels, to "
+        "FILE.preview.png; with --inspect, show N images in FILE.samples.png.",
     )
     add(
         "--crop-size",
         type=int,
         default=512,
-        help="side of the crops of --preview, in pixels (default: %(default)s)",
+        help="Give the crops of --preview this side in pixels (default: %(default)s).",
     )
 
 

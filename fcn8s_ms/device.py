@@ -42,14 +42,20 @@ Those of `least-memory` need little or no scratch memory and return the same bit
 FLAGS: dict[str, dict[str, Any]] = {
     "device": {
         "default": "auto",
-        "help": f"one of {', '.join(DEVICES)} (default: %(default)s)",
+        "metavar": "|".join(DEVICES),
+        "help": "Compute on this device; auto takes the first of Ascend, GPU and CPU that is "
+        "available (default: %(default)s).",
     },
     "device_id": {
         "default": 0,
-        "help": "number of the GPU or Ascend, where there are several (default: %(default)s; msrun "
-        "tells each process)",
+        "help": "Take the GPU or Ascend of this number, where there are several (default: "
+        "%(default)s; msrun tells each process).",
     },
-    "mode": {"default": "graph", "help": f"one of {', '.join(MODES)} (default: %(default)s)"},
+    "mode": {
+        "default": "graph",
+        "metavar": "|".join(MODES),
+        "help": "Run the network compiled, or operator by operator (default: %(default)s).",
+    },
 }
 """Default and help of the flags of `configure` that every program has."""
 

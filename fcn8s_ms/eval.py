@@ -33,6 +33,13 @@ __all__ = ["Config", "evaluate", "get_parser", "main", "parse"]
 
 _PROGRAM = program("eval")
 _MOST_ROWS = 100  # of worst.png; more make a picture that few programs open
+_EXAMPLES = f"""examples:
+  the best checkpoint of a run:
+    {_PROGRAM} --checkpoint runs/mine --data dataset/val.mindrecord
+  the masks of any program, with tables of the scores:
+    {_PROGRAM} --predictions masks --data dataset/val.mindrecord \\
+        --output scores.json scores.md
+"""
 
 PROTOCOLS = ("whole", "tutorial")
 _TUTORIAL_BATCH_SIZE = 4
@@ -106,37 +113,40 @@ def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.eval`."""
     parser = Parser(
         prog=_PROGRAM,
+        usage="%(prog)s [flags]",
         description="Score an FCN on whole images: pixel accuracy, mean pixel "
         "accuracy, mean IoU, frequency weighted IoU, scores close to boundaries, and a table of "
         "the classes.",
-        epilog=f"Example: {_PROGRAM} --checkpoint FCN8s.ckpt --data val.mindrecord",
+        epilog=_EXAMPLES,
     )
     add = parser.add_argument_group("what").add_argument
     add(
         "--checkpoint",
         type=Path,
         default=fetch.TRAINED_FILE,
-        help="trained FCN, or an exported .onnx file (default: %(default)s)",
+        help="Score this checkpoint, exported .onnx file, or best checkpoint of a run's folder "
+        "(default: %(default)s).",
     )
     add(
         "--predictions",
         type=Path,
         metavar="DIR",
-        help="score this folder's masks instead of a checkpoint: gray or palette PNGs of class "
-        "ids, NAME.png or NAME_mask.png for every image of the record",
+        help="Score the masks of this folder instead of a checkpoint: gray or palette PNGs of "
+        "class ids, NAME.png or NAME_mask.png for every image of the record.",
     )
     add(
         "--data",
         type=Path,
         default=fetch.DATA_FILE,
-        help="MindRecord file (default: %(default)s)",
+        help="Score on this MindRecord file (default: %(default)s).",
     )
     add(
         "--download",
         nargs="?",
         const=fetch.BASE_URL,
         metavar="URL",
-        help="fetch the tutorial's records and trained checkpoint first (from a mirror: URL)",
+        help="Fetch the tutorial's records and trained checkpoint first, from a mirror if there "
+        "is a URL.",
     )
 
     group = parser.add_argument_group("how")
@@ -145,8 +155,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--protocol",
         choices=PROTOCOLS,
         default="whole",
-        help="whole: every image once; tutorial: random crops, scaled and mirrored as in "
-        "training, for which the tutorial reports 0.8957 (default: %(default)s)",
+        help="Score every image once (whole), or random crops, scaled and mirrored as in "
+        "training, for which the tutorial reports 0.8957 (tutorial) (default: %(default)s).",
     )
     inference.add_arguments(group)
     add(
@@ -154,32 +164,33 @@ def get_parser() -> argparse.ArgumentParser:
         type=int,
         default=5,
         metavar="WIDTH",
-        help="also score the band along outlines: the pixels at most WIDTH pixels from another "
-        "label; 0: do not (default: %(default)s)",
+        help="Score the band along outlines too: the pixels at most WIDTH pixels from another "
+        "label; 0 leaves it out (default: %(default)s).",
     )
     add(
         "--crop-size",
         type=int,
         default=512,
-        help="side of the crops of --protocol tutorial (default: %(default)s)",
+        help="Give the crops of --protocol tutorial this side in pixels (default: %(default)s).",
     )
     add(
         "--seed",
         type=int,
         default=1,
-        help="seed of the crops of --protocol tutorial (default: %(default)s)",
+        help="Draw the crops of --protocol tutorial with this seed (default: %(default)s).",
     )
     add(
         "--batch-size",
         type=int,
-        help="images of equal padded size that go through the network at once; does not change "
-        f"the scores of whole images (default: 1; --protocol tutorial: {_TUTORIAL_BATCH_SIZE})",
+        help="Send up to this many images of equal padded size through the network at once; the "
+        "scores of whole images stay the same (default: 1; --protocol tutorial: "
+        f"{_TUTORIAL_BATCH_SIZE}).",
     )
     add(
         "--workers",
         type=int,
         default=min(4, threads.available_cpus()),
-        help="threads preparing samples (default: %(default)s)",
+        help="Prepare samples in this many threads (default: %(default)s).",
     )
     reader.add_arguments(group)
     device.add_arguments(parser.add_argument_group("device"))
@@ -191,16 +202,16 @@ def get_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="write the scores as JSON (with the confusion matrix), CSV or Markdown, by the suffix "
-        "of the name: .json, .csv, .md; several may be given",
+        help="Write the scores as JSON (with the confusion matrix), CSV or Markdown, by the "
+        "ending of each name: .json, .csv, .md.",
     )
-    add("--worst", type=int, default=0, metavar="N", help="name the N images of lowest mean IoU")
+    add("--worst", type=int, default=0, metavar="N", help="Name the N images of lowest mean IoU.")
     add(
         "--pictures",
         type=Path,
         metavar="DIR",
-        help="draw confusion.png, and each of the worst images with truth, prediction and errors; "
-        "the first 100 of them also in worst.png",
+        help="Draw confusion.png, and each of the worst images with truth, prediction and errors, "
+        "into this folder, and the first 100 of them into its worst.png.",
     )
     return parser
 

@@ -30,6 +30,14 @@ if TYPE_CHECKING:  # MindSpore is loaded late
 __all__ = ["Config", "export", "get_parser", "main", "parse"]
 
 _PROGRAM = program("export")
+_EXAMPLES = f"""examples:
+  for ONNX Runtime, from pixels to class ids:
+    {_PROGRAM} --checkpoint runs/mine --output fcn8s.onnx \\
+        --normalize --argmax
+  for MindSpore Lite:
+    {_PROGRAM} --checkpoint FCN8s.ckpt --format MINDIR \\
+        --output fcn8s.mindir
+"""
 FORMATS = ("ONNX", "MINDIR", "AIR")
 
 
@@ -52,37 +60,45 @@ class Config:
         InputError: two arguments do not go together, or the file exists.
     """
 
-    checkpoint: Path = option(help="trained FCN")
-    output: Path | None = option(None, help="file to write")
+    checkpoint: Path = option(help="Export this checkpoint, or the best one of a run's folder.")
+    output: Path | None = option(None, help="Write the network to this file.")
     format: str = option(
-        "ONNX", type=str.upper, choices=FORMATS, help="format of the file (default: %(default)s)"
+        "ONNX",
+        type=str.upper,
+        choices=FORMATS,
+        help="Write for ONNX Runtime and others (ONNX), MindSpore Lite (MINDIR) or Ascend (AIR) "
+        "(default: %(default)s).",
     )
-    height: int | None = option(None, help="height of the input (AIR)")
-    width: int | None = option(None, help="width of the input (AIR)")
+    height: int | None = option(
+        None, help="Fix the height of the input, which only AIR files need."
+    )
+    width: int | None = option(None, help="Fix the width of the input, which only AIR files need.")
     argmax: bool = option(
         False,
-        help="output class ids, int32 (N, H, W), instead of logits, float32 (N, classes, H, W)",
+        help="Output class ids, int32 (N, H, W), instead of logits, float32 (N, classes, H, W).",
     )
     normalize: bool = option(
         False,
-        help="take pixels, uint8 (N, H, W, 3) in BGR order, instead of normalised float32 "
-        "(N, 3, H, W). ONNX: any size, padded inside; otherwise sides are multiples of 32 in "
-        "either case, or of any size for networks that take any",
+        help="Take pixels, uint8 (N, H, W, 3) in BGR order, instead of normalised float32 (N, 3, "
+        "H, W). An ONNX file then pads them inside and takes any size; otherwise sides are "
+        "multiples of 32, or of any size for networks that take any.",
     )
-    fp16: bool = option(False, help="float16 weights and arithmetic (ONNX)")
-    image: Path | None = option(None, help="picture to compare on (default: a drawn one)")
+    fp16: bool = option(False, help="Compute in float16, with float16 weights (ONNX only).")
+    image: Path | None = option(
+        None, help="Compare the file with the checkpoint on this picture (default: a drawn one)."
+    )
     model_card: Path | None = option(
         None,
         metavar="FILE",
-        help="write a model card for hubs too, such as README.md; without --output nothing else",
+        help="Write a model card for hubs too, such as README.md; without --output nothing else.",
     )
     scores: Path | None = option(
         None,
         metavar="FILE",
-        help="scores for the model card: the .json of eval --output (default: those of the last "
-        "validation)",
+        help="Put these scores into the model card: the .json of eval --output (default: those of "
+        "the last validation).",
     )
-    overwrite: bool = option(False, help="replace existing files")
+    overwrite: bool = option(False, help="Replace existing files.")
     device: str = "auto"
     device_id: int = 0
     mode: str = "graph"
@@ -126,11 +142,12 @@ def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.export`."""
     parser = Parser(
         prog=_PROGRAM,
+        usage="%(prog)s --checkpoint FILE --output FILE [flags]",
         description="Write a trained FCN for ONNX Runtime (ONNX), MindSpore Lite (MINDIR) or "
         "Ascend (AIR). BatchNorm is folded into the convolutions. ONNX and MINDIR files take any "
         "size; before they get their name they are run on a picture and compared with the "
         "checkpoint.",
-        epilog=f"Example: {_PROGRAM} --checkpoint FCN8s.ckpt --format ONNX --output fcn8s.onnx",
+        epilog=_EXAMPLES,
     )
     add_options(parser, Config)
     device.add_arguments(parser)

@@ -25,6 +25,12 @@ from .options import Parser
 __all__ = ["KINDS", "Kind", "get_parser", "kind_of", "main"]
 
 _PROGRAM = program("info")
+_EXAMPLES = f"""examples:
+  a run's best checkpoint and its layers:
+    {_PROGRAM} runs/mine --layers
+  a checksum for weights that were fetched:
+    {_PROGRAM} --seal FCN8s.ckpt
+"""
 _LARGEST_SIDE = 100_000
 
 
@@ -116,35 +122,45 @@ def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.info`."""
     parser = Parser(
         prog=_PROGRAM,
+        usage="%(prog)s [flags] FILE [FILE ...]",
         description="Say what a file is and whether its checksum agrees: a checkpoint, a record or "
         "an exported network. The status is 1 if a checksum does not agree.",
-        epilog=f"Example: {_PROGRAM} FCN8s.ckpt --layers",
+        epilog=_EXAMPLES,
     )
     add = parser.add_argument
-    add("files", nargs="+", type=Path, metavar="FILE", help="file to describe")
-    add("--layers", action="store_true", help="list the layers of a checkpoint's network")
+    add(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="Describe these files; a run's folder stands for its best checkpoint.",
+    )
+    add("--layers", action="store_true", help="List the layers of a checkpoint's network.")
     add(
         "--size",
         nargs=2,
         type=int,
         default=[512, 512],
         metavar=("H", "W"),
-        help="height and width of the image that operations are counted for (default: 512 512)",
+        help="Count operations for an image of this height and width (default: 512 512).",
     )
-    add("--json", action="store_true", help="print the facts as JSON, one object per file and line")
+    add(
+        "--json", action="store_true", help="Print the facts as JSON, one object per file and line."
+    )
     group = parser.add_argument_group("checksums")
     group.add_argument(
         "--seal",
         action="store_true",
-        help="give a record or checkpoint that was made elsewhere its checksum, in a .json next to "
-        "it, after reading all of it; from then on every program compares it",
+        help="Give a record or checkpoint that was made elsewhere its checksum, in a .json next "
+        "to it, after reading all of it; from then on every program compares it.",
     )
     group.add_argument(
         "--sha256",
         nargs="+",
         default=[],
         metavar="HEX",
-        help="with --seal: SHA-256 that the file must have, of a record that of each of its files",
+        help="With --seal: compare the file with this SHA-256, the files of a record with one "
+        "each.",
     )
     return parser
 

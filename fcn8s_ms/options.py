@@ -159,12 +159,32 @@ def _plain(name: str) -> str:
     return name.lstrip("-").replace("_", "-").lower()
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Leaves examples as they are written, and names values by their types."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return "".join(indent + line for line in text.splitlines(keepends=True))
+        return super()._fill_text(text, width, indent)
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        names: dict[Any, str] = {int: "N", float: "X", Path: "FILE"}
+        return names.get(action.type) or super()._get_default_metavar_for_optional(action)
+
+
 class Parser(argparse.ArgumentParser):
     """Parser of a program: a command line it does not understand ends in one line.
 
     That line names the flags that an unknown one may stand for: what the flag of another program is
     called here, or the nearest by spelling.
+
+    Args:
+        parsing: as of `argparse.ArgumentParser`. An epilog of several lines is shown as it is.
     """
+
+    def __init__(self, **parsing: Any):
+        super().__init__(**{"formatter_class": _HelpFormatter, **parsing, "add_help": False})
+        self.add_argument("-h", "--help", action="help", help="Show this text.")
 
     def parse_args(  # type: ignore[override]  # the overloads of argparse
         self, args: Sequence[str] | None = None, namespace: Any = None

@@ -26,6 +26,14 @@ from .options import Parser, add_options, option, take_options
 __all__ = ["Config", "get_parser", "main", "parse", "predict"]
 
 _PROGRAM = program("predict")
+_EXAMPLES = f"""examples:
+  a picture and a folder, with the best checkpoint of a run:
+    {_PROGRAM} --checkpoint runs/mine street.jpg holiday \\
+        --output predictions
+  class ids only, at three scales:
+    {_PROGRAM} --checkpoint FCN8s.ckpt 'shots/**/*.png' \\
+        --save mask --scales 0.75,1.0,1.25
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +41,14 @@ class Config:
     """Arguments of one prediction; `--help` describes every field."""
 
     images: list[str]
-    checkpoint: Path = option(help="trained FCN, or an exported .onnx file")
+    checkpoint: Path = option(
+        help="Segment with this checkpoint, exported .onnx file, or best checkpoint of a run's "
+        "folder."
+    )
     batch_size: int = option(
         1,
-        help="pictures of equal padded size (windows, with --sliding) that go through the network "
-        "at once (default: %(default)s)",
+        help="Send up to this many pictures of equal padded size (windows, with --sliding) "
+        "through the network at once (default: %(default)s).",
     )
     engine: str | None = None
     view: inference.ViewOptions = inference.ViewOptions()
@@ -61,17 +72,19 @@ def get_parser() -> argparse.ArgumentParser:
     """Command line of `python -m fcn8s_ms.predict`."""
     parser = Parser(
         prog=_PROGRAM,
+        usage="%(prog)s --checkpoint FILE [flags] IMAGE [IMAGE ...]",
         description="Segment pictures. All results have the picture's own size; a picture is first "
         "turned upright as Exif says. A file that cannot be used does not stop the others: it is "
         "named at the end, and the exit status is 1.",
-        epilog=f"Example: {_PROGRAM} --checkpoint FCN8s.ckpt street.jpg holiday/ --output out",
+        epilog=_EXAMPLES,
     )
     parser.add_argument(
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="picture or video file; folder (its images, sub-folders included); pattern such as "
-        "'shots/**/*.jpg'; - for a list on standard input, one path per line",
+        help="Segment these: picture and video files, folders (their images, sub-folders "
+        "included), patterns such as 'shots/**/*.jpg', or - for a list on standard input, one "
+        "path per line.",
     )
     add_options(parser, Config)
     reader.add_arguments(parser)

@@ -1,4 +1,5 @@
 import argparse
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +116,24 @@ def test_flags_may_still_be_shortened_and_other_mistakes_take_one_line(capsys):
             parser.parse_args(given)
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
+
+
+@pytest.mark.parametrize("program", [build, train_arguments, eval_program, predict, export, info])
+def test_help_of_a_program_reads_alone_and_fits_a_terminal(program, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = program.get_parser()
+    text = parser.format_help()
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    for action in parser._actions:
+        name = action.option_strings or action.dest
+        assert action.help and action.help[0].isupper() and action.help[-1] in ".…", name
+        shown = f"{action.metavar} {action.help}" if action.metavar else text
+        assert all(str(choice) in shown for choice in action.choices or ()), name
+    commands = parser.epilog.replace("\\\n", " ").splitlines()
+    commands = [line for line in commands if line.startswith(f"    {parser.prog} ")]
+    assert len(commands) >= 2
+    for command in commands:
+        parser.parse_args(shlex.split(command.removeprefix(f"    {parser.prog} ")))
 
 
 def test_names_of_other_programs_stand_for_flags_that_there_are():

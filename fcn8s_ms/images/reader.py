@@ -35,8 +35,8 @@ MAX_PIXELS = 100_000_000
 
 FLAG: dict[str, Any] = {
     "metavar": "N",
-    "help": "refuse an image whose header announces more pixels, before memory is asked for; 0: "
-    "take any (default: %(default)s)",
+    "help": "Refuse an image whose header announces more pixels, before memory is asked for; 0 "
+    "takes any (default: %(default)s).",
 }
 """Arguments of `add_argument` for the flag `--max-pixels`."""
 

@@ -40,25 +40,32 @@ class ResultOptions:
         InputError: an option is out of range, or two do not go together.
     """
 
-    output: Path = option(Path("predictions"), help="folder to write to (default: %(default)s)")
+    output: Path = option(
+        Path("predictions"),
+        metavar="DIR",
+        help="Write the results into this folder (default: %(default)s).",
+    )
     save: tuple[str, ...] = option(
         ("mask", "overlay"),
         type=_kinds,
         metavar="KIND,…",
-        help="results to write: mask, NAME_mask.png, a palette PNG whose pixels are class ids, "
-        "like VOC's; color, NAME_color.png, the same as RGB; overlay, NAME_overlay.png, the "
-        "classes drawn over the picture; probability, NAME_probability.npz, of all classes "
-        "(default: mask,overlay). For a video: color and overlay as NAME_….mp4, mask and "
-        "probability as folders NAME_… with one file per frame",
+        help="Write these results. mask: NAME_mask.png, a palette PNG whose pixels are class ids, "
+        "like VOC's; color: NAME_color.png, the same as RGB; overlay: NAME_overlay.png, the "
+        "classes drawn over the picture; probability: NAME_probability.npz, of all classes. Of a "
+        "video, color and overlay become NAME_….mp4, mask and probability folders NAME_… with one "
+        "file per frame (default: mask,overlay).",
     )
     plain_names: bool = option(
         False,
-        help="NAME.png instead of NAME_mask.png, as VOC's server expects; with one kind of --save",
+        help="Write NAME.png instead of NAME_mask.png, as VOC's server expects; goes with one "
+        "kind of --save.",
     )
     opacity: float = option(
-        0.5, help="opacity of an overlay's colours, 0 to 1 (default: %(default)s)"
+        0.5, help="Draw an overlay's colours with this opacity, 0 to 1 (default: %(default)s)."
     )
-    legend: bool = option(True, help="name the classes present in the overlay")
+    legend: bool = option(
+        True, help="Name the classes that are present in the overlay (default: yes)."
+    )
 
     def __post_init__(self) -> None:
         if not self.save or any(kind not in ENDINGS for kind in self.save):

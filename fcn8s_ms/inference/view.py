@@ -48,26 +48,25 @@ class ViewOptions:
         None,
         type=_size,
         metavar="none|N|short:N|HxW",
-        help="none: every image at its own size; N: scale its longer side to N pixels for the "
-        "network, and the result back to the image's own size; short:N: its shorter side; HxW: "
-        "squeeze it to H pixels of height and W of width, as train --resize-to does "
-        "(default: none)",
+        help="Show the network every image at its own size (none), with N pixels on its longer or "
+        "shorter side (N, short:N), or squeezed to H pixels of height and W of width, as train "
+        "--resize-to does (HxW); the result gets the image's own size (default: none).",
     )
     scales: tuple[float, ...] = option(
         (1.0,),
         type=_scales,
         metavar="S,S,…",
-        help="factors on that size, for instance 0.5,0.75,1.0,1.25,1.5; their softmax is averaged "
-        "(default: 1.0)",
+        help="Average the softmax over these factors on that size, for instance "
+        "0.5,0.75,1.0,1.25,1.5 (default: 1.0).",
     )
-    flip: bool = option(False, help="average with the mirrored image, too")
+    flip: bool = option(False, help="Average with the mirrored image, too.")
     sliding: tuple[int, int] | None = option(
         None,
         nargs=2,
         type=int,
         metavar=("CROP", "STRIDE"),
-        help="run windows of CROP pixels every STRIDE pixels (the last ones moved inwards to the "
-        "border) instead of the whole image, and average the logits where windows overlap",
+        help="Run windows of CROP pixels every STRIDE pixels (the last ones moved inwards to the "
+        "border) instead of the whole image, and average the logits where windows overlap.",
     )
 
     def __post_init__(self) -> None:
@@ -168,8 +167,8 @@ def add_arguments(parser: ArgumentContainer) -> None:
     parser.add_argument(
         "--engine",
         choices=ENGINES,
-        help="mindspore: computes a checkpoint; onnx: ONNX Runtime computes an exported .onnx file "
-        "(default: chosen by the file's ending)",
+        help="Compute a checkpoint with MindSpore, or an exported .onnx file with ONNX Runtime "
+        "(default: chosen by the file's ending).",
     )
     add_options(parser, ViewOptions)
 

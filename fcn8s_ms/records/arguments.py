@@ -55,61 +55,129 @@ _MEANING = {
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say what is converted, of which exactly one is needed."""
     add = parser.add_argument_group("source (one of)").add_argument
-    add("--voc-root", type=Path, metavar="DIR", help="folder that holds VOCdevkit, or VOC2012")
-    add("--images", type=Path, metavar="DIR", help="folder of images; with --labels or --coco")
-    add("--labelme", type=Path, metavar="DIR", help="folder of images and labelme's JSON files")
-    add("--coco", type=Path, metavar="FILE", help="COCO's JSON; with --images")
-    add("--yolo", type=Path, metavar="FILE", help="data.yaml of YOLO's segmentation format")
+    add(
+        "--voc-root",
+        type=Path,
+        metavar="DIR",
+        help="Read PASCAL VOC, or a dataset in its layout: the folder that holds VOCdevkit, or "
+        "VOC2012 itself.",
+    )
+    add(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="Read this folder of images, with the masks of --labels, or the names of --coco, "
+        "--yolo or --cvat.",
+    )
+    add(
+        "--labelme",
+        type=Path,
+        metavar="DIR",
+        help="Read a folder of images and labelme's JSON files.",
+    )
+    add(
+        "--coco",
+        type=Path,
+        metavar="FILE",
+        help="Read COCO's JSON; --images names the folder of its images.",
+    )
+    add(
+        "--yolo",
+        type=Path,
+        metavar="FILE",
+        help="Read YOLO's segmentation format by its data.yaml.",
+    )
     add(
         "--instances",
         type=Path,
         metavar="DIR",
-        help="ID/images/ID.png, a mask per object in ID/masks",
+        help="Read a mask per object: images ID/images/ID.png, masks ID/masks/*.png.",
     )
     add(
-        "--pets", type=Path, metavar="DIR", help="Oxford-IIIT Pet: folder of images and annotations"
+        "--pets",
+        type=Path,
+        metavar="DIR",
+        help="Read Oxford-IIIT Pet: the folder that holds images and annotations.",
     )
-    add("--cvat", type=Path, metavar="DIR", help="CVAT's export 'Segmentation mask 1.1'")
-    add("--ade20k", type=Path, metavar="DIR", help="ADEChallengeData2016: images and annotations")
-    add("--cityscapes", type=Path, metavar="DIR", help="folder of leftImg8bit and gtFine")
-    add("--inspect", type=Path, metavar="FILE", help="inspect a record instead of building one")
+    add("--cvat", type=Path, metavar="DIR", help="Read CVAT's export 'Segmentation mask 1.1'.")
+    add(
+        "--ade20k",
+        type=Path,
+        metavar="DIR",
+        help="Read ADE20K's scene parsing benchmark: the folder ADEChallengeData2016.",
+    )
+    add(
+        "--cityscapes",
+        type=Path,
+        metavar="DIR",
+        help="Read Cityscapes: the folder that holds leftImg8bit and gtFine.",
+    )
+    add("--inspect", type=Path, metavar="FILE", help="Inspect this record instead of building one.")
 
     add(
         "--seal",
         type=Path,
         metavar="FILE",
-        help="give a record that was built elsewhere its checksums, after reading all of it",
+        help="Give a record that was built elsewhere its checksums, after reading all of it.",
     )
-    add("--sha256", nargs="+", metavar="HEX", help="with --seal: SHA-256 of each of its files")
+    add(
+        "--sha256",
+        nargs="+",
+        metavar="HEX",
+        help="With --seal: compare the files of the record with these SHA-256, one for each.",
+    )
 
     group = parser.add_argument_group("which images")
     add = group.add_argument
     add(
         "--split",
-        help="list or part of the dataset (default: train, of VOC with --sbd-root trainaug; of Pet "
-        "trainval, of ADE20K training, of CVAT the only one)",
+        help="Take this list or part of the dataset (default: train; of VOC with --sbd-root "
+        "trainaug; of Pet trainval; of ADE20K training; of CVAT the only one).",
     )
-    add("--year", type=int, metavar="N", help="which of several folders VOC2007, VOC2012, …")
+    add(
+        "--year",
+        type=int,
+        metavar="N",
+        help="Take the folder of this year, where there are several: VOC2007, VOC2012, …",
+    )
     add(
         "--sbd-root",
         type=Path,
         metavar="DIR",
-        help="folder that holds SBD's benchmark_RELEASE, or its folder dataset",
+        help="Add SBD to VOC: the folder that holds benchmark_RELEASE, or its folder dataset.",
     )
-    add("--labels", type=Path, metavar="DIR", help="folder of masks, named like the --images")
-    add("--list", type=Path, metavar="FILE", help="image ids, one per line (default: all images)")
+    add(
+        "--labels",
+        type=Path,
+        metavar="DIR",
+        help="Take the masks from this folder, under the names of the --images.",
+    )
+    add(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="Take the images whose ids this file names, one per line (default: all images).",
+    )
     add(
         "--label-suffix",
         metavar="TEXT",
-        help="ending of masks' names that images' names lack, for instance _L",
+        help="Leave this ending, for instance _L, off masks' names where images' names lack it.",
     )
     add(
         "--image-suffix",
         metavar="TEXT",
-        help="ending of images' names that masks' names lack, for instance _img",
+        help="Leave this ending, for instance _img, off images' names where masks' names lack it.",
     )
-    add("--ignore-outline", action="store_true", help="with --pets: outlines are not a class")
-    add("--mat-variable", metavar="NAME", help="variable that holds the mask in .mat --labels")
+    add(
+        "--ignore-outline",
+        action="store_true",
+        help="With --pets: ignore the outlines instead of making them a class.",
+    )
+    add(
+        "--mat-variable",
+        metavar="NAME",
+        help="Read .mat files among the --labels from this variable (default: SBD's structure).",
+    )
     reader.add_arguments(group)
 
 
@@ -120,50 +188,52 @@ def add_class_flags(parser: argparse.ArgumentParser) -> None:
         "--classes",
         type=Path,
         metavar="FILE",
-        help="names of the classes, one per line in the order of their ids, each with its RGB "
-        "colour if masks hold colours: 'car 64 0 128'; pixels of 'ignore 0 0 0' are ignored "
-        "(default: VOC's; for labelme: all that occur)",
+        help="Read the names of the classes from this file, one per line in the order of their "
+        "ids, each with its RGB colour if masks hold colours: 'car 64 0 128'. Pixels of 'ignore 0 "
+        "0 0' are ignored (default: VOC's classes; for labelme all that occur).",
     )
     add(
         "--label-map",
         metavar="JSON",
-        help='class id, class name or "ignore" for values of masks: a JSON file, or the object '
-        'itself: \'{"255": 1, "7": "ignore"}\'',
+        help='Give values of masks another meaning, a class id, a class name or "ignore", by a '
+        'JSON file or by the object itself: \'{"255": 1, "7": "ignore"}\'.',
     )
     add(
         "--label-offset",
         type=int,
         default=0,
         metavar="N",
-        help="number added to the ids of masks: -1 if they start at 1; what falls below 0 is "
-        "ignored (default: %(default)s)",
+        help="Add this number to the ids of masks, -1 if they start at 1; what falls below 0 is "
+        "ignored (default: %(default)s).",
     )
     add(
         "--reduce-zero-label",
         action="store_const",
         const=-1,
         dest="label_offset",
-        help="the same as --label-offset -1",
+        help="Do the same as --label-offset -1.",
     )
     add(
         "--ignore-label",
         type=int,
         default=voc.IGNORE_LABEL,
         metavar="N",
-        help="value of masks that is ignored; in the record it is 255 (default: %(default)s)",
+        help="Ignore this value of masks; in the record it becomes 255 (default: %(default)s).",
     )
     add(
         "--mask-values",
         choices=masks.MASK_VALUES,
         default="auto",
-        help="auto: gray and palette masks hold ids, RGB masks colours (default: %(default)s)",
+        help="Take values of masks for ids or for colours; auto: gray and palette masks hold ids, "
+        "RGB masks colours (default: %(default)s).",
     )
     add(
         "--colour-tolerance",
         type=int,
         default=0,
         metavar="N",
-        help="by how many levels colours of masks may be off (default: %(default)s)",
+        help="Accept colours of masks that are off by up to this many levels (default: "
+        "%(default)s).",
     )
 
 

@@ -28,6 +28,16 @@ from .stored import NOT_STORED, in_file, is_path, located, value_types
 __all__ = ["PROGRAM", "Config", "command", "get_parser", "parse"]
 
 
+_EXAMPLES = f"""examples:
+  the small dataset that the program draws:
+    {PROGRAM} --sample
+  your own records, from the weights of a VGG-16:
+    {PROGRAM} --data dataset/train.mindrecord \\
+        --val-data dataset/val.mindrecord --pretrained vgg16.ckpt \\
+        --epochs 50 --output runs/mine
+"""
+
+
 @dataclass(frozen=True)
 class Config:
     """Options of one training; every field of its groups is a flag of `get_parser`.
@@ -121,15 +131,16 @@ def get_parser() -> argparse.ArgumentParser:
     """Returns the command line of the training program."""
     parser = Parser(
         prog=PROGRAM,
-        description="Train FCN-8s, FCN-16s or FCN-32s on MindRecord data.",
-        epilog=f"Try it: {PROGRAM} --sample",
+        usage="%(prog)s [flags]",
+        description="Train a fully convolutional network on MindRecord data.",
+        epilog=_EXAMPLES,
     )
     parser.add_argument(
         "--arguments",
         type=Path,
         metavar="FILE",
-        help="take arguments from the arguments.json of another run, or from a TOML file with the "
-        "same names; flags beat them, and the output folder is not taken",
+        help="Take arguments from the arguments.json of another run, or from a TOML file with the "
+        "same names; flags beat them, and the output folder is not taken.",
     )
     types = value_types()
     headings: dict[str, Any] = {}

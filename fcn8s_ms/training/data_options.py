@@ -41,62 +41,67 @@ class DataOptions(Options):
 
     data: Path = option(
         fetch.DATA_FILE,
-        help="MindRecord file to train on (default: %(default)s)",
+        help="Train on this MindRecord file (default: %(default)s).",
         may_change=True,
     )
     val_data: Path | None = option(
-        None, help="MindRecord file to validate on, with whole images", may_change=True
+        None, help="Validate on the whole images of this MindRecord file.", may_change=True
     )
-    sample: bool = option(False, help="draw a small dataset and train on it with a preset")
+    sample: bool = option(False, help="Draw a small dataset and train on it with a preset.")
     download: str | None = option(
         None,
         nargs="?",
         const=fetch.BASE_URL,
         metavar="URL",
-        help="fetch the tutorial's VOC+SBD records and VGG-16 weights first (URL: from a mirror)",
+        help="Fetch the tutorial's VOC+SBD records and VGG-16 weights first, from a mirror if "
+        "there is a URL.",
     )
     num_classes: int | None = option(
-        None, help="number of classes, where the data do not tell (default: VOC's 21)"
+        None, help="Train this many classes, where the data do not tell (default: VOC's 21)."
     )
     crop_size: int = option(
         None,
         positive=True,
         at_most=LONGEST_SIDE,
-        help="side of the training crops, in pixels (default: 512)",
+        help="Give the training crops this side in pixels (default: 512).",
     )
-    min_scale: float = option(None, help="smallest random scale (default: 0.5)")
-    max_scale: float = option(None, at_most=8, help="largest random scale (default: 2.0)")
+    min_scale: float = option(
+        None, help="Scale images at random by this factor at least (default: 0.5)."
+    )
+    max_scale: float = option(
+        None, at_most=8, help="Scale images at random by this factor at most (default: 2.0)."
+    )
     resize_short: list[int] | None = option(
         None,
         nargs=2,
         metavar=("MIN", "MAX"),
-        help="instead of a random scale: resize every image so that its shorter side has a random "
-        "number of pixels, MIN to MAX, as torchvision's references do",
+        help="Resize every image so that its shorter side has a random number of pixels, MIN to "
+        "MAX, as torchvision's references do, instead of scaling it by a random factor.",
     )
     resize_to: list[int] | None = option(
         None,
         nargs=2,
         metavar=("H", "W"),
-        help="instead of random scales and crops: squeeze every image to H pixels of height and W "
-        "of width; images to validate on, too",
+        help="Squeeze every image to H pixels of height and W of width, instead of random scales "
+        "and crops; images to validate on, too.",
     )
     cat_max_ratio: float | None = option(
         None,
         metavar="R",
-        help="draw a crop anew, up to 10 times, while one class covers the share R of its labelled "
-        "pixels or more, as mmsegmentation does with 0.75 (default: take every crop)",
+        help="Draw a crop anew, up to 10 times, while one class covers the share R of its "
+        "labelled pixels or more, as mmsegmentation does with 0.75 (default: take every crop).",
     )
     augment: str = option(
         "",
         metavar="NAME,…",
-        help="further random changes of the crops: photometric, blur, rotate, vflip, joined by "
-        "commas (default: none)",
+        help="Change the crops at random in more ways: photometric, blur, rotate, vflip, joined "
+        "by commas (default: none).",
     )
     workers: int = option(
         min(4, threads.available_cpus()),
         positive=True,
         may_change=True,
-        help="threads that prepare samples (default: %(default)s)",
+        help="Prepare samples in this many threads (default: %(default)s).",
     )
     max_pixels: int = option(reader.MAX_PIXELS, at_least=0, may_change=True, **reader.FLAG)
 

@@ -34,90 +34,94 @@ class NetworkOptions(Options):
     arch: str = option(
         "fcn8s",
         choices=ARCHITECTURES,
-        help="fcn32s, fcn16s, fcn8s: VGG with BatchNorm, scores from conv7 only, also from pool4, "
-        "also from pool3; fcn_resnet50, fcn_resnet101: torchvision's networks on a dilated ResNet; "
-        "fcn32s_paper, fcn16s_paper, fcn8s_paper: the networks of the paper's authors "
-        "(default: %(default)s)",
+        metavar="NAME",
+        help="Train this network. fcn32s, fcn16s, fcn8s: VGG with BatchNorm, scores from conv7 "
+        "only, also from pool4, also from pool3; fcn_resnet50, fcn_resnet101: torchvision's "
+        "networks on a dilated ResNet; fcn32s_paper, fcn16s_paper, fcn8s_paper: the networks of "
+        "the paper's authors (default: %(default)s).",
     )
     backbone: str = option(
         "vgg16",
         choices=BACKBONES,
-        help="VGG with 16 or 19 layers, and BatchNorm (default: %(default)s)",
+        help="Build on VGG with 16 or 19 layers, and BatchNorm (default: %(default)s).",
     )
     widths: list[int] | None = option(
         None,
         nargs=5,
         at_most=_MAX_WIDTH,
         metavar=("W1", "W2", "W3", "W4", "W5"),
-        help=f"channels of conv1 to conv5 (default: VGG's, {' '.join(map(str, VGG_WIDTHS))})",
+        help="Give conv1 to conv5 these numbers of channels (default: VGG's, "
+        f"{' '.join(map(str, VGG_WIDTHS))}).",
     )
     fc_width: int = option(
         FC_WIDTH,
         positive=True,
         at_most=_MAX_FC_WIDTH,
         metavar="N",
-        help="channels of conv6 and conv7 (default: %(default)s)",
+        help="Give conv6 and conv7 this many channels (default: %(default)s).",
     )
     resnet_width: int = option(
         RESNET_WIDTH,
         positive=True,
         at_most=_MAX_WIDTH // 32,
         metavar="N",
-        help="channels of a ResNet's stem (default: %(default)s)",
+        help="Give a ResNet's stem this many channels (default: %(default)s).",
     )
     dropout: float | None = option(
         None,
         at_least=0,
         metavar="P",
-        help="share of the numbers that training zeros, after conv6 and conv7, or before the last "
-        "layer of a ResNet's heads (default: 0; ResNet: 0.1; the authors' networks: 0.5)",
+        help="Zero this share of the numbers in training, after conv6 and conv7, or before the "
+        "last layer of a ResNet's heads (default: 0; ResNet: 0.1; the authors' networks: 0.5).",
     )
     aux_weight: float | None = option(
         None,
         at_least=0,
         at_most=100,
         metavar="W",
-        help="weight of the auxiliary head's loss, for the ResNets; 0 trains without that head "
-        f"(default: {AUX_WEIGHT})",
+        help="Weigh the loss of a ResNet's auxiliary head by this; 0 trains without that head "
+        f"(default: {AUX_WEIGHT}).",
     )
     pretrained: Path | None = option(
-        None, help="checkpoint to start from; parameters whose name and shape agree are loaded"
+        None,
+        help="Start from this checkpoint, or the best one of a run's folder: parameters whose "
+        "name and shape agree are loaded.",
     )
     upsample_init: str = option(
         "xavier_uniform",
         choices=UPSAMPLE_INITS,
-        help="initial weights of the transposed convolutions: as in the tutorial's code, or as in "
-        "the paper (default: %(default)s)",
+        help="Start the transposed convolutions as in the tutorial's code, or as in the paper "
+        "(default: %(default)s).",
     )
     skip_init: str = option(
         "xavier_uniform",
         choices=SKIP_INITS,
-        help="initial weights of the scores of pool3 and pool4: as in the tutorial's code, or as "
-        "in the paper, where each network starts from the one with a skip less "
-        "(default: %(default)s)",
+        help="Start the scores of pool3 and pool4 as in the tutorial's code, or as in the paper, "
+        "where each network starts from the one with a skip less (default: %(default)s).",
     )
     at_once: bool = option(
         False,
-        help="for fcn16s_paper and fcn8s_paper: multiply pool4 by 0.01 and pool3 by 0.0001 before "
-        "they are scored, to train at once instead of in stages",
+        help="Multiply pool4 by 0.01 and pool3 by 0.0001 before they are scored, to train "
+        "fcn16s_paper or fcn8s_paper at once instead of in stages.",
     )
     train_upsampling: bool = option(
         False,
-        help="for the authors' networks: train the transposed convolutions, which stay bilinear "
-        "otherwise",
+        help="Train the transposed convolutions of the authors' networks, which stay bilinear "
+        "otherwise.",
     )
     freeze: list[str] = option(
         [],
         nargs="+",
         choices=PARTS,
-        help="parts to keep unchanged, including the statistics of their BatchNorms, as far as "
-        "--arch has them; backbone: conv1 to conv5, or the ResNet; fc: conv6 and conv7; head: the "
-        "layers that score; upsampling: the transposed convolutions; aux: the auxiliary head",
+        metavar="PART",
+        help="Keep parts unchanged, including the statistics of their BatchNorms, as far as "
+        "--arch has them. backbone: conv1 to conv5, or the ResNet; fc: conv6 and conv7; head: the "
+        "layers that score; upsampling: the transposed convolutions; aux: the auxiliary head.",
     )
     freeze_bn: bool = option(
         False,
-        help="keep every BatchNorm unchanged, weights and statistics, and normalise with its "
-        "stored statistics",
+        help="Keep every BatchNorm unchanged, weights and statistics, and normalise with its "
+        "stored statistics.",
     )
 
     def __post_init__(self) -> None:

@@ -42,7 +42,10 @@ class OptimizerOptions(Options):
     HEADING: ClassVar[str] = "training"
 
     epochs: int = option(
-        1, positive=True, may_change=True, help="passes over the data (default: %(default)s)"
+        1,
+        positive=True,
+        may_change=True,
+        help="Pass over the data this many times (default: %(default)s).",
     )
     steps: int | None = option(
         None,
@@ -50,106 +53,116 @@ class OptimizerOptions(Options):
         at_most=MAX_STEPS,
         may_change=True,
         excludes="epochs",
-        help="total number of steps, instead of --epochs",
+        help="Train this many steps in total, instead of --epochs.",
     )
-    batch_size: int = option(4, positive=True, help="images per batch (default: %(default)s)")
+    batch_size: int = option(
+        4, positive=True, help="Put this many images into a batch (default: %(default)s)."
+    )
     accumulate: int = option(
         1,
         positive=True,
         metavar="N",
-        help="use the mean gradient of N batches per step, computed one after the other; BatchNorm "
-        "normalises each batch on its own (default: %(default)s)",
+        help="Use the mean gradient of N batches per step, computed one after the other; "
+        "BatchNorm normalises each batch on its own (default: %(default)s).",
     )
     optimizer: str = option(
         "momentum",
         choices=_BASE_LR,
-        help="momentum as in the tutorial, or AdamW (default: %(default)s)",
+        help="Train with momentum, as in the tutorial, or with AdamW (default: %(default)s).",
     )
     schedule: str = option(
         "cosine",
         choices=("cosine", "polynomial", "constant"),
-        help="course of the learning rate from --base-lr to --min-lr; constant stays at --base-lr "
-        "(default: %(default)s)",
+        help="Take the learning rate from --base-lr to --min-lr on this course; constant stays at "
+        "--base-lr (default: %(default)s).",
     )
     base_lr: float = option(
-        None, positive=True, help="learning rate after the warm-up (default: 0.05; AdamW: 0.001)"
+        None,
+        positive=True,
+        help="Start with this learning rate after the warm-up (default: 0.05; AdamW: 0.001).",
     )
     min_lr: float = option(
-        None, at_least=0, help="learning rate of the last step (default: --base-lr / 100)"
+        None, at_least=0, help="End with this learning rate (default: --base-lr / 100)."
     )
     lr_factor: list[str] = option(
         [],
         nargs="+",
         metavar="PART=F",
-        help="multiply the learning rate of parts, such as backbone=0.1 head=10; parts are those "
-        f"of --freeze ({', '.join(PARTS)}), and bias: all biases, on top of their part's factor",
+        help="Multiply the learning rate of parts, such as backbone=0.1 head=10; parts are those "
+        f"of --freeze ({', '.join(PARTS)}), and bias: all biases, on top of their part's factor.",
     )
     power: float = option(
-        0.9, positive=True, help="exponent of the polynomial schedule (default: %(default)s)"
+        0.9,
+        positive=True,
+        help="Give the polynomial schedule this exponent (default: %(default)s).",
     )
     warmup_steps: int = option(
-        0, at_least=0, help="steps of linear rise to --base-lr (default: %(default)s)"
+        0,
+        at_least=0,
+        help="Raise the learning rate to --base-lr in this many steps first (default: "
+        "%(default)s).",
     )
     momentum: float = option(
-        0.9, at_least=0, help="coefficient of the optimizer momentum (default: %(default)s)"
+        0.9, at_least=0, help="Give the optimizer momentum this coefficient (default: %(default)s)."
     )
     weight_decay: float = option(
         1e-4,
         at_least=0,
-        help="L2 penalty on all weights; AdamW: decay per step, times the learning rate "
-        "(default: %(default)s)",
+        help="Penalise all weights by this factor (L2); with AdamW it is the decay per step, "
+        "times the learning rate (default: %(default)s).",
     )
     bias_decay: bool = option(
         True,
-        help="whether weight decay takes biases too, and with AdamW the gamma and beta of "
-        "BatchNorm; momentum leaves those alone (default: yes)",
+        help="Apply weight decay to biases too, and with AdamW to the gamma and beta of "
+        "BatchNorm; momentum leaves those alone (default: yes).",
     )
     clip_norm: float | None = option(
-        None, positive=True, help="upper limit for the norm of the gradient of all weights together"
+        None, positive=True, help="Limit the norm of the gradient of all weights together to this."
     )
     ema: float | None = option(
         None,
         positive=True,
         metavar="DECAY",
-        help="keep a moving average of the weights with this decay, such as 0.999; it is what is "
-        "validated and what checkpoints are to be used with (default: none)",
+        help="Keep a moving average of the weights with this decay, such as 0.999; it is what is "
+        "validated and what checkpoints are to be used with (default: none).",
     )
     patience: int | None = option(
         None,
         positive=True,
         may_change=True,
-        help="stop after this many validations without a better mean IoU",
+        help="Stop after this many validations without a better mean IoU.",
     )
     loss: str = option(
         "ce",
         metavar="LOSS",
-        help="ce (cross-entropy), focal, ohem (ce of the hard pixels), dice, lovasz, or a "
-        "sum of them with factors, such as ce+0.5*dice (default: ce)",
+        help="Minimise ce (cross-entropy), focal, ohem (ce of the hard pixels), dice, lovasz, or "
+        "a sum of them with factors, such as ce+0.5*dice (default: ce).",
     )
     label_smoothing: float = option(
         0.0,
         at_least=0,
         metavar="SHARE",
-        help="share of the target that ce and ohem spread over all classes (default: 0)",
+        help="Spread this share of the target of ce and ohem over all classes (default: 0).",
     )
     class_weights: str = option(
         "none",
         metavar="none|auto|FILE",
-        help="weights of the classes in the loss: none, auto (median frequency balancing, from the "
-        "pixel counts next to the data), or a JSON file with one for every class (default: none)",
+        help="Weigh the classes in the loss: none, auto (median frequency balancing, from the "
+        "pixel counts next to the data), or by a JSON file with a weight for every class "
+        "(default: none).",
     )
     loss_reduction: str = option(
         "mean",
         choices=("mean", "sum"),
-        help="loss of a batch: mean over its labelled pixels, or the sum over those of an image, "
-        "averaged over images, as in the FCN paper; it needs learning rates 10^5 times smaller "
-        "(default: %(default)s)",
+        help="Take as loss of a batch the mean over its labelled pixels, or the sum over those of "
+        "an image, averaged over images, as in the FCN paper; it needs learning rates 10^5 times "
+        "smaller (default: %(default)s).",
     )
     seed: int = option(
         1,
         at_least=0,
         at_most=2**32 - 1,
-        help="seed of weights, order and crops (default: %(default)s)",
+        help="Draw weights, order and crops with this seed (default: %(default)s).",
     )
 
     def __post_init__(self) -> None:
@@ -236,56 +249,60 @@ class DeviceOptions(Options):
     amp: str | None = option(
         None,
         choices=AMP_LEVELS,
-        help="O0: float32; O2: float16 with BatchNorm in float32, for GPU and Ascend "
-        "(default: O2 on Ascend, else O0)",
+        help="Compute in float32 (O0), or in float16 with BatchNorm in float32, for GPU and "
+        "Ascend (O2) (default: O2 on Ascend, else O0).",
     )
     loss_scale: float = option(
         2.0**16,
         at_least=1,
-        help="initial loss scale, where the loss is scaled: on Ascend, and with O2 "
-        "(default: %(default)g)",
+        help="Start with this loss scale, where the loss is scaled: on Ascend, and with O2 "
+        "(default: %(default)g).",
     )
     loss_scale_factor: int = option(
         2,
         positive=True,
-        help="divides the loss scale after an overflow, multiplies it after a window without one "
-        "(default: %(default)s)",
+        help="Divide the loss scale by this after an overflow, and multiply it after a window "
+        "without one (default: %(default)s).",
     )
     loss_scale_window: int = option(
-        2000, positive=True, help="length of the window in steps (default: %(default)s)"
+        2000,
+        positive=True,
+        help="Raise the loss scale after this many steps without an overflow (default: "
+        "%(default)s).",
     )
     max_overflows: int = option(
         20,
         positive=True,
         may_change=True,
-        help="stop after this many overflows in a row (default: %(default)s)",
+        help="Stop after this many overflows in a row (default: %(default)s).",
     )
     conv_algo: str | None = option(
         None,
         choices=CONV_ALGORITHMS,
         may_change=True,
-        help="how cuDNN computes float32 convolutions on a GPU: least-memory, performance (tries "
-        "all for every new shape) or normal (a guess from the shape; MindSpore's default)",
+        help="Let cuDNN compute float32 convolutions on a GPU in this way: least-memory, "
+        "performance (tries all for every new shape) or normal (a guess from the shape; "
+        "MindSpore's default).",
     )
     allow_tf32: bool | None = option(
         None,
-        help="whether convolutions on a GPU may round to 10 bits of mantissa (MindSpore: yes)",
+        help="Let convolutions on a GPU round to 10 bits of mantissa (MindSpore: yes).",
     )
     distributed: bool = option(
         False,
         heading=_SEVERAL_DEVICES,
-        help=f"be one of the processes of {LAUNCH} {PROGRAM} --distributed …; each takes "
-        "--batch-size images per step",
+        help=f"Be one of the processes of {LAUNCH} {PROGRAM} --distributed …; each takes "
+        "--batch-size images per step.",
     )
     scale_lr: bool = option(
         False,
         heading=_SEVERAL_DEVICES,
-        help="multiply --base-lr and --min-lr by the number of processes (linear scaling rule)",
+        help="Multiply --base-lr and --min-lr by the number of processes (linear scaling rule).",
     )
     sync_bn: bool = option(
         False,
         heading=_SEVERAL_DEVICES,
-        help="normalise with the batch of all processes together in BatchNorm; on Ascend only",
+        help="Normalise with the batch of all processes together in BatchNorm, on Ascend only.",
     )
 
     def __post_init__(self) -> None:
@@ -315,46 +332,55 @@ class RunOptions(Options):
 
     HEADING: ClassVar[str] = "results"
 
-    output: Path | None = option(None, help="folder for the results (default: runs/<date-time>)")
+    output: Path | None = option(
+        None, metavar="DIR", help="Write the results into this folder (default: runs/<date-time>)."
+    )
     resume: Path | None = option(
         None,
         metavar="RUN_DIR",
-        help="resume the run in this folder, with its arguments, from its last checkpoint",
+        help="Resume the run in this folder, with its arguments, from its last checkpoint.",
     )
     preview: Path | None = option(
         None,
         metavar="FILE",
         may_change=True,
-        help="do not train: draw the first samples, as the network would get them, to this PNG",
+        help="Draw the first samples, as the network would get them, to this PNG, and do not "
+        "train.",
     )
     save_every: int | None = option(
-        None, positive=True, may_change=True, help="steps between checkpoints (default: one epoch)"
+        None,
+        positive=True,
+        may_change=True,
+        help="Save a checkpoint every so many steps (default: one epoch).",
     )
     checkpoint_format: str = option(
         "ckpt",
         choices=checkpoints.FORMATS,
-        help="format of the checkpoints: MindSpore's with a JSON next to each, or safetensors with "
-        "the metadata inside (default: %(default)s)",
+        help="Write checkpoints of MindSpore with a JSON next to each, or safetensors with the "
+        "metadata inside (default: %(default)s).",
     )
     keep: int = option(
         5,
         positive=True,
         may_change=True,
-        help="number of the newest checkpoints to keep, in addition to the best and the last "
-        "(default: %(default)s)",
+        help="Keep this many of the newest checkpoints, in addition to the best and the last "
+        "(default: %(default)s).",
     )
     val_every: int = option(
-        1, positive=True, may_change=True, help="epochs between validations (default: %(default)s)"
+        1,
+        positive=True,
+        may_change=True,
+        help="Validate every so many epochs (default: %(default)s).",
     )
     num_pictures: int = option(
         6,
         positive=True,
         at_most=100,
         may_change=True,
-        help="number of images in predictions.png (default: %(default)s)",
+        help="Draw this many images in predictions.png (default: %(default)s).",
     )
     tensorboard: bool = option(
-        False, may_change=True, help="write scalars and pictures for TensorBoard"
+        False, may_change=True, help="Write scalars and pictures for TensorBoard."
     )
 
     def __post_init__(self) -> None:
