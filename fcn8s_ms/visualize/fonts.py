@@ -20,8 +20,20 @@ logger = logging.getLogger(__name__)
 
 # Fonts whose glyphs stand for no character, or are pictures of one size.
 _UNUSABLE = ("lastresort", "blank", "emoji")
-# Of a family's fonts, the plain one is taken.
-_STYLES = ("bold", "black", "italic", "oblique", "light", "thin", "medium", "mono", "serif")
+# Of a family's fonts, the plain one is taken; Unifont, of coarse pixels, where no other has a
+# character.
+_STYLES = (
+    "bold",
+    "black",
+    "italic",
+    "oblique",
+    "light",
+    "thin",
+    "medium",
+    "mono",
+    "serif",
+    "unifont",
+)
 
 
 # --- which font has a character ------------------------------------------------------------------
