@@ -21,6 +21,7 @@ __all__ = [
     "mean_iou",
     "mean_pixel_accuracy",
     "pixel_accuracy",
+    "scores_of_counts",
     "trimap",
 ]
 
@@ -133,6 +134,7 @@ class ConfusionMatrix:
     def from_vector(cls, vector: np.ndarray, num_class: int) -> "ConfusionMatrix":
         """Unpacks the result of `to_vector`, or a sum of several."""
         found = cls(num_class)
+        vector = vector.astype(np.int64)
         found.matrix += vector[: num_class**2].reshape(num_class, num_class)
         found.class_images += vector[num_class**2 : -1]
         found.num_images = int(vector[-1])
@@ -164,8 +166,30 @@ def class_precision(matrix: np.ndarray) -> np.ndarray:
 
 def class_iou(matrix: np.ndarray) -> np.ndarray:
     """Intersection over union of each class; NaN for one neither in labels nor in predictions."""
-    correct = np.diag(matrix)
-    return _ratio(correct, matrix.sum(axis=1) + matrix.sum(axis=0) - correct)
+    return _iou(np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
+
+
+def _iou(correct: np.ndarray, labelled: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    return _ratio(correct, labelled + predicted - correct)
+
+
+def scores_of_counts(
+    correct: np.ndarray, labelled: np.ndarray, predicted: np.ndarray
+) -> dict[str, float]:
+    """Scores that need less than the confusion matrix.
+
+    Args:
+        correct: int64 (C,), number of pixels of each class that are predicted correctly.
+        labelled: int64 (C,), number of pixels of each class.
+        predicted: int64 (C,), number of labelled pixels that are predicted as each class.
+
+    Returns:
+        `pixel accuracy` and `mean IoU`; NaN without a labelled pixel.
+    """
+    return {
+        "pixel accuracy": float(_ratio(correct.sum(), labelled.sum())),
+        "mean IoU": _nanmean(_iou(correct, labelled, predicted)),
+    }
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:

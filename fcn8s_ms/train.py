@@ -118,6 +118,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
     from .training.optimizer import make_optimizer
     from .training.precheck import check_batch_norm
     from .training.recorder import Recorder
+    from .training.train_scores import TrainScores, WatchedLoss
 
     among = f", {ranks.size} ranks" if ranks.size > 1 else ""
     print(f"{target}, MindSpore {ms.__version__}, {config.device.mode} mode{among}", flush=True)
@@ -179,6 +180,15 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
         )
         if config.network.loss_weight_of_auxiliary:
             loss = AuxiliaryLoss(loss, config.network.loss_weight_of_auxiliary)
+        scores = None
+        if target == "CPU" if config.run.train_scores is None else config.run.train_scores:
+            loss = WatchedLoss(loss, (data.network_batch, *data.train.sample_size))
+            scores = TrainScores(
+                loss,
+                len(data.classes),
+                length.epoch_steps,
+                progress.metadata.get("train_counts"),
+            )
         learning_rates = schedule.learning_rates(
             config.optimizer, length.total_steps, config.device.lr_scale(ranks.size)
         )
@@ -197,7 +207,14 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
             model = Model(network, loss_fn=loss, optimizer=optimizer, **precision)
         else:
             model = Model(
-                AccumulatedStep.build(network, loss, optimizer, data.accumulate, **precision)
+                AccumulatedStep.build(
+                    network,
+                    loss,
+                    optimizer,
+                    data.accumulate,
+                    after_batch=scores.keep_batch if scores else lambda: None,
+                    **precision,
+                )
             )
 
         # Callbacks
@@ -228,6 +245,8 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
                 arguments=config.stored(ranks.size),
                 max_overflows=config.device.max_overflows,
                 memory=lambda: device.memory(target),
+                scores=scores,
+                new_schedule=progress.has_new_schedule(length, config.optimizer.schedule),
             )
         loop = Loop(
             data,

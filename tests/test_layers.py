@@ -69,6 +69,7 @@ FOLDERS = {
         {"calibration", "conversion"},
     ],
     "inference": [
+        {"cross_entropy"},
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
         {"outputs", "stopwatch", "view"},
         {"predictor"},
@@ -86,6 +87,7 @@ FOLDERS = {
             "optimizer",
             "schedule",
             "tensorboard",
+            "train_scores",
         },
         {"option_group"},
         {"data_options", "network_options", "options"},
@@ -116,7 +118,8 @@ WITHOUT_MINDSPORE = set(
     formats.safetensors_file
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
     images.augmentation images.geometry images.header images.reader
-    inference.engine inference.images inference.inputs inference.onnx_engine inference.outputs
+    inference.cross_entropy inference.engine inference.images inference.inputs
+    inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view
     inspection.checkpoint inspection.exported inspection.facts inspection.model_card

@@ -59,7 +59,7 @@ class _ClassIdsAndLabel(nn.Cell):
         self.class_ids = ClassIds(network)
 
     def construct(self, data: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        ids, evidence = self.class_ids(data)
+        ids, evidence, _ = self.class_ids(data)
         return evidence, ids, label
 
 

@@ -56,21 +56,26 @@ def whole_images(
 class Prediction(NamedTuple):
     """Image of a record, its label, and the class ids predicted for it.
 
-    `image` is uint8 (H, W, 3) BGR; `label` and `ids` are uint8 (H, W).
+    `image` is uint8 (H, W, 3) BGR; `label` and `ids` are uint8 (H, W); `losses` is the
+    cross-entropy of every pixel, float32 (H, W), 0 where it is ignored, if it was asked for.
     """
 
     name: str
     image: np.ndarray
     label: np.ndarray
     ids: np.ndarray
+    losses: np.ndarray | None = None
 
 
-def predict_dataset(predictor: Predictor, data: "SegDataset") -> Iterator[Prediction]:
+def predict_dataset(
+    predictor: Predictor, data: "SegDataset", losses: bool = False
+) -> Iterator[Prediction]:
     """Predicts every image of a dataset, at most `data.batch_size` at once.
 
     Args:
         predictor: predictor of class ids.
         data: result of `whole_images`.
+        losses: whether to compute the losses, too, see `Predictor.many_with_losses`.
 
     Yields:
         Predictions in the order in which batches of one size are complete.
@@ -88,6 +93,13 @@ def predict_dataset(predictor: Predictor, data: "SegDataset") -> Iterator[Predic
             "(--resize, --sliding)"
         ) from error
 
+    if losses:
+        samples = ((sample, sample[1], sample[2]) for sample in data.whole_samples())
+        for (name, image, label), (ids, of_pixels) in predictor.many_with_losses(
+            samples, data.batch_size, on_error=on_error
+        ):
+            yield Prediction(name, image, label, ids, of_pixels)
+        return
     images = ((sample, sample[1]) for sample in data.whole_samples())
     for (name, image, label), ids in predictor.many(images, data.batch_size, on_error=on_error):
         yield Prediction(name, image, label, ids)

@@ -1,7 +1,7 @@
 """Counts of predictions, and the scores that follow from them."""
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -138,12 +138,27 @@ def scores(
     return result
 
 
+@dataclass
+class _Loss:
+    """Sum of the losses of predictions."""
+
+    total: float = 0.0
+
+    def added(self, predicted: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Yields predictions after adding their losses."""
+        for prediction in predicted:
+            if prediction.losses is not None:
+                self.total += float(prediction.losses.sum(dtype=np.float64))
+            yield prediction
+
+
 def evaluate_dataset(
     predictor: Predictor,
     data: "SegDataset",
     classes: Sequence[str],
     progress: Callable[..., Iterable[Prediction]] | None = None,
-    combine: Callable[[ConfusionMatrix], ConfusionMatrix] | None = None,
+    combine: Callable[[np.ndarray], np.ndarray] | None = None,
+    losses: bool = False,
 ) -> dict[str, Any]:
     """Computes the scores of a predictor on a dataset.
 
@@ -152,17 +167,28 @@ def evaluate_dataset(
         data: result of `whole_images`.
         classes: class names.
         progress: called with an iterable and `total`; returns what to iterate over (tqdm fits).
-        combine: called with the counts of `data`; returns those to score, such as the sum over all
-            shards of a record.
+        combine: called with what was counted of `data`, a float64 array; returns the array to
+            score, such as the sum over all shards of a record.
+        losses: whether to compute the loss, too, of which the predictor must be capable.
 
     Returns:
-        As `scores`.
+        As `scores`; with `losses` also `cross-entropy`, the mean over all labelled pixels, NaN
+        without one.
 
     Raises:
         InputError: a sample cannot be decoded.
     """
-    predicted: Iterable[Prediction] = predict_dataset(predictor, data)
+    predicted: Iterable[Prediction] = predict_dataset(predictor, data, losses)
     if progress is not None:
         predicted = progress(predicted, total=data.num_samples)
-    counts = count(predicted, len(classes))
-    return scores(counts if combine is None else combine(counts), classes)
+    loss = _Loss()
+    counts = count(loss.added(predicted), len(classes))
+    if combine is not None:
+        # Counts of pixels stay exact: float64 holds every whole number up to 2^53.
+        total = combine(np.append(counts.to_vector().astype(np.float64), loss.total))
+        counts, loss.total = ConfusionMatrix.from_vector(total[:-1], len(classes)), total[-1]
+    found = scores(counts, classes)
+    if losses:
+        pixels = int(counts.matrix.sum())
+        found["cross-entropy"] = float(loss.total) / pixels if pixels else float("nan")
+    return found

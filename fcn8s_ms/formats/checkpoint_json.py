@@ -19,6 +19,7 @@ _METADATA = schema.fields(
         "metric": schema.optional(schema.mapping(schema.optional(schema.number()))),
         "seconds": schema.number(0),
         "with_weights": schema.truth(),
+        "train_counts": schema.array(schema.array(schema.whole_number(0), 2, 255), 3, 3),
         "images": schema.whole_number(1),
         "classes": schema.array(schema.text(1000), 2, 255),
         "palette": schema.array(schema.COLOUR, 2, 255),

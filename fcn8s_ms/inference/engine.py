@@ -8,7 +8,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError, command
 
-__all__ = ["ENGINES", "Engine", "engine_for", "takes_pixels"]
+__all__ = ["ENGINES", "Engine", "LossEngine", "engine_for", "takes_pixels"]
 
 ENGINES = ("mindspore", "onnx")
 """Names of the engines: MindSpore computes a checkpoint, ONNX Runtime an exported file."""
@@ -49,6 +49,19 @@ class Engine(Protocol):
 def takes_pixels(engine: Engine) -> bool:
     """Whether batches of an engine are pixels, not normalised."""
     return bool(getattr(engine, "takes_pixels", False))
+
+
+class LossEngine(Engine, Protocol):
+    """Engine that also computes the loss, for validation."""
+
+    def class_ids_and_losses(
+        self, batch: np.ndarray, label: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Class ids of a batch, and the cross-entropy of every pixel, 0 where it is ignored.
+
+        `label` is int32 (N, H, W), the ids int32 and the losses float32 (N, H, W).
+        """
+        ...
 
 
 def engine_for(path: files.PathLike, engine: str | None = None) -> str:

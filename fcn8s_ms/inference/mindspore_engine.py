@@ -8,7 +8,10 @@ from mindspore import Tensor, nn, ops
 
 from .. import files
 from ..errors import InputError
+from ..loss import negative_log_likelihood
 from ..network.architectures import multiple_of
+from ..voc import IGNORE_LABEL
+from .cross_entropy import cross_entropy
 
 __all__ = ["ClassIds", "MindSporeEngine", "is_finite"]
 
@@ -40,17 +43,18 @@ class ClassIds(_Logits):
 
     A second result tells whether all logits are finite (`is_finite`): on a CPU the logits
     themselves, which lie in the host's memory already, elsewhere their sum. MindSpore's reductions
-    on a CPU take longer than the argmax; NumPy reads the logits in a millisecond.
+    on a CPU take longer than the argmax; NumPy reads the logits in a millisecond. The third are the
+    logits, which stay on the device unless someone reads them.
     """
 
     def __init__(self, network: nn.Cell):
         super().__init__(network)
         self.in_host_memory = ms.get_context("device_target") == "CPU"
 
-    def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = super().construct(x)
         ids = ops.cast(ops.argmax(logits, 1), ms.int32)
-        return ids, logits if self.in_host_memory else logits.sum()
+        return ids, logits if self.in_host_memory else logits.sum(), logits
 
 
 def is_finite(array: np.ndarray) -> bool:
@@ -108,10 +112,35 @@ class MindSporeEngine:
         Raises:
             InputError: a logit is not finite.
         """
-        ids, evidence = self._run(self._class_ids, batch)
+        return self._ids_and_logits(batch)[0].asnumpy()
+
+    def class_ids_and_losses(
+        self, batch: np.ndarray | Tensor, label: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Computes the class ids of a normalised batch, and the cross-entropy of every pixel.
+
+        Args:
+            batch: as for `class_ids`.
+            label: int32 (N, H, W), 0…n_class-1, or the ignore label.
+
+        Returns:
+            int32 array and float32 array (N, H, W); the loss of an ignored pixel is 0.
+
+        Raises:
+            InputError: a logit is not finite.
+        """
+        ids, logits = self._ids_and_logits(batch)
+        if self._class_ids.in_host_memory:
+            return ids.asnumpy(), cross_entropy(logits.asnumpy(), label)
+        valid = label != IGNORE_LABEL
+        losses = negative_log_likelihood(logits, Tensor(np.where(valid, label, 0).astype(np.int32)))
+        return ids.asnumpy(), np.where(valid, losses.asnumpy(), np.float32(0))
+
+    def _ids_and_logits(self, batch: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+        ids, evidence, logits = self._run(self._class_ids, batch)
         if not is_finite(evidence.asnumpy()):
             self.logits(batch)  # raises, unless only the sum is too large
-        return ids.asnumpy()
+        return ids, logits
 
     def logits(self, batch: np.ndarray | Tensor) -> np.ndarray:
         """Computes the logits of a normalised batch.

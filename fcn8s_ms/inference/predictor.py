@@ -4,14 +4,15 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 
 from .. import transforms, voc
 from ..errors import InputError
-from .engine import Engine, takes_pixels
+from .cross_entropy import cross_entropy
+from .engine import Engine, LossEngine, takes_pixels
 from .view import ViewOptions
 
 __all__ = ["Predictor"]
@@ -133,9 +134,59 @@ class Predictor:
             size of 1. The result is that of `__call__`, or of `probabilities`.
         """
         compute = self._probabilities if probabilities else self._class_ids
+        return self._in_batches(images, batch_size, compute, on_error)
+
+    def many_with_losses(
+        self,
+        samples: Iterable[tuple[Any, np.ndarray, np.ndarray]],
+        batch_size: int = 1,
+        on_error: Callable[[list[Any], Exception], None] | None = None,
+    ) -> Iterator[tuple[Any, tuple[np.ndarray, np.ndarray]]]:
+        """Computes class ids and cross-entropy of many images, as `many`.
+
+        For images at their own size, in one view, the engine must be a `LossEngine`.
+
+        Args:
+            samples: triples of key, image, and label, uint8 (H, W).
+            batch_size: as in `many`.
+            on_error: as in `many`.
+
+        Yields:
+            (key, (ids, losses)): uint8 (H, W), and float32 (H, W), 0 for ignored pixels.
+        """
+
+        def compute(jobs: list[_Job], batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+            labels = [job.key[1] for job in jobs]
+            if self.view.is_plain:
+                return self._ids_and_losses([job.image for job in jobs], labels)
+            return [
+                (
+                    logits.argmax(axis=0).astype(np.uint8),
+                    cross_entropy(logits[None], label[None])[0],
+                )
+                for logits, label in zip(self._own_logits(jobs, batch_size), labels)
+            ]
+
+        def on_labelled(keys: list[Any], error: Exception) -> None:
+            if on_error is None:
+                raise error
+            on_error([key for key, _ in keys], error)
+
+        images = (((key, label), image) for key, image, label in samples)
+        for (key, _), found in self._in_batches(images, batch_size, compute, on_labelled):
+            yield key, found
+
+    def _in_batches(
+        self,
+        images: Iterable[tuple[Any, np.ndarray]],
+        batch_size: int,
+        compute: Callable[[list[_Job], int], list[Any]],
+        on_error: Callable[[list[Any], Exception], None] | None,
+    ) -> Iterator[tuple[Any, Any]]:
+        """Computes images in batches where sizes allow, see `many`."""
         groups: OrderedDict[tuple[_Size, ...], list[_Job]] = OrderedDict()
 
-        def done(size: tuple[_Size, ...]) -> Iterable[tuple[Any, np.ndarray]]:
+        def done(size: tuple[_Size, ...]) -> Iterable[tuple[Any, Any]]:
             jobs = groups.pop(size)
             keys = [job.key for job in jobs]
             try:
@@ -178,6 +229,29 @@ class Predictor:
             return [one.argmax(axis=0).astype(np.uint8) for one in mean]
         logits = self._view_logits(jobs, *self.view.views[0], batch_size)
         return [_best_class(one, job.size) for one, job in zip(logits, jobs)]
+
+    def _own_logits(self, jobs: list[_Job], batch_size: int) -> Iterator[np.ndarray]:
+        """Logits (n_class, H, W) at the image's own size, or the logarithm of the mean softmax."""
+        if len(self.view.views) > 1:
+            for mean in self._probabilities(jobs, batch_size):
+                yield np.log(np.maximum(mean, np.finfo(np.float32).tiny))
+            return
+        for logits, job in zip(self._view_logits(jobs, *self.view.views[0], batch_size), jobs):
+            yield _planes_resized(logits, job.size)
+
+    def _ids_and_losses(
+        self, images: list[np.ndarray], labels: list[np.ndarray]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        engine = cast("LossEngine", self.engine)
+        batch = self._batch(images)
+        padded = np.full((len(batch), *batch.shape[2:]), voc.IGNORE_LABEL, np.int32)
+        for place, label in zip(padded, labels):
+            _cropped(place, _size(label))[:] = label
+        found = zip(labels, *engine.class_ids_and_losses(batch, padded))
+        return [
+            (_cropped(ids, _size(label)).astype(np.uint8), _cropped(losses, _size(label)))
+            for label, ids, losses in found
+        ]
 
     def _probabilities(self, jobs: list[_Job], batch_size: int) -> list[np.ndarray]:
         total = [np.zeros((self.n_class, *job.size), np.float32) for job in jobs]

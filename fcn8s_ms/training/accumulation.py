@@ -3,6 +3,7 @@
 `mindspore.train.Model` accumulates gradients only in its automatic parallel modes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import mindspore as ms
@@ -77,6 +78,7 @@ class AccumulatedStep(nn.Cell):
         step: `nn.TrainOneStepCell` or `nn.TrainOneStepWithLossScaleCell`, as
             `mindspore.amp.build_train_network` returns them.
         batches: number of batches that the inputs are divided into.
+        after_batch: called after the forward and backward pass of each batch.
 
     Inputs:
         images: Tensor (batches x N, 3, H, W).
@@ -87,10 +89,13 @@ class AccumulatedStep(nn.Cell):
         scale.
     """
 
-    def __init__(self, step: nn.Cell, batches: int):
+    def __init__(
+        self, step: nn.Cell, batches: int, after_batch: Callable[[], object] = lambda: None
+    ):
         super().__init__(auto_prefix=False)
         self.step = step
         self.batches = batches
+        self.after_batch = after_batch
         self.is_scaled = isinstance(step, nn.TrainOneStepWithLossScaleCell)
         self.sums = step.weights.clone(prefix="accumulated", init="zeros")
         self.add = _AddGradients(step, self.sums, self.is_scaled)
@@ -104,6 +109,7 @@ class AccumulatedStep(nn.Cell):
         optimizer: nn.Optimizer,
         batches: int,
         *,
+        after_batch: Callable[[], object] = lambda: None,
         amp_level: str = "O0",
         **precision: Any,
     ) -> "AccumulatedStep":
@@ -114,20 +120,21 @@ class AccumulatedStep(nn.Cell):
             loss: loss function.
             optimizer: optimizer of the network's parameters.
             batches: number of batches per step.
+            after_batch: called after each batch.
             amp_level: level of mixed precision.
             precision: other arguments of `device.model_arguments`.
         """
         step = build_train_network(network, optimizer, loss, level=amp_level, **precision)
-        return cls(step, batches)
+        return cls(step, batches, after_batch)
 
     def __call__(self, images: Tensor, label: Tensor) -> Any:
         # Two compiled cells in turn: one graph of all batches would take several times as long to
         # compile, and could hold all their activations at once.
         size = images.shape[0] // self.batches
-        losses = [
-            self.add(images[start : start + size], label[start : start + size])
-            for start in range(0, images.shape[0], size)
-        ]
+        losses = []
+        for start in range(0, images.shape[0], size):
+            losses.append(self.add(images[start : start + size], label[start : start + size]))
+            self.after_batch()
         scale = self.step.scale_sense.asnumpy().copy() if self.is_scaled else None
         overflow = self.update()
         loss = sum(losses) / self.batches

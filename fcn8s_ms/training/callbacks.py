@@ -7,7 +7,7 @@ Steps and epochs are counted over the whole run, including what came before an i
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from mindspore import Tensor
@@ -17,6 +17,7 @@ from .. import files
 from ..errors import InputError
 from .history import History
 from .interruption import StopRequest
+from .train_scores import TrainScores
 
 __all__ = ["CheckpointSaver", "Periodically", "StartAt", "StopAt", "TrainingLog", "Validation"]
 
@@ -67,13 +68,15 @@ class TrainingLog(Callback):
 
     Args:
         path: file to append to. Its lines hold step, epoch, loss, lr, images_per_second and the
-            items of `memory`; with loss scaling also loss_scale and overflow.
+            items of `memory`; with loss scaling also loss_scale and overflow; at times scores.
         learning_rates: learning rate of every step.
         batch_size: images per step, for the speed.
         progress_bar: object with `update`, `set_postfix` and `close`, such as tqdm's; None for
             none.
         history: steps of the run so far; gets the new ones.
         memory: returns the memory in use, as items for the line.
+        scores: makes the scores of the training, for the lines that end an interval.
+        first: items for the first line.
         circumstances: called with the number of a step that ends the training; returns text for
             the error message.
         max_overflows: number of overflows in a row that stops the training.
@@ -92,6 +95,8 @@ class TrainingLog(Callback):
         *,
         history: History | None = None,
         memory: Callable[[], dict[str, float]] = dict,
+        scores: TrainScores | None = None,
+        first: Mapping[str, Any] | None = None,
         circumstances: Callable[[int], str] = lambda step: "",
         max_overflows: int = 20,
         on_step: Callable[[dict[str, Any]], None] = lambda line: None,
@@ -103,6 +108,8 @@ class TrainingLog(Callback):
         self.progress_bar = progress_bar
         self.history = History() if history is None else history
         self.memory = memory
+        self.scores = scores
+        self._first = dict(first or {})
         self.circumstances = circumstances
         self.max_overflows = max_overflows
         self.on_step = on_step
@@ -129,13 +136,18 @@ class TrainingLog(Callback):
             "lr": self.learning_rates[number - 1 - self.history.overflows],
             "images_per_second": round(self.batch_size / seconds, 3),
             **self.memory(),
+            **self._first,
         }
+        self._first = {}
         overflowed = is_scaled and bool(_number(outputs[1]))
         if is_scaled:
             record["loss_scale"] = _number(outputs[2])
             record["overflow"] = overflowed
         if not overflowed and not math.isfinite(loss):
             raise self.not_finite(f"the loss is {loss}", record)
+        if self.scores is not None:
+            label = context.train_dataset_element[1].asnumpy()
+            record.update(self.scores.after_step(number, label))
         self.history.add(record)
         if self._file is not None:
             files.append_json_line(self._file, record)

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_SPANS = 1000
 _MOST_NAMED = 10
+_SCORES = ("pixel accuracy", "mean IoU")
 
 _NUMBER = schema.optional(schema.number())
 _STEP = schema.fields(
@@ -26,6 +27,9 @@ _STEP = schema.fields(
         "epoch": schema.whole_number(0),
         "loss": _NUMBER,
         "lr": _NUMBER,
+        "pixel accuracy": _NUMBER,
+        "mean IoU": _NUMBER,
+        "new_schedule": schema.truth(),
         "images_per_second": _NUMBER,
         "loss_scale": _NUMBER,
         "overflow": schema.truth(),
@@ -36,6 +40,7 @@ _VALIDATION = schema.fields(
     {
         "epoch": schema.whole_number(0),
         "pixel accuracy": _NUMBER,
+        "cross-entropy": _NUMBER,
         "per class": schema.mapping(schema.mapping(_NUMBER)),
     },
 )
@@ -71,6 +76,15 @@ class _Span:
         return {"step": self.points()[-1]["step"], "loss": loss}
 
 
+def _mean_scores(scores: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Returns the means of scores, NaN left out, with the step of the last."""
+    found = {"step": scores[-1]["step"]}
+    for name in _SCORES:
+        known = [one[name] for one in scores if not math.isnan(one[name])]
+        found[name] = sum(known) / len(known) if known else math.nan
+    return found
+
+
 class History:
     """Steps of a run so far, in memory that does not grow with their number.
 
@@ -81,6 +95,10 @@ class History:
         overflows: number of steps whose gradient overflowed.
         overflows_in_a_row: number of those without another step after them.
         span: number of steps that the curves show together; doubles as the run grows.
+        scores: `step`, `pixel accuracy` and `mean IoU` of the training, at most 2,000; where there
+            were more, means of neighbours.
+        last_scores: the newest of them; None before the first.
+        new_schedules: first steps after which the learning rates followed another length.
     """
 
     def __init__(self) -> None:
@@ -88,14 +106,23 @@ class History:
         self.overflows = 0
         self.overflows_in_a_row = 0
         self.span = 1
+        self.scores: list[dict[str, float]] = []
+        self.last_scores: dict[str, float] | None = None
+        self.new_schedules: list[int] = []
         self._spans: list[_Span] = []
         self._in_last_span = 0
+        self._scores_per_point = 1
+        self._waiting_scores: list[dict[str, float]] = []
 
     def add(self, line: dict[str, Any]) -> None:
         """Adds the line of a step."""
         self.last = line
         overflowed = bool(line.get("overflow"))
         self.overflows += overflowed
+        if line.get("new_schedule") and len(self.new_schedules) < _MOST_SPANS:
+            self.new_schedules.append(line["step"])
+        if "mean IoU" in line and "pixel accuracy" in line:
+            self._add_scores({name: line[name] for name in ("step", *_SCORES)})
         self.overflows_in_a_row = self.overflows_in_a_row + 1 if overflowed else 0
         point = {name: line.get(name, math.nan) for name in ("step", "loss", "lr")}
         if not math.isfinite(point["loss"]):  # its gradient overflowed
@@ -113,6 +140,17 @@ class History:
             self.span *= 2
         self._spans.append(one)
         self._in_last_span = 1
+
+    def _add_scores(self, scores: dict[str, float]) -> None:
+        self.last_scores = scores
+        self._waiting_scores.append(scores)
+        if len(self._waiting_scores) == self._scores_per_point:
+            self.scores.append(_mean_scores(self._waiting_scores))
+            self._waiting_scores = []
+        if len(self.scores) == 2 * _MOST_SPANS:
+            pairs = zip(self.scores[::2], self.scores[1::2])
+            self.scores = [_mean_scores(pair) for pair in pairs]
+            self._scores_per_point *= 2
 
     @property
     def last_step(self) -> int:

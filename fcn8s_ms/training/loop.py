@@ -10,7 +10,6 @@ import numpy as np
 from mindspore.train import Callback
 
 from .. import evaluation
-from ..confusion import ConfusionMatrix
 from ..distributed.agreement import Agreement
 from ..distributed.ranks import Ranks
 from ..evaluation import Prediction
@@ -51,11 +50,11 @@ def evaluation_of(
                 return
             yield prediction
 
-    def combine(counts: ConfusionMatrix) -> ConfusionMatrix:
+    def combine(counted: np.ndarray) -> np.ndarray:
         request.spread(ranks)
         request.raise_if_asked()
-        total = np.sum(ranks.gather(counts.to_vector()), axis=0)
-        return ConfusionMatrix.from_vector(total, len(data.classes))
+        total: np.ndarray = np.sum(ranks.gather(counted), axis=0)
+        return total
 
     def evaluate() -> dict[str, Any] | None:
         assert data.val is not None, "there is nothing to evaluate"
@@ -63,7 +62,7 @@ def evaluation_of(
         try:
             with for_use():
                 found = evaluation.evaluate_dataset(
-                    predictor, data.val, data.classes, until_asked_to_stop, combine
+                    predictor, data.val, data.classes, until_asked_to_stop, combine, True
                 )
         except Interrupted:
             return None

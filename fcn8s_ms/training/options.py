@@ -379,6 +379,12 @@ class RunOptions(Options):
         may_change=True,
         help="Draw this many images in predictions.png (default: %(default)s).",
     )
+    train_scores: bool | None = option(
+        None,
+        may_change=True,
+        help="score the crops that are trained on, from the predictions of the steps themselves "
+        "(default: on a CPU)",
+    )
     tensorboard: bool = option(
         False, may_change=True, help="Write scalars and pictures for TensorBoard."
     )

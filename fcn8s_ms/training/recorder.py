@@ -20,6 +20,7 @@ from .options import RunOptions
 from .resume import Progress, TrainingState
 from .run_folder import RunFolder
 from .tensorboard import TensorBoard
+from .train_scores import TrainScores
 
 __all__ = ["Recorder"]
 
@@ -31,11 +32,15 @@ def _without_classes(result: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in result.items() if name != "per class"}
 
 
+def _without_step(scores: dict[str, float] | None) -> dict[str, float]:
+    """Returns scores of the training without the step they are of."""
+    return {name: value for name, value in (scores or {}).items() if name != "step"}
+
+
 def _without_seal(metadata: dict[str, Any]) -> dict[str, Any]:
     """Returns the metadata of a complete checkpoint as those of the weights in it."""
-    return {
-        name: value for name, value in metadata.items() if name not in ("sha256", "with_weights")
-    }
+    of_state = ("sha256", "with_weights", "train_counts")
+    return {name: value for name, value in metadata.items() if name not in of_state}
 
 
 class Recorder:
@@ -56,6 +61,8 @@ class Recorder:
         arguments: arguments of the run, for the checkpoints.
         max_overflows: number of overflows in a row that stops the training.
         memory: returns the memory in use, for the log.
+        scores: scores of the training; None for none.
+        new_schedule: whether the learning rates follow another length from here on.
 
     Attributes:
         log: log of the steps; `close` closes it.
@@ -76,6 +83,8 @@ class Recorder:
         arguments: dict[str, Any],
         max_overflows: int,
         memory: Callable[[], dict[str, float]],
+        scores: TrainScores | None = None,
+        new_schedule: bool = False,
     ):
         self.folder = folder
         self.data = data
@@ -102,6 +111,8 @@ class Recorder:
             ),
             history=progress.history,
             memory=memory,
+            scores=scores,
+            first={"new_schedule": True} if new_schedule else None,
             circumstances=self._circumstances,
             max_overflows=max_overflows,
             on_step=self._on_step,
@@ -176,13 +187,18 @@ class Recorder:
             weights = checkpoint.save(
                 self.state.network,
                 self.folder.last,
-                {**metadata, "with_weights": not interrupted},
+                {**metadata, "with_weights": not interrupted, **self._train_counts()},
                 self.state.optimizer,
             )
         self._saved = step, weights
         if not interrupted:
             checkpoint.copy_weights(weights, self.folder.weights(epoch, step), metadata)
         self.folder.prune(self._keep)
+
+    def _train_counts(self) -> dict[str, Any]:
+        """Returns what was counted since the last scores of the training, to resume from."""
+        scores = self.log.scores
+        return {} if scores is None else {"train_counts": scores.counts.tolist()}
 
     def _on_validation(self, result: dict[str, Any], is_best: bool) -> None:
         """Keeps a result, and the weights if they are the best."""
@@ -273,6 +289,7 @@ class Recorder:
                 "images": self.data.train.num_samples,
                 "steps": self.last_step,
                 "final loss": last["loss"] if last else None,
+                **_without_step(self.log.history.last_scores),
                 "overflows": self.log.history.overflows,
                 "seconds": self._seconds(),
                 "device": ms.get_context("device_target"),

@@ -27,8 +27,8 @@ __all__ = ["Progress", "TrainingState", "command_to_resume", "open_run"]
 logger = logging.getLogger(__name__)
 
 # Beginnings of the names of what is no state: constants that follow from the arguments of the run,
-# and sums that are 0 between steps.
-_NO_STATE = ("learning_rate", "momentum", "weight_decay", "accumulated.")
+# sums that are 0 between steps, and predictions that every step makes anew.
+_NO_STATE = ("learning_rate", "momentum", "weight_decay", "accumulated.", "watched.")
 
 
 def command_to_resume(path: files.PathLike, ranks: int) -> str:
@@ -112,6 +112,18 @@ class Progress:
             f"whose learning rates follow the new length; or start another run from its weights: "
             f"--pretrained {weights} --output NEW"
         )
+
+    def has_new_schedule(self, length: Length, schedule: str) -> bool:
+        """Tells whether the learning rates from here on are not those that the run began with.
+
+        Args:
+            length: length of the run from now on.
+            schedule: the schedule; the constant one does not follow the length.
+        """
+        before = self.metadata.get("arguments") or {}
+        if not self.step or schedule == "constant" or "epochs" not in before:
+            return False
+        return (before.get("steps") or before["epochs"] * length.epoch_steps) != length.total_steps
 
     def _take(self, folder: RunFolder) -> None:
         from .. import checkpoint

@@ -120,3 +120,17 @@ def test_random_damage_never_stops_a_resume(logs):
         logs[0].write_bytes(content)
         read_logs(*logs, step=20)
         assert all(step <= 20 for step in steps(logs[0]))
+
+
+def test_scores_of_the_training_are_kept_and_thinned():
+    history = History()
+    for step in range(1, 4001):
+        scores = {"pixel accuracy": step / 4000, "mean IoU": math.nan if step == 2 else 0.25}
+        history.add(line(step, **(scores if step != 3 else {}), new_schedule=step in (7, 9)))
+    assert history.last_scores == {"step": 4000, "pixel accuracy": 1.0, "mean IoU": 0.25}
+    assert history.new_schedules == [7, 9]
+    # Of 3999 scores the first 2000 became 1000 points, then two make a point; one is waiting.
+    assert len(history.scores) == 1999
+    assert [point["step"] for point in history.scores[:3]] == [2, 5, 7]  # step 3 had none
+    assert history.scores[0]["pixel accuracy"] == pytest.approx((1 + 2) / 2 / 4000)
+    assert all(point["mean IoU"] == 0.25 for point in history.scores)
