@@ -89,7 +89,7 @@ FOLDERS = {
             "tensorboard",
             "train_scores",
         },
-        {"option_group"},
+        {"option_group", "results"},
         {"data_options", "network_options", "options"},
         {"callbacks", "network", "precheck", "stored"},
         {"argument_file", "run_folder"},
@@ -131,6 +131,7 @@ WITHOUT_MINDSPORE = set(
     records.samples records.scenes
     records.shapes records.sources records.split records.structure records.survey records.yolo
     training.history training.interruption training.network_options training.option_group
+    training.results
     training.schedule training.tensorboard
     system.threads system.transfer
     visualize.canvas visualize.curves visualize.figures visualize.fonts visualize.overlays

@@ -188,9 +188,10 @@ def _show(output: Path, results: dict, val_data: Path, pictures: int) -> None:
 
     names = [_name(arch) for arch in results]
     runs = {
-        _name(arch): (result["steps"], result["validations"]) for arch, result in results.items()
+        _name(arch): visualize.Course(result["steps"], result["validations"])
+        for arch, result in results.items()
     }
-    visualize.networks_curves(output / "curves.png", runs)
+    visualize.runs_curves(output / "curves.png", runs)
     rows = []
     for arch in results:
         segmenter = Segmenter.from_checkpoint(RunFolder.of(output / arch).best)

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import mindspore as ms
@@ -14,6 +15,7 @@ from .. import checkpoint, evaluation, files, visualize
 from ..dataset import SegDataset
 from ..formats import paths
 from ..inference import Predictor
+from . import results
 from .callbacks import TrainingLog, Validation
 from .data import TrainingData
 from .options import RunOptions
@@ -243,15 +245,16 @@ class Recorder:
         """Draws log and validations so far."""
         history = self.log.history
         if history.last is not None:
-            unfinished = files.unfinished(self.folder.curves)
-            visualize.curves(
-                unfinished,
-                history.points(),
-                self.validation.results,
-                means=history.means(),
-                span=history.span,
+            course = results.course_of(
+                history, self.validation.results, self.arguments, self.validation.epoch_steps
             )
-            files.replace(unfinished, self.folder.curves)
+            self._replace(self.folder.curves, visualize.course_curves, course)
+
+    def _replace(self, picture: Path, draw: Callable[..., None], *given: Any) -> None:
+        """Draws a picture anew, in place of the older one once it is complete."""
+        unfinished = files.unfinished(picture)
+        draw(unfinished, *given)
+        files.replace(unfinished, picture)
 
     def _predict_first(
         self, data: SegDataset, count: int

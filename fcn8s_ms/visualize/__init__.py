@@ -3,20 +3,22 @@
 Images are BGR, as OpenCV decodes them; pictures that are returned or written are RGB.
 """
 
-from .curves import curves, networks_curves
+from .curves import Course, course_curves, curves, runs_curves
 from .figures import comparison, confusion_plot, prediction_grid, sample_grid
 from .fonts import prepare_figure
 from .overlays import draw_legend, overlay, write_mask, write_picture
 from .palette import background_id, default_palette
 
 __all__ = [
+    "Course",
     "background_id",
     "comparison",
     "confusion_plot",
+    "course_curves",
     "curves",
     "default_palette",
     "draw_legend",
-    "networks_curves",
+    "runs_curves",
     "overlay",
     "prediction_grid",
     "prepare_figure",

@@ -86,15 +86,6 @@ def test_grid_shows_images_beside_their_labels(tmp_path, count):
     assert blue.mean() > 0.1
 
 
-def test_curves(tmp_path):
-    steps = [{"step": i + 1, "loss": 3 / (i + 1), "lr": 0.1} for i in range(60)]
-    validations = [{"step": 30, "mean IoU": 0.3, "pixel accuracy": 0.6}]
-    for name, given in (("two.png", ()), ("three.png", validations)):
-        visualize.curves(tmp_path / name, steps, given)
-    two, three = (Image.open(tmp_path / name) for name in ("two.png", "three.png"))
-    assert three.width > two.width
-
-
 def test_curves_that_are_drawn_again_and_again(tmp_path):
     """No figure waits for Python's garbage collection, which a training seldom causes."""
     from matplotlib.axes import Axes
@@ -128,20 +119,6 @@ def test_grid_has_a_column_for_each_network(tmp_path):
     ]
     assert all(len(column) > picture.shape[1] / 8 for column in columns)
     assert [column.mean() for column in columns] == sorted(column.mean() for column in columns)
-
-
-def test_networks_curves_draw_every_run(tmp_path):
-    def run(count):
-        steps = [{"step": i + 1, "loss": 3 / (i + 1), "lr": 0.1} for i in range(count)]
-        return steps, [{"step": count, "mean IoU": 0.3, "pixel accuracy": 0.6}]
-
-    pixels = []
-    for names in ("A", "AB", "ABC"):
-        visualize.networks_curves(tmp_path / "c.png", {name: run(30 + ord(name)) for name in names})
-        picture = np.asarray(Image.open(tmp_path / "c.png").convert("RGB"))
-        colours = [(31, 119, 180), (255, 127, 14), (44, 160, 44)]  # Matplotlib's first three
-        pixels.append([bool((picture == colour).all(axis=2).any()) for colour in colours])
-    assert pixels == [[True, False, False], [True, True, False], [True, True, True]]
 
 
 def test_overlay_without_background_colours_the_first_class():
