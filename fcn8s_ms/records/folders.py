@@ -16,6 +16,7 @@ __all__ = ["folder_pairs", "matched"]
 _MASK_SUFFIXES = IMAGE_SUFFIXES | {".mat"}
 _SHOWN = 3  # names of each side in an error
 _LONGEST_ENDING = 24
+_SWAPPED = "are the two folders swapped?"
 _BRUSH_MASK = re.compile(r"task-\d+-annotation-\d+-by-")
 
 
@@ -99,7 +100,8 @@ class _Folders:
             }
         if not found:
             end = f" whose names end in {self._image_suffix}" if self._image_suffix else ""
-            raise InputError(f"{self.images} holds no images{end}; check the path")
+            remedy = _SWAPPED if self._are_swapped() else "check the path"
+            raise InputError(f"{self.images} holds no images{end}; {remedy}")
         return found
 
     def masks_by_id(self) -> dict[str, Path]:
@@ -127,12 +129,17 @@ class _Folders:
             f"{self._advice()}"
         )
 
+    def _are_swapped(self) -> bool:
+        """Whether the endings of names belong to the other folder."""
+        if not (self._image_suffix or self._label_suffix):
+            return False
+        turned = by_id(self.labels, IMAGE_SUFFIXES, self._image_suffix)
+        return bool(turned.keys() & by_id(self.images, _MASK_SUFFIXES, self._label_suffix).keys())
+
     def _advice(self) -> str:
         """What makes names go together."""
-        if self._image_suffix or self._label_suffix:
-            turned = by_id(self.labels, IMAGE_SUFFIXES, self._image_suffix)
-            if turned.keys() & by_id(self.images, _MASK_SUFFIXES, self._label_suffix).keys():
-                return "are the two folders swapped?"
+        if self._are_swapped():
+            return _SWAPPED
         masks = by_id(self.labels, _MASK_SUFFIXES)
         if any(_BRUSH_MASK.match(path.name) for path in masks.values()):
             return (

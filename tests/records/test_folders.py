@@ -105,6 +105,15 @@ def test_names_that_do_not_go_together(tmp_path, image, mask, options, advice):
     ) + (" as --image-suffix and --label-suffix what the names end in" if "one" in advice else "")
 
 
+def test_swapped_folders_of_names_with_endings(tmp_path):
+    touch(tmp_path / "x" / "a_img.jpg", tmp_path / "y" / "a_lbl.png")
+    given = {"image_suffix": "_img", "label_suffix": "_lbl"}
+    with pytest.raises(InputError, match="names end in _img; are the two folders swapped?"):
+        two_folders.folder_pairs(tmp_path / "y", tmp_path / "x", **given)
+    with pytest.raises(InputError, match="holds no images whose names end in _IMG; check the path"):
+        two_folders.folder_pairs(tmp_path / "x", tmp_path / "y", image_suffix="_IMG")
+
+
 def test_brush_masks_of_label_studio(tmp_path):
     touch(tmp_path / "i" / "0a1b-street.jpg")
     for name in ("Car", "Road"):
