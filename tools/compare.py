@@ -27,6 +27,13 @@ from fcn8s_ms.training import arguments
 from fcn8s_ms.training.run_folder import RunFolder
 
 _PROGRAM = "python tools/compare.py"
+_EXAMPLES = f"""examples:
+  the drawn sample, with networks of few channels:
+    {_PROGRAM} --narrow --epochs 8
+  your own records:
+    {_PROGRAM} --data dataset/train.mindrecord \\
+        --val-data dataset/val.mindrecord --epochs 20
+"""
 _SCORES = ("mean IoU", "pixel accuracy", "mean pixel accuracy", "frequency weighted IoU")
 # The sample's preset, longer and with a validation an epoch, so that there are curves to see.
 _SAMPLE_FLAGS = {**demo.PRESET, "epochs": 6, "val_every": 1}
@@ -38,24 +45,31 @@ def get_parser() -> argparse.ArgumentParser:
     """Command line of the comparison."""
     parser = Parser(
         prog=_PROGRAM,
-        usage="%(prog)s [options] [options of python -m fcn8s_ms.train]",
+        usage="%(prog)s [flags] [flags of python -m fcn8s_ms.train]",
         description=__doc__.split("\n\n", 1)[1],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EXAMPLES,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--data", type=Path, help="MindRecord file to train on (default: the drawn sample)")
-    add("--val-data", type=Path, help="MindRecord file to validate on; with --data")
+    add("--data", type=Path, help="Train on this MindRecord file (default: the drawn sample).")
+    add("--val-data", type=Path, help="With --data: validate on this MindRecord file.")
     add(
         "--arch",
         nargs="+",
         choices=architectures.ARCHITECTURES,
+        metavar="NAME",
         default=list(architectures.TUTORIAL),
-        help="which to train, in which order (default: fcn32s fcn16s fcn8s)",
+        help="Train these networks in this order (default: fcn32s fcn16s fcn8s), of "
+        f"{', '.join(architectures.ARCHITECTURES)}.",
     )
-    add("--output", type=Path, help="folder for the results (default: runs/compare-<date-time>)")
-    add("--pictures", type=int, default=4, help="images to show (default: %(default)s)")
-    add("--narrow", action="store_true", help="networks of few channels, for a quick look")
+    add(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="Write the results into this folder (default: runs/compare-<date-time>).",
+    )
+    add("--pictures", type=int, default=4, help="Show this many images (default: %(default)s).")
+    add("--narrow", action="store_true", help="Train networks of few channels, for a quick look.")
     return parser
 
 

@@ -21,6 +21,12 @@ from fcn8s_ms.errors import InputError, reported_by
 from fcn8s_ms.options import Parser
 
 _PROGRAM = "python tools/compare_torch.py"
+_EXAMPLES = f"""examples:
+  with the PyTorch of another environment:
+    {_PROGRAM} --torch-python ~/torch/bin/python
+  on a record, with a network of few channels:
+    {_PROGRAM} --data dataset/train.mindrecord --narrow
+"""
 _BATCH = 4
 _TOLERANCE, _STEPS_TO_AGREE = 1e-3, 10
 
@@ -124,19 +130,43 @@ def _train_here(options, folder: Path) -> list[float]:
 
 def get_parser() -> argparse.ArgumentParser:
     """Command line of the comparison."""
-    parser = Parser(prog=_PROGRAM, description=__doc__.split("\n\n")[1])
+    parser = Parser(
+        prog=_PROGRAM, description=" ".join(__doc__.split("\n\n")[1].split()), epilog=_EXAMPLES
+    )
     add = parser.add_argument
-    add("--data", type=Path, help="MindRecord file (default: the drawn sample)")
-    add("--crop", type=int, default=128, help="side of the crops (default: %(default)s)")
-    add("--steps", type=int, default=50, help="steps of four crops (default: %(default)s)")
-    add("--base-lr", type=float, default=0.05, help="top of the cosine (default: %(default)s)")
-    add("--seed", type=int, default=1, help="of weights and crops (default: %(default)s)")
-    add("--narrow", action="store_true", help="a network of few channels, for a quick look")
-    add("--json", type=Path, help="file for the losses")
+    add("--data", type=Path, help="Train on this MindRecord file (default: the drawn sample).")
+    add(
+        "--crop",
+        type=int,
+        default=128,
+        help="Give the crops this side in pixels (default: %(default)s).",
+    )
+    add(
+        "--steps",
+        type=int,
+        default=50,
+        help="Train this many steps of four crops (default: %(default)s).",
+    )
+    add(
+        "--base-lr",
+        type=float,
+        default=0.05,
+        help="Start the cosine with this learning rate (default: %(default)s).",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=1,
+        help="Draw weights and crops with this seed (default: %(default)s).",
+    )
+    add("--narrow", action="store_true", help="Train a network of few channels, for a quick look.")
+    add("--json", type=Path, help="Write the losses to this file.")
     add(
         "--torch-python",
+        metavar="PATH",
         default=sys.executable,
-        help="interpreter of an environment with torch and numpy (default: this one)",
+        help="Run PyTorch with this interpreter, whose environment has torch and numpy (default: "
+        "this one).",
     )
     add("--torch-side", type=Path, help=argparse.SUPPRESS)
     return parser

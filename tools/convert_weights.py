@@ -39,6 +39,13 @@ from fcn8s_ms.options import Parser
 from fcn8s_ms.transforms import STRIDE, check_crops
 
 _PROGRAM = "python tools/convert_weights.py"
+_EXAMPLES = f"""examples:
+  torchvision's FCN, to predict with:
+    {_PROGRAM} fcn_resnet50_coco-1167a1af.pth fcn_resnet50.ckpt
+  a VGG-16 to train from, calibrated on one's own data:
+    {_PROGRAM} vgg16.pth vgg16.ckpt \\
+        --calibrate dataset/train.mindrecord
+"""
 _DAMAGED = "it is damaged, cut short or of another kind; fetch or save it again"
 
 
@@ -220,54 +227,63 @@ def get_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=_PROGRAM,
         description=(__doc__ or "").partition("\n\n")[2],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [flags] SOURCE OUTPUT",
+        epilog=_EXAMPLES,
     )
     add = parser.add_argument
-    add("source", type=Path, metavar="SOURCE", help="file with the weights")
-    add("output", type=Path, metavar="OUTPUT", help="checkpoint to write (.ckpt, .safetensors)")
+    add("source", type=Path, metavar="SOURCE", help="Read the weights from this file.")
+    add(
+        "output",
+        type=Path,
+        metavar="OUTPUT",
+        help="Write the checkpoint to this file, .ckpt or .safetensors.",
+    )
     add(
         "--without-fc",
         action="store_true",
-        help="VGG: leave out fc6 and fc7, the later conv6 and conv7",
+        help="Leave out fc6 and fc7 of a VGG, the later conv6 and conv7.",
     )
     add(
         "--paper",
         action="store_true",
-        help="VGG-16 without BatchNorm: to start the paper's networks (--arch fcn32s_paper) from",
+        help="Convert a VGG-16 without BatchNorm to start the paper's networks (--arch "
+        "fcn32s_paper) from.",
     )
     add(
         "--scales",
         action="store_true",
-        help="the paper's networks: SOURCE was trained at once, with factors 0.01 and 0.0001 on "
-        "pool4 and pool3, which only a .caffemodel tells by itself",
+        help="Convert the paper's networks as trained at once, with factors 0.01 and 0.0001 on "
+        "pool4 and pool3, which only a .caffemodel tells by itself.",
     )
     add(
         "--preprocessing",
         choices=tuple(vgg_weights.PREPROCESSING),
-        help="VGG: input of SOURCE. torchvision: RGB minus mean, divided by standard deviation "
-        "(default except for Keras and Caffe); caffe: BGR minus the original network's mean "
-        "(default for these two); caffe-rgb: the same in RGB, as torchvision's IMAGENET1K_FEATURES",
+        help="Take this for the input of a VGG. torchvision: RGB minus mean, divided by standard "
+        "deviation (default except for Keras and Caffe); caffe: BGR minus the original network's "
+        "mean (default for these two); caffe-rgb: the same in RGB, as torchvision's "
+        "IMAGENET1K_FEATURES.",
     )
     add(
         "--calibrate",
         type=Path,
         metavar="RECORD",
-        help="VGG without BatchNorm: MindRecord file to train on; statistics of its crops keep the "
-        "features in training",
+        help="Give a VGG without BatchNorm the statistics of crops of this MindRecord file to "
+        "train on, which keeps its features in training.",
     )
     add(
         "--calibrate-crops",
         type=int,
         default=48,
         metavar="N",
-        help="number of crops (default: %(default)s)",
+        help="Take the statistics of this many crops (default: %(default)s).",
     )
     add(
         "--calibrate-crop-size",
         type=int,
         default=160,
         metavar="PIXELS",
-        help="side of the crops, best that of the training (default: %(default)s)",
+        help="Give these crops this side in pixels, best that of the training (default: "
+        "%(default)s).",
     )
     return parser
 

@@ -24,6 +24,12 @@ from fcn8s_ms.formats import checkpoints
 from fcn8s_ms.options import Parser
 
 _PROGRAM = "python tools/kill_training.py"
+_EXAMPLES = f"""examples:
+  a few minutes:
+    {_PROGRAM} --kills 5 --steps 200
+  while checkpoints of the full network are written:
+    {_PROGRAM} --full --at-saves --kills 20
+"""
 # Fields of the log that two equal runs do not share.
 _OF_THE_MACHINE = ("images_per_second", "memory_gb")
 _POLLING_SECONDS = 0.0005
@@ -169,29 +175,47 @@ def _difference(run: Path, reference: Path) -> str | None:
 def get_parser() -> argparse.ArgumentParser:
     """Returns the command line of the test."""
     assert __doc__ is not None
-    parser = Parser(prog=_PROGRAM, description=__doc__.split("\n\n")[1])
+    parser = Parser(
+        prog=_PROGRAM, description=" ".join(__doc__.split("\n\n")[1].split()), epilog=_EXAMPLES
+    )
     add = parser.add_argument
-    add("--kills", type=int, default=20, help="number of kills (default: %(default)s)")
+    add("--kills", type=int, default=20, help="Kill this many times (default: %(default)s).")
     add(
         "--full",
         action="store_true",
-        help="train the network of full width (minutes, 6 GB on the disk) instead of a narrow one",
+        help="Train the network of full width (minutes, 6 GB on the disk) instead of a narrow one.",
     )
     add(
         "--at-saves",
         action="store_true",
-        help="kill while checkpoints are written, the first included, instead of at any moment",
+        help="Kill while checkpoints are written, the first included, instead of at any moment.",
     )
     add(
         "--checkpoint-format",
         choices=checkpoints.FORMATS,
         default="ckpt",
-        help="format of the checkpoints (default: %(default)s)",
+        help="Write checkpoints in this format (default: %(default)s).",
     )
-    add("--steps", type=int, help="length (default: 1040; with --full: --kills + 2)")
-    add("--save-every", type=int, help="steps (default: 3; with --full: 1)")
-    add("--seed", type=int, default=0, help="seed of the moments (default: %(default)s)")
-    add("--folder", type=Path, help="folder to work in; kept (default: a temporary one)")
+    add(
+        "--steps", type=int, help="Train this many steps (default: 1040; with --full: --kills + 2)."
+    )
+    add(
+        "--save-every",
+        type=int,
+        help="Save a checkpoint every so many steps (default: 3; with --full: 1).",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="Draw the moments with this seed (default: %(default)s).",
+    )
+    add(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="Work in this folder and keep it (default: a temporary one).",
+    )
     return parser
 
 

@@ -32,6 +32,12 @@ from fcn8s_ms.training.callbacks import TrainingLog
 from fcn8s_ms.voc import palette
 
 _PROGRAM = "python tools/long_run.py"
+_EXAMPLES = f"""examples:
+  all parts:
+    {_PROGRAM}
+  pictures of one size:
+    {_PROGRAM} predict --largest 0
+"""
 PARTS = ("train", "predict", "eval", "log")
 _POLLING_SECONDS = 0.01
 _SAMPLES = 10
@@ -280,28 +286,40 @@ def _draw_once(folder: Path) -> None:
 def get_parser() -> argparse.ArgumentParser:
     """Returns the command line of the tool."""
     assert __doc__ is not None
-    parser = Parser(prog=_PROGRAM, description=__doc__.split("\n\n")[1])
+    parser = Parser(
+        prog=_PROGRAM, description=" ".join(__doc__.split("\n\n")[1].split()), epilog=_EXAMPLES
+    )
     add = parser.add_argument
-    add("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
+    add(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"Run these parts: {', '.join(PARTS)} (default: all).",
+    )
     add(
         "--count",
         type=int,
         default=2000,
-        help="number of steps or pictures (default: %(default)s)",
+        help="Make this many steps or pictures (default: %(default)s).",
     )
     add(
         "--largest",
         type=int,
         default=320,
-        help="upper bound of the pictures' sides; 0 for one size (default: %(default)s)",
+        help="Draw pictures whose sides are at most this; 0 draws one size (default: %(default)s).",
     )
     add(
         "--log-steps",
         type=int,
         default=1_000_000,
-        help="steps in the long log (default: %(default)s)",
+        help="Put this many steps into the long log (default: %(default)s).",
     )
-    add("--folder", type=Path, help="folder to work in; kept (default: a temporary one)")
+    add(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="Work in this folder and keep it (default: a temporary one).",
+    )
     return parser
 
 

@@ -382,8 +382,8 @@ class RunOptions(Options):
     train_scores: bool | None = option(
         None,
         may_change=True,
-        help="score the crops that are trained on, from the predictions of the steps themselves "
-        "(default: on a CPU)",
+        help="Score the crops that are trained on, from the predictions of the steps themselves "
+        "(default: on a CPU).",
     )
     tensorboard: bool = option(
         False, may_change=True, help="Write scalars and pictures for TensorBoard."

@@ -27,85 +27,118 @@ def _interpreter(value: str) -> str:
     return os.path.abspath(found)  # not resolved: a virtual environment's is a link
 
 
+_EXAMPLES = f"""examples:
+  training and inference against PyTorch:
+    {PROGRAM} train infer --against torch --crop 128
+  what a change costs, against an older checkout:
+    {PROGRAM} train infer --baseline ../fcn8s-ms-before
+"""
+
+
 def get_parser() -> argparse.ArgumentParser:
     """Command line of the benchmark."""
     parser = Parser(
         prog=PROGRAM,
         description="Race this package against the tutorial's way ('plain'), PyTorch, and another "
         "checkout of it, each in a process of its own, round by round in turn.",
-        epilog=f"Example: {PROGRAM} train infer --against torch --crop 128",
+        usage="%(prog)s [flags] [PART ...]",
+        epilog=_EXAMPLES,
     )
     add = parser.add_argument
     add(
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"any of {', '.join(PARTS)} (default: these), or scale: a training step of one "
-        "process and of several, each with a batch of its own",
+        help=f"Race these: {', '.join(PARTS)} (default: these), or scale: a training step of one "
+        "process and of several, each with a batch of its own.",
     )
     add(
         "--against",
         nargs="+",
         choices=("plain", "torch"),
-        help="opponents (default: both, or with --baseline none; the plain training step takes "
-        "minutes on MindSpore 2.10)",
+        help="Race against these (default: both, or with --baseline none; the plain training step "
+        "takes minutes on MindSpore 2.10).",
     )
     add(
         "--baseline",
         type=Path,
         metavar="DIR",
-        help="another checkout of this project to race against, to see what a change costs; "
-        "'pairs' in the table, the median of the ratios round by round, is the steadiest figure",
+        help="Race against another checkout of this project, to see what a change costs; 'pairs' "
+        "in the table, the median of the ratios round by round, is the steadiest figure.",
     )
-    add("--crop", type=int, default=128, help="side for train and infer (default: %(default)s)")
+    add(
+        "--crop",
+        type=int,
+        default=128,
+        help="Give the images of train and infer this side in pixels (default: %(default)s).",
+    )
     add(
         "--workers",
         type=int,
         default=1,
-        help="threads or processes of the pipelines (default: %(default)s)",
+        help="Let the pipelines use this many threads or processes (default: %(default)s).",
     )
-    add("--rounds", type=int, default=7, help="timed rounds of each (default: %(default)s)")
+    add(
+        "--rounds",
+        type=int,
+        default=7,
+        help="Time this many rounds of each (default: %(default)s).",
+    )
     add(
         "--warm-rounds",
         type=int,
         default=5,
-        help="untimed rounds before them: MindSpore tries out numbers of threads in its first five "
-        "(default: %(default)s)",
+        help="Run this many rounds first without timing: MindSpore tries out numbers of threads "
+        "in its first five (default: %(default)s).",
     )
     add(
         "--arch",
         choices=ARCHITECTURES,
+        metavar="NAME",
         default="fcn8s",
-        help="network for train and infer, its training with an auxiliary head if it has one "
-        "(default: %(default)s)",
+        help="Train and infer this network, with its auxiliary head if it has one (default: "
+        f"%(default)s): {', '.join(ARCHITECTURES)}.",
     )
     add(
         "--fc-width",
         type=int,
         metavar="N",
-        help="channels of conv6 and conv7 for train and infer (default: all 4096, which a baseline "
-        "has in any case)",
+        help="Give conv6 and conv7 this many channels in train and infer (default: all 4096, "
+        "which a baseline has in any case).",
     )
-    add("--network", type=Path, help="ONNX file to run for infer (default: MindSpore)")
-    add("--ranks", type=int, default=2, help="processes for scale (default: %(default)s)")
+    add("--network", type=Path, help="Run this ONNX file in infer (default: MindSpore's network).")
+    add(
+        "--ranks",
+        type=int,
+        default=2,
+        help="Run scale with this many processes (default: %(default)s).",
+    )
     add(
         "--narrow",
         action="store_true",
-        help="a network of few parameters for scale, for a quick look",
+        help="Run scale with a network of few parameters, for a quick look.",
     )
-    add("--quick", action="store_true", help="3 rounds, 1 warm, crop 64, for a quick look")
-    add("--json", type=Path, help="file for the figures")
+    add(
+        "--quick",
+        action="store_true",
+        help="Take 3 rounds, 1 warm one and crop 64, for a quick look.",
+    )
+    add("--json", type=Path, help="Write the figures to this file.")
     add(
         "--torch-python",
         type=_interpreter,
+        metavar="PATH",
         default=sys.executable,
-        help="interpreter of an environment with torch, numpy, opencv-python (default: this one)",
+        help="Run PyTorch with this interpreter, whose environment has torch, numpy and "
+        "opencv-python (default: this one).",
     )
     add(
         "--plain-python",
         type=_interpreter,
+        metavar="PATH",
         default=sys.executable,
-        help="interpreter for 'plain', for instance one with another MindSpore (default: this one)",
+        help="Run 'plain' with this interpreter, for instance one with another MindSpore "
+        "(default: this one).",
     )
     add("--contestant", help=argparse.SUPPRESS)
     return parser
