@@ -337,6 +337,7 @@ def _write_onnx(
 ) -> None:
     from .deployment import onnx_graph
 
+    resize = segmenter.resize_of_training
     model = onnx_graph.build(
         network,
         argmax=argmax,
@@ -349,6 +350,7 @@ def _write_onnx(
             "version": __version__,
             "interface": _interface(normalize, argmax),
             "multiple": segmenter.predictor.engine.multiple,
+            **({"resize_of_training": resize} if resize else {}),
         },
         mean=voc.IMAGE_MEAN if normalize else None,
         std=voc.IMAGE_STD if normalize else None,

@@ -514,6 +514,18 @@ def edited(path, **entries):
     return path
 
 
+def test_an_exported_network_tells_that_it_was_trained_on_squeezed_images(tmp_path, caplog):
+    checkpoint_ = tmp_path / "network.ckpt"
+    checkpoint.save(model.FCN8s(3, **TINY), checkpoint_, {"arguments": {"resize_to": [32, 96]}})
+    path = run(checkpoint_, tmp_path / "network.onnx")
+    caplog.clear()
+    assert Segmenter.from_checkpoint(path, device="CPU").resize_of_training == "32x96"
+    assert "network.onnx was trained on images squeezed to 32x96; eval and" in caplog.text
+    caplog.clear()
+    Segmenter.from_checkpoint(path, device="CPU", resize="32x96")
+    assert not caplog.text
+
+
 def test_hostile_metadata(small, tmp_path, capsys):
     from fcn8s_ms import predict
 

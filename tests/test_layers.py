@@ -283,7 +283,7 @@ DATASET_ARGUMENTS = """
         *[(name, NETWORK_ARGUMENTS) for name in ("FCN8s", "FCN16s", "FCN32s")],
         ("CrossEntropyLoss", "ignore_label class_weights ranks reduction"),
         ("SegDataset", DATASET_ARGUMENTS),
-        ("Segmenter", "engine classes palette path options"),
+        ("Segmenter", "engine classes palette path resize_of_training options"),
         ("MeanIntersectionOverUnion", "num_class shared"),
     ],
 )

@@ -265,7 +265,7 @@ def test_squeezed_images_are_validated_and_scored_alike(record, tmp_path, capsys
     best = run / "FCN8s-best.ckpt"
     assert checkpoint.read_metadata(best)["arguments"]["resize_to"] == [32, 96]
     Segmenter.from_checkpoint(best)
-    assert "--resize 32x96 shows it images alike" in caplog.text
+    assert "show it such images with --resize 32x96" in caplog.text
     caplog.clear()
     given = ["--checkpoint", best, "--data", record, "--device", "CPU", "--mode", "pynative"]
     scores = tmp_path / "scores.json"

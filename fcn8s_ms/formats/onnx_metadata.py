@@ -1,5 +1,6 @@
 """Metadata that an exported ONNX file carries: what they must be, checked before use."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,4 +54,6 @@ def parse(texts: Mapping[str, str], source: object) -> dict[str, Any]:
             ) from None
     schema.check(found, _DESCRIPTION, source, _REMEDY)
     schema.check(found, schema.as_many("palette", "classes"), source, _REMEDY)
+    if not re.fullmatch(r"\d{1,5}x\d{1,5}", texts.get("resize_of_training", "")):
+        texts.pop("resize_of_training", None)
     return {**texts, **found}

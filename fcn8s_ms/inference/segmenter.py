@@ -13,7 +13,7 @@ from ..visualize import default_palette
 from .engine import Engine, engine_for
 from .images import ImageLike, as_bgr
 from .predictor import Predictor
-from .view import resize_of_training
+from .view import trained_resize
 
 __all__ = ["Segmenter"]
 
@@ -39,11 +39,14 @@ class Segmenter:
         classes: class names; None for VOC's if there are 21 classes, else for numbers.
         palette: RGB of every class, 0…255; None for VOC's, or for other classes the default.
         path: file that the network was loaded from, for `repr`; None for a network in memory.
+        resize_of_training: `resize` that shows images as the training saw them; None for their own
+            size.
         options: arguments of `Predictor`: `mean`, `std`, `resize`, `scales`, `flip`, `sliding`.
 
     Attributes:
         classes: class names; the position is the class id.
         palette: uint8 (256, 3), RGB.
+        resize_of_training: as given.
         predictor: computes the images.
 
     Raises:
@@ -57,6 +60,7 @@ class Segmenter:
         palette: Sequence[Sequence[int]] | np.ndarray | None = None,
         *,
         path: files.PathLike | None = None,
+        resize_of_training: str | None = None,
         **options: Any,
     ):
         n_class = engine.n_class
@@ -66,6 +70,7 @@ class Segmenter:
         self.palette = default_palette(self.classes)
         if palette is not None:
             self.palette[:n_class] = np.asarray(palette, np.uint8)[:n_class]
+        self.resize_of_training = resize_of_training
         self.predictor = Predictor(engine, **options)
         self._path = path
 
@@ -111,8 +116,19 @@ class Segmenter:
         """
         path = checkpoints.chosen(path)
         if engine_for(path, engine) == "onnx":
-            return cls._from_onnx(path, device, options)
-        return cls._from_mindspore(path, options)
+            found = cls._from_onnx(path, device, options)
+        else:
+            found = cls._from_mindspore(path, options)
+        resize = found.resize_of_training
+        if resize is not None and found.predictor.view.resize is None:
+            logger.warning(
+                "%s was trained on images squeezed to %s; eval and predict show it such images "
+                "with --resize %s",
+                path,
+                resize,
+                resize,
+            )
+        return found
 
     @classmethod
     def _from_onnx(cls, path: files.PathLike, device: str, options: dict[str, Any]) -> "Segmenter":
@@ -120,7 +136,12 @@ class Segmenter:
 
         engine = OnnxEngine(path, device)
         metadata = engine.metadata
-        options = {"mean": metadata["mean"], "std": metadata["std"], **options}
+        options = {
+            "mean": metadata["mean"],
+            "std": metadata["std"],
+            "resize_of_training": metadata.get("resize_of_training"),
+            **options,
+        }
         return cls(engine, metadata["classes"], metadata["palette"], path=path, **options)
 
     @classmethod
@@ -131,15 +152,8 @@ class Segmenter:
         from .mindspore_engine import MindSporeEngine
 
         metadata = checkpoint.read_metadata(path)
-        trained = resize_of_training(metadata.get("arguments") or {})
-        if trained is not None and options.get("resize") is None:
-            logger.warning(
-                "%s was trained on images squeezed to %s: --resize %s shows it images alike",
-                path,
-                trained,
-                trained,
-            )
         engine = MindSporeEngine(fold_batch_norm(checkpoint.load_network(path)), path)
+        options = {"resize_of_training": trained_resize(metadata.get("arguments") or {}), **options}
         return cls(engine, metadata.get("classes"), metadata.get("palette"), path=path, **options)
 
     @overload

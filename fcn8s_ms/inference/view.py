@@ -10,7 +10,7 @@ from ..options import ArgumentContainer, add_options, option
 from ..transforms import LONGEST_SIDE
 from .engine import ENGINES
 
-__all__ = ["MAX_BATCH", "ViewOptions", "add_arguments", "options_of", "resize_of_training"]
+__all__ = ["MAX_BATCH", "ViewOptions", "add_arguments", "options_of", "trained_resize"]
 
 
 MAX_BATCH = 1024
@@ -178,7 +178,7 @@ def options_of(config: object) -> dict[str, Any]:
     return {name: getattr(config, name) for name in ViewOptions.__dataclass_fields__}
 
 
-def resize_of_training(arguments: Mapping[str, Any]) -> str | None:
+def trained_resize(arguments: Mapping[str, Any]) -> str | None:
     """The `resize` that shows a network images as its training did; None for their own size.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 from .. import files, voc
 from ..errors import InputError, listing
 from ..formats import schema
-from ..inference.view import resize_of_training
+from ..inference.view import trained_resize
 from ..visualize import default_palette
 from .checkpoint import checkpoint_facts
 from .facts import MISMATCH, VERIFIED, Facts
@@ -74,7 +74,7 @@ def model_card(path: Path, scores: Path | None = None, exported: str | None = No
     parts = [
         _head(path, result),
         f"# {path.stem}\n\n{_summary(facts)}",
-        f"## Use\n\n{_use(path, exported, resize_of_training(values['arguments']))}",
+        f"## Use\n\n{_use(path, exported, trained_resize(values['arguments']))}",
         f"## Classes\n\n{_classes(classes, values['palette'])}",
         f"## Data and training\n\n{_training(values)}",
         f"## Scores\n\n{_scores(result)}",
@@ -89,7 +89,7 @@ def _validation(values: dict[str, Any]) -> dict[str, Any]:
     if not any(isinstance(value, float) for value in metric.values()):
         return {}
     data = values["arguments"].get("val_data")
-    squeezed = resize_of_training(values["arguments"])
+    squeezed = trained_resize(values["arguments"])
     size = "at its own size" if squeezed is None else f"squeezed to {squeezed} pixels"
     return {
         "protocol": f"validation after step {metric.get('step', '?')} of the training: every image "

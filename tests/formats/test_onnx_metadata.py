@@ -28,6 +28,17 @@ def test_entries_of_an_export():
     assert found["multiple"] == 1
 
 
+def test_the_size_of_the_training_is_one_or_is_left_out():
+    for text, kept in (
+        ("224x224", True),
+        ("224", False),
+        ("9\nx9", False),
+        ("1x" + "9" * 9, False),
+    ):
+        found = onnx_metadata.parse({**texts(), "resize_of_training": text}, "network.onnx")
+        assert ("resize_of_training" in found) == kept
+
+
 @error_table(
     [
         ("one class", {"classes": ["sky"]}, r"classes has 1 items; need 2 to 255"),
