@@ -14,10 +14,12 @@ from numpy.typing import ArrayLike
 __all__ = [
     "ConfusionMatrix",
     "class_accuracy",
+    "class_f1",
     "class_iou",
     "class_precision",
     "confusion_matrix",
     "frequency_weighted_iou",
+    "mean",
     "mean_iou",
     "mean_pixel_accuracy",
     "pixel_accuracy",
@@ -149,7 +151,8 @@ def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     return np.divide(numerator, denominator, out=nothing, where=denominator > 0)
 
 
-def _nanmean(values: np.ndarray) -> float:
+def mean(values: np.ndarray) -> float:
+    """Mean of the values that exist; NaN if none does."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
@@ -162,6 +165,11 @@ def class_accuracy(matrix: np.ndarray) -> np.ndarray:
 def class_precision(matrix: np.ndarray) -> np.ndarray:
     """Share of the pixels predicted as a class that belong to it; NaN for one never predicted."""
     return _ratio(np.diag(matrix), matrix.sum(axis=0))
+
+
+def class_f1(matrix: np.ndarray) -> np.ndarray:
+    """F1 of each class, which is its Dice coefficient; NaN as for `class_iou`."""
+    return _ratio(2 * np.diag(matrix), matrix.sum(axis=1) + matrix.sum(axis=0))
 
 
 def class_iou(matrix: np.ndarray) -> np.ndarray:
@@ -188,7 +196,7 @@ def scores_of_counts(
     """
     return {
         "pixel accuracy": float(_ratio(correct.sum(), labelled.sum())),
-        "mean IoU": _nanmean(_iou(correct, labelled, predicted)),
+        "mean IoU": mean(_iou(correct, labelled, predicted)),
     }
 
 
@@ -199,12 +207,12 @@ def pixel_accuracy(matrix: np.ndarray) -> float:
 
 def mean_pixel_accuracy(matrix: np.ndarray) -> float:
     """Mean of `class_accuracy` over the classes that occur in the labels."""
-    return _nanmean(class_accuracy(matrix))
+    return mean(class_accuracy(matrix))
 
 
 def mean_iou(matrix: np.ndarray) -> float:
     """Mean of `class_iou` over the classes that occur in labels or predictions."""
-    return _nanmean(class_iou(matrix))
+    return mean(class_iou(matrix))
 
 
 def frequency_weighted_iou(matrix: np.ndarray) -> float:

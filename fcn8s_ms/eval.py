@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Config", "evaluate", "get_parser", "main", "parse"]
 
 _PROGRAM = program("eval")
-_MOST_ROWS = 100  # of worst.png; more make a picture that few programs open
 _EXAMPLES = f"""examples:
   the best checkpoint of a run:
     {_PROGRAM} --checkpoint runs/mine --data dataset/val.mindrecord
@@ -70,6 +69,8 @@ class Config:
     mode: str
     output: list[Path]
     worst: int
+    per_image: Path | None
+    fast: bool
     pictures: Path | None
 
     def __post_init__(self) -> None:
@@ -102,11 +103,13 @@ class Config:
                     "--protocol tutorial scores random crops; --resize, --scales, --flip and "
                     "--sliding are for whole images"
                 )
-            if self.worst or self.predictions:
+            if self.worst or self.predictions or self.per_image:
                 raise InputError(
-                    "--protocol tutorial scores random crops; --worst and --predictions are for "
-                    "whole images"
+                    "--protocol tutorial scores random crops; --worst, --per-image and "
+                    "--predictions are for whole images"
                 )
+        if self.per_image is not None and self.per_image.suffix.lower() != ".csv":
+            raise InputError(f"--per-image {self.per_image} does not end in .csv; it is a table")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -168,6 +171,11 @@ def get_parser() -> argparse.ArgumentParser:
         "label; 0 leaves it out (default: %(default)s).",
     )
     add(
+        "--fast",
+        action="store_true",
+        help="Leave out boundary IoU and the scores of certainty.",
+    )
+    add(
         "--crop-size",
         type=int,
         default=512,
@@ -207,11 +215,17 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--worst", type=int, default=0, metavar="N", help="Name the N images of lowest mean IoU.")
     add(
+        "--per-image",
+        type=Path,
+        metavar="FILE",
+        help="Write a table of every image with size, scores, mean certainty and seconds, as CSV.",
+    )
+    add(
         "--pictures",
         type=Path,
         metavar="DIR",
-        help="Draw confusion.png, and each of the worst images with truth, prediction and errors, "
-        "into this folder, and the first 100 of them into its worst.png.",
+        help="Draw confusion.png, certainty.png, and each of the worst images with truth, "
+        "prediction and errors, into this folder, and the first 100 of them into its worst.png.",
     )
     return parser
 
@@ -290,8 +304,8 @@ def _count_images(
     config: Config,
     segmenter: "Segmenter | None",
     num_classes: int,
-    trimap: "evaluation.Trimap",
-    worst: "evaluation.Worst",
+    also: "Sequence[evaluation.Counter]",
+    certainty: bool,
 ) -> "tuple[ConfusionMatrix, Path]":
     """Counts whole images; returns the record file, too."""
     from tqdm import tqdm
@@ -306,12 +320,12 @@ def _count_images(
         max_pixels=config.max_pixels,
     )
     if segmenter is not None:
-        predicted = evaluation.predict_dataset(segmenter.predictor, data)
+        predicted = evaluation.predict_dataset(segmenter.predictor, data, certainty=certainty)
     else:
         assert config.predictions is not None
         predicted = evaluation.read_predictions(config.predictions, data)
     predicted = tqdm(predicted, total=data.num_samples, unit="image")
-    return evaluation.count(predicted, num_classes, trimap=trimap, worst=worst), data.data_file
+    return evaluation.count(predicted, num_classes, also), data.data_file
 
 
 def _protocol(config: Config, segmenter: "Segmenter | None") -> dict[str, str]:
@@ -343,6 +357,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         InputError: checkpoint or data cannot be used, or do not belong together.
     """
     from . import evaluation
+    from .evaluation import pictures
 
     if config.download:
         fetch.fetch_data(base_url=config.download)
@@ -358,12 +373,21 @@ def evaluate(config: Config) -> dict[str, Any]:
     classes, palette = _classes(config, segmenter)
     trimap = evaluation.Trimap(config.trimap, len(classes))
     worst = evaluation.Worst(config.worst)
+    detailed = not config.fast and config.protocol == "whole"
+    boundaries = evaluation.Boundaries(len(classes)) if detailed else None
+    certainty = None
+    if detailed and segmenter is not None and inference.has_logits(segmenter.predictor.engine):
+        certainty = evaluation.Certainty()
+    images = evaluation.PerImage(boundaries, certainty)
+    also = [one for one in (trimap, boundaries, certainty, worst, images) if one is not None]
     started = time.perf_counter()
     if config.protocol == "tutorial":
         assert segmenter is not None  # Config refuses masks
         counts, data_file = _count_crops(config, segmenter)
     else:
-        counts, data_file = _count_images(config, segmenter, len(classes), trimap, worst)
+        counts, data_file = _count_images(
+            config, segmenter, len(classes), also, certainty is not None
+        )
     seconds = time.perf_counter() - started
     source = "predictions" if segmenter is None else "checkpoint"
     result: dict[str, Any] = {
@@ -371,9 +395,13 @@ def evaluate(config: Config) -> dict[str, Any]:
         "data": paths.portable(data_file),
         "images": counts.num_images,
         **_protocol(config, segmenter),
-        **evaluation.scores(counts, classes, trimap.counts),
+        **evaluation.scores(counts, classes, trimap.counts, boundaries, certainty),
         "confusion matrix": counts.matrix.tolist(),
     }
+    if boundaries is not None:
+        result["boundary width"] = evaluation.RATIO
+    if certainty is not None:
+        result["certainty"] = certainty.bins()
     if trimap.counts.matrix.any():
         result["trimap width"] = config.trimap
     if config.worst:
@@ -385,45 +413,13 @@ def evaluate(config: Config) -> dict[str, Any]:
     print(f"{seconds:.1f} s, {counts.num_images / seconds:.2f} images/s.")
     for path in config.output:
         report.write(path, result)
+    if config.per_image is not None:
+        report.write_text(config.per_image, images.csv_text())
     if config.pictures is not None:
-        _draw(config.pictures, result, worst, classes, palette)
+        files.make_folder(config.pictures, "--pictures")
+        names = pictures.draw(config.pictures, result, worst, classes, palette)
+        print(f"Look at {config.pictures / names[0]}", *names[1:], sep=" and ")
     return result
-
-
-def _draw(
-    folder: Path,
-    result: dict[str, Any],
-    worst: "evaluation.Worst",
-    classes: tuple[str, ...],
-    palette: np.ndarray,
-) -> None:
-    from . import visualize
-
-    files.make_folder(folder, "--pictures")
-    title = f"{Path(result['data']).name}: mean IoU {result['mean IoU']:.4f}"
-    matrix = np.array(result["confusion matrix"])
-    visualize.confusion_plot(folder / "confusion.png", matrix, classes, title)
-    for place, (iou, prediction) in enumerate(worst.sorted(), start=1):
-        name = prediction.name.replace("/", "_").replace("\\", "_")
-        visualize.comparison(
-            folder / f"worst_{place:03d}_{name}.png",
-            prediction.image,
-            prediction.label,
-            prediction.ids,
-            classes,
-            palette,
-            f"{prediction.name}: mean IoU {iou:.4f}",
-        )
-    shown = [one for _, one in worst.sorted()[:_MOST_ROWS]]
-    if shown:
-        visualize.prediction_grid(
-            folder / "worst.png",
-            [(one.name, one.image, one.label, one.ids) for one in shown],
-            classes,
-            palette,
-            f"{title}; the {len(shown)} worst images",
-        )
-    print(f"Look at {folder / 'confusion.png'}" + (" and worst*.png" if worst.limit else ""))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

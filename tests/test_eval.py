@@ -36,6 +36,7 @@ def run(record, *arguments):
 def test_scores_protocol_files_and_pictures(weights, record, tmp_path, capsys, batch_size):
     paths = [tmp_path / f"scores.{kind}" for kind in ("json", "csv", "md")]
     arguments = ("--checkpoint", weights, "--output", *paths, "--worst", "2")
+    arguments += ("--per-image", tmp_path / "images.csv")
     assert run(record, *arguments, "--batch-size", batch_size) == 0
     found = json.loads(paths[0].read_text())
     data = record_data(record)
@@ -55,9 +56,12 @@ def test_scores_protocol_files_and_pictures(weights, record, tmp_path, capsys, b
     assert (
         "Protocol: every image once, whole, at its own size (padded to a multiple of 32, scored "
         "without the padding), one scale, no mirroring; trimap: within 5 pixels of another label; "
+        "boundary IoU: bands of 0.02 of the diagonal; "
         f"5 images of {record.name}; spread."
     ) in printed
     assert "images/s" in printed
+    assert len((tmp_path / "images.csv").read_text().splitlines()) == 6
+    assert 0 < found["calibration error"] < 1 and 0 < found["mean boundary IoU"] < 1
     for path in paths[1:]:
         assert "trimap mean IoU" in path.read_text()
 
@@ -192,7 +196,7 @@ def test_images_that_the_network_fails_on(weights, record, monkeypatch, capsys, 
     def fails(self, batch):
         raise error
 
-    monkeypatch.setattr(Spread, "class_ids", fails)
+    monkeypatch.setattr(Spread, "logits", fails)
     assert run(record, "--checkpoint", weights) == 2
     said = capsys.readouterr().err
     reason = str(error).partition("\n")[0] or "MemoryError"
@@ -206,3 +210,23 @@ def test_a_network_whose_logits_are_not_finite(record, tmp_path, capsys, protoco
     assert run(record, *arguments, "--protocol", protocol, "--crop-size", "64") == 2
     assert "FCN8s.ckpt computes logits that are not finite" in capsys.readouterr().err
     assert not (tmp_path / "scores.json").exists()
+
+
+def test_fast_leaves_out_what_takes_time(weights, record, tmp_path):
+    """The other scores stay the same."""
+    paths = [tmp_path / "fast.json", tmp_path / "all.json"]
+    assert run(record, "--checkpoint", weights, "--output", paths[0], "--fast") == 0
+    assert run(record, "--checkpoint", weights, "--output", paths[1]) == 0
+    fast, whole = (json.loads(path.read_text()) for path in paths)
+    extra = {"mean boundary IoU", "calibration error", "errors in doubtful tenth"}
+    assert set(whole) - set(fast) == extra | {"boundary width", "certainty"}
+    for row in whole["per class"].values():
+        del row["boundary IoU"]
+    assert {name: whole[name] for name in fast} == fast
+
+
+def test_table_of_images_has_its_ending(weights, record, tmp_path, capsys):
+    output = tmp_path / "images.json"
+    assert run(record, "--checkpoint", weights, "--per-image", output) == 2
+    assert "images.json does not end in .csv" in capsys.readouterr().err
+    assert not output.exists()

@@ -75,8 +75,17 @@ FOLDERS = {
         {"predictor"},
         {"pipeline", "segmenter"},
     ],
-    "evaluation": [{"crops", "predictions", "report"}, {"scoring"}],
-    "visualize": [{"fonts", "palette"}, {"canvas", "overlays"}, {"curves", "figures"}],
+    "evaluation": [
+        {"crops", "predictions", "report"},
+        {"boundaries", "certainty"},
+        {"per_image", "scoring"},
+        {"pictures"},
+    ],
+    "visualize": [
+        {"fonts", "palette"},
+        {"canvas", "overlays"},
+        {"curves", "figures", "reliability"},
+    ],
     "training": [
         {
             "accumulation",
@@ -112,6 +121,7 @@ WITHOUT_MINDSPORE = set(
     """
     __init__ confusion ending errors fetch files options transforms voc
     distributed.watchdog
+    evaluation.boundaries evaluation.certainty evaluation.per_image evaluation.pictures
     evaluation.predictions evaluation.report evaluation.scoring
     formats.caffe_file formats.checkpoint_file formats.checkpoint_json formats.checkpoints
     formats.copies formats.hdf5_file formats.json_lists formats.onnx_digest formats.onnx_file
@@ -135,7 +145,7 @@ WITHOUT_MINDSPORE = set(
     training.schedule training.tensorboard
     system.threads system.transfer
     visualize.canvas visualize.curves visualize.figures visualize.fonts visualize.overlays
-    visualize.palette
+    visualize.palette visualize.reliability
     """.split()
 )
 # These load MindSpore when they run, not when they are imported, so that --help is quick.

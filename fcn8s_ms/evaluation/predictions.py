@@ -56,8 +56,9 @@ def whole_images(
 class Prediction(NamedTuple):
     """Image of a record, its label, and the class ids predicted for it.
 
-    `image` is uint8 (H, W, 3) BGR; `label` and `ids` are uint8 (H, W); `losses` is the
-    cross-entropy of every pixel, float32 (H, W), 0 where it is ignored, if it was asked for.
+    `image` is uint8 (H, W, 3) BGR; `label` and `ids` are uint8 (H, W). If they were asked for:
+    `losses` is the cross-entropy of every pixel, float32 (H, W), 0 where it is ignored; `certainty`
+    is the probability of each pixel's class, float32 (H, W).
     """
 
     name: str
@@ -65,10 +66,11 @@ class Prediction(NamedTuple):
     label: np.ndarray
     ids: np.ndarray
     losses: np.ndarray | None = None
+    certainty: np.ndarray | None = None
 
 
 def predict_dataset(
-    predictor: Predictor, data: "SegDataset", losses: bool = False
+    predictor: Predictor, data: "SegDataset", losses: bool = False, certainty: bool = False
 ) -> Iterator[Prediction]:
     """Predicts every image of a dataset, at most `data.batch_size` at once.
 
@@ -76,6 +78,7 @@ def predict_dataset(
         predictor: predictor of class ids.
         data: result of `whole_images`.
         losses: whether to compute the losses, too, see `Predictor.many_with_losses`.
+        certainty: whether to compute the certainty of every pixel instead.
 
     Yields:
         Predictions in the order in which batches of one size are complete.
@@ -101,6 +104,12 @@ def predict_dataset(
             yield Prediction(name, image, label, ids, of_pixels)
         return
     images = ((sample, sample[1]) for sample in data.whole_samples())
+    if certainty:
+        for (name, image, label), (ids, of_pixels) in predictor.many_with_certainty(
+            images, data.batch_size, on_error=on_error
+        ):
+            yield Prediction(name, image, label, ids, certainty=of_pixels)
+        return
     for (name, image, label), ids in predictor.many(images, data.batch_size, on_error=on_error):
         yield Prediction(name, image, label, ids)
 

@@ -10,7 +10,16 @@ from typing import Any
 from .. import files
 from ..errors import InputError
 
-__all__ = ["FORMATS", "check_format", "csv_text", "markdown", "protocol_line", "table", "write"]
+__all__ = [
+    "FORMATS",
+    "check_format",
+    "csv_text",
+    "markdown",
+    "protocol_line",
+    "table",
+    "write",
+    "write_text",
+]
 
 FORMATS = (".json", ".csv", ".md")
 """Suffixes of the files that `write` writes."""
@@ -18,8 +27,10 @@ FORMATS = (".json", ".csv", ".md")
 # Columns of a table, in their order: name, and whether its values are whole numbers.
 _COLUMNS = {
     "IoU": False,
-    "accuracy": False,
+    "F1": False,
     "precision": False,
+    "recall": False,
+    "boundary IoU": False,
     "trimap IoU": False,
     "share": False,
     "pixels": True,
@@ -60,6 +71,8 @@ def protocol_line(result: dict[str, Any]) -> str:
     parts = [result["protocol"]]
     if "trimap width" in result:
         parts.append(f"trimap: within {result['trimap width']} pixels of another label")
+    if "boundary width" in result:
+        parts.append(f"boundary IoU: bands of {result['boundary width']:g} of the diagonal")
     parts.append(f"{result['images']} images of {result['data']}")
     if "engine" in result:
         parts.append(result["engine"])
@@ -162,13 +175,26 @@ def write(path: files.PathLike, result: dict[str, Any]) -> None:
     """
     path = Path(path)
     check_format(path)
+    if path.suffix.lower() == ".json":
+        write_text(path, files.json_text(result))
+    else:
+        write_text(path, (csv_text if path.suffix.lower() == ".csv" else markdown)(result))
+
+
+def write_text(path: files.PathLike, text: str) -> None:
+    """Writes a text, or nothing.
+
+    Args:
+        path: file to write; its folder is made.
+        text: its content.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".json":
-            files.write_json(path, result)
-        else:
-            to_text = csv_text if path.suffix.lower() == ".csv" else markdown
-            files.write_text(path, to_text(result))
+        files.write_text(path, text)
     except OSError as error:
         raise InputError(
             f"{path.absolute()} cannot be written: {error.strerror}; choose another place"

@@ -3,19 +3,34 @@
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from .. import confusion
 from ..confusion import ConfusionMatrix
 from ..inference import Predictor
+from .boundaries import Boundaries, boundary_iou
+from .certainty import Certainty
 from .predictions import Prediction, predict_dataset
 
 if TYPE_CHECKING:  # it loads MindSpore
     from ..dataset import SegDataset
 
-__all__ = ["Trimap", "Worst", "count", "evaluate_dataset", "scores"]
+__all__ = ["Counter", "Trimap", "Worst", "count", "evaluate_dataset", "scores"]
+
+
+class Counter(Protocol):
+    """Anything that sees each prediction of an evaluation."""
+
+    def add(self, prediction: Prediction, counts: ConfusionMatrix) -> None:
+        """Takes a prediction for one image.
+
+        Args:
+            prediction: the prediction.
+            counts: its confusion matrix.
+        """
+        ...
 
 
 class Trimap:
@@ -33,8 +48,9 @@ class Trimap:
         self.width = width
         self.counts = ConfusionMatrix(num_classes)
 
-    def add(self, prediction: Prediction) -> None:
-        """Counts the band of one image."""
+    def add(self, prediction: Prediction, counts: ConfusionMatrix) -> None:
+        """Counts the band of one image; its confusion matrix is not needed."""
+        del counts
         if self.width:
             band = confusion.trimap(prediction.label, self.width)
             self.counts.update(prediction.label[band], prediction.ids[band])
@@ -73,34 +89,31 @@ class Worst:
 
 
 def count(
-    predicted: Iterable[Prediction],
-    num_classes: int,
-    *,
-    trimap: Trimap | None = None,
-    worst: Worst | None = None,
+    predicted: Iterable[Prediction], num_classes: int, also: Sequence[Counter] = ()
 ) -> ConfusionMatrix:
     """Counts predictions.
 
     Args:
         predicted: the predictions.
         num_classes: number of classes.
-        trimap: counts the boundaries of every prediction.
-        worst: keeps the worst predictions.
+        also: each gets every prediction, in this order.
     """
     counts = ConfusionMatrix(num_classes)
     for prediction in predicted:
         of_image = ConfusionMatrix(num_classes)
         of_image.update(prediction.label, prediction.ids)
         counts.add(of_image)
-        if trimap is not None:
-            trimap.add(prediction)
-        if worst is not None:
-            worst.add(prediction, of_image)
+        for one in also:
+            one.add(prediction, of_image)
     return counts
 
 
 def scores(
-    counts: ConfusionMatrix, classes: Sequence[str], trimap: ConfusionMatrix | None = None
+    counts: ConfusionMatrix,
+    classes: Sequence[str],
+    trimap: ConfusionMatrix | None = None,
+    boundaries: Boundaries | None = None,
+    certainty: Certainty | None = None,
 ) -> dict[str, Any]:
     """Computes the scores that follow from counts.
 
@@ -108,24 +121,37 @@ def scores(
         counts: result of `count`.
         classes: class names.
         trimap: counts of the pixels close to a boundary, if they were counted.
+        boundaries: counts of the bands along outlines, if they were counted.
+        certainty: counts by certainty, if they were counted.
 
     Returns:
-        The four scores under the tutorial's names; `trimap mean IoU` and `trimap pixel accuracy` if
-        `trimap` has pixels; and `per class`: name to dict of `IoU`, `accuracy`, `precision`,
-        `trimap IoU` (likewise), `share` of the labelled pixels, labelled `pixels` and `images` that
-        hold the class. A score that does not exist is NaN.
+        The four scores under the tutorial's names; `mean F1` and `mean precision` over the classes
+        that have one; `trimap mean IoU` and `trimap pixel accuracy` if `trimap` has pixels; `mean
+        boundary IoU` of `boundaries`, and the scores of `certainty`; and `per class`: name to dict
+        of `IoU`, `F1` (Dice), `accuracy`, `precision`, `recall` (the same as `accuracy`),
+        `boundary IoU`, `trimap IoU` (likewise), `share` of the labelled pixels, labelled `pixels`
+        and `images` that hold the class. A score that does not exist is NaN.
     """
     pixels = counts.matrix.sum(axis=1)
     result: dict[str, Any] = {**counts.scores()}
     columns = {
         "IoU": confusion.class_iou(counts.matrix),
+        "F1": confusion.class_f1(counts.matrix),
         "accuracy": confusion.class_accuracy(counts.matrix),
         "precision": confusion.class_precision(counts.matrix),
+        "recall": confusion.class_accuracy(counts.matrix),
     }
+    result["mean F1"] = confusion.mean(columns["F1"])
+    result["mean precision"] = confusion.mean(columns["precision"])
+    if boundaries is not None:
+        columns["boundary IoU"] = boundary_iou(boundaries.counts)
+        result["mean boundary IoU"] = confusion.mean(columns["boundary IoU"])
     if trimap is not None and trimap.matrix.any():
         result["trimap mean IoU"] = confusion.mean_iou(trimap.matrix)
         result["trimap pixel accuracy"] = confusion.pixel_accuracy(trimap.matrix)
         columns["trimap IoU"] = confusion.class_iou(trimap.matrix)
+    if certainty is not None:
+        result |= certainty.scores()
     columns["share"] = pixels / max(pixels.sum(), 1)
     result["per class"] = {
         name: {

@@ -1,6 +1,6 @@
 """Class ids and probabilities of images of any size, computed by MindSpore or ONNX Runtime."""
 
-from .engine import ENGINES, Engine, engine_for, takes_pixels
+from .engine import ENGINES, Engine, engine_for, has_logits, takes_pixels
 from .images import read_image
 from .predictor import Predictor
 from .segmenter import Segmenter
@@ -15,6 +15,7 @@ __all__ = [
     "ViewOptions",
     "add_arguments",
     "engine_for",
+    "has_logits",
     "options_of",
     "read_image",
     "takes_pixels",

@@ -8,7 +8,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError, command
 
-__all__ = ["ENGINES", "Engine", "LossEngine", "engine_for", "takes_pixels"]
+__all__ = ["ENGINES", "Engine", "LossEngine", "engine_for", "has_logits", "takes_pixels"]
 
 ENGINES = ("mindspore", "onnx")
 """Names of the engines: MindSpore computes a checkpoint, ONNX Runtime an exported file."""
@@ -19,7 +19,7 @@ class Engine(Protocol):
 
     Batches are normalised: float32 (N, 3, H, W), BGR, H and W multiples of `multiple`. An engine
     with an attribute `takes_pixels` that is true normalises and pads them itself: its batches are
-    uint8 (N, H, W, 3), BGR, of any size.
+    uint8 (N, H, W, 3), BGR, of any size. One whose `has_logits` is false computes class ids only.
     """
 
     @property
@@ -62,6 +62,11 @@ class LossEngine(Engine, Protocol):
         `label` is int32 (N, H, W), the ids int32 and the losses float32 (N, H, W).
         """
         ...
+
+
+def has_logits(engine: Engine) -> bool:
+    """Whether an engine computes logits, which probabilities follow from."""
+    return bool(getattr(engine, "has_logits", True))
 
 
 def engine_for(path: files.PathLike, engine: str | None = None) -> str:

@@ -32,6 +32,7 @@ class OnnxEngine:
     Attributes:
         n_class: number of classes.
         multiple: height and width of a normalised batch are multiples of it.
+        has_logits: whether it computes logits; class ids only with `--argmax`.
         takes_pixels: whether batches are pixels, of a file exported with `--normalize`.
         metadata: entries that the export put into the file: `classes`, `palette`, `mean`, `std`, …
 
@@ -73,6 +74,7 @@ class OnnxEngine:
         self.n_class = len(self.metadata["classes"])
         self.multiple: int = self.metadata["multiple"]
         source, output = _interface(self._session, path, self.n_class)
+        self.has_logits = output.name != "class_ids"
         self.takes_pixels = source.type == "tensor(uint8)"
         self._source, self._output, self._path = source.name, output.name, path
 
@@ -108,7 +110,7 @@ class OnnxEngine:
             int32 array (N, H, W).
         """
         result = self._run(batch)
-        return result if self._output == "class_ids" else result.argmax(axis=1).astype(np.int32)
+        return result if not self.has_logits else result.argmax(axis=1).astype(np.int32)
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
         """Computes the logits of a batch as of `class_ids`: float32 (N, n_class, H, W).
@@ -116,7 +118,7 @@ class OnnxEngine:
         Raises:
             InputError: the file computes class ids only.
         """
-        if self._output == "class_ids":
+        if not self.has_logits:
             raise InputError(
                 f"network {self._path} computes class ids, not the logits that other sizes and "
                 "scales, mirroring, windows and probabilities need; export it without --argmax"

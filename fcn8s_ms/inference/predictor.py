@@ -176,6 +176,25 @@ class Predictor:
         for (key, _), found in self._in_batches(images, batch_size, compute, on_labelled):
             yield key, found
 
+    def many_with_certainty(
+        self,
+        images: Iterable[tuple[Any, np.ndarray]],
+        batch_size: int = 1,
+        on_error: Callable[[list[Any], Exception], None] | None = None,
+    ) -> Iterator[tuple[Any, tuple[np.ndarray, np.ndarray]]]:
+        """Computes class ids and how certain they are, of many images.
+
+        Args:
+            images: as for `many`, as are the other arguments.
+            batch_size: largest number of images at once.
+            on_error: called with (keys, exception).
+
+        Yields:
+            (key, (class ids, certainty)): uint8 (H, W); and float32 (H, W), the probability of that
+            class.
+        """
+        yield from self._in_batches(images, batch_size, self._with_certainty, on_error)
+
     def _in_batches(
         self,
         images: Iterable[tuple[Any, np.ndarray]],
@@ -251,6 +270,18 @@ class Predictor:
         return [
             (_cropped(ids, _size(label)).astype(np.uint8), _cropped(losses, _size(label)))
             for label, ids, losses in found
+        ]
+
+    def _with_certainty(
+        self, jobs: list[_Job], batch_size: int
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        if len(self.view.views) > 1:
+            mean = self._probabilities(jobs, batch_size)
+            return [(one.argmax(axis=0).astype(np.uint8), one.max(axis=0)) for one in mean]
+        logits = self._view_logits(jobs, *self.view.views[0], batch_size)
+        return [
+            (_best_class(one, job.size), _certainty(one, job.size))
+            for one, job in zip(logits, jobs)
         ]
 
     def _probabilities(self, jobs: list[_Job], batch_size: int) -> list[np.ndarray]:
@@ -373,6 +404,24 @@ def _best_class(logits: np.ndarray, size: _Size) -> np.ndarray:
         ids[plane > best] = label
         np.maximum(best, plane, out=best)
     return ids
+
+
+def _certainty(logits: np.ndarray, size: _Size) -> np.ndarray:
+    """Probability of the best class of logits (C, h, w) that are resized: float32 (H, W).
+
+    Plane by plane, as `_best_class`.
+    """
+
+    def resized(plane: np.ndarray) -> np.ndarray:
+        return plane if plane.shape == size else _plane_resized(plane, size)
+
+    best = resized(logits[0]).copy()
+    for plane in logits[1:]:
+        np.maximum(best, resized(plane), out=best)
+    total = np.zeros(size, np.float32)
+    for plane in logits:
+        total += np.exp(resized(plane) - best)
+    return np.reciprocal(total, out=total)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from .figures import comparison, confusion_plot, prediction_grid, sample_grid
 from .fonts import prepare_figure
 from .overlays import draw_legend, overlay, write_mask, write_picture
 from .palette import background_id, default_palette
+from .reliability import reliability_plot
 
 __all__ = [
     "Course",
@@ -22,6 +23,7 @@ __all__ = [
     "overlay",
     "prediction_grid",
     "prepare_figure",
+    "reliability_plot",
     "sample_grid",
     "write_mask",
     "write_picture",

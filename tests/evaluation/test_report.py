@@ -19,8 +19,8 @@ RESULT = {
     "pixel accuracy": 0.875,
     "mean IoU": 1 / 3,
     "per class": {
-        "sky": {"IoU": 1 / 3, "accuracy": 0.5, "pixels": 1234567, "images": 12},
-        "a|b": {"IoU": NAN, "accuracy": NAN, "pixels": 0, "images": 0},
+        "sky": {"IoU": 1 / 3, "recall": 0.5, "pixels": 1234567, "images": 12},
+        "a|b": {"IoU": NAN, "recall": NAN, "pixels": 0, "images": 0},
     },
     "confusion matrix": [[1, 0], [2, 0]],
     "trimap width": 5,
@@ -57,9 +57,9 @@ def test_two_evaluations_into_one_file(tmp_path, name):
 
 def test_table():
     assert report.table(RESULT).splitlines() == [
-        "class     IoU  accuracy     pixels  images",
-        "sky    0.3333    0.5000  1,234,567      12",
-        "a|b         -         -          0       0",
+        "class     IoU  recall     pixels  images",
+        "sky    0.3333  0.5000  1,234,567      12",
+        "a|b         -       -          0       0",
         "",
         "pixel accuracy           0.8750",
         "mean IoU                 0.3333",
@@ -79,7 +79,7 @@ def test_markdown(tmp_path):
         "| pixel accuracy | 0.8750 |",
         "| mean IoU | 0.3333 |",
         "",
-        "| class | IoU | accuracy | pixels | images |",
+        "| class | IoU | recall | pixels | images |",
         "| --- | ---: | ---: | ---: | ---: |",
         "| sky | 0.3333 | 0.5000 | 1,234,567 | 12 |",
         "| a\\|b | - | - | 0 | 0 |",
@@ -104,7 +104,7 @@ def test_csv_has_full_precision(tmp_path):
     ]
     rows = list(csv.DictReader(io.StringIO("\n".join(lines[len(comments) :]))))
     assert float(rows[0]["IoU"]) == 1 / 3 and rows[0]["pixels"] == "1234567"
-    assert rows[1] == {"class": "a|b", "IoU": "", "accuracy": "", "pixels": "0", "images": "0"}
+    assert rows[1] == {"class": "a|b", "IoU": "", "recall": "", "pixels": "0", "images": "0"}
 
 
 def test_json_has_everything(tmp_path):

@@ -85,9 +85,13 @@ def test_scores_equal_scikit_learns(seed):
     precision = sklearn.precision_score(
         y_true, y_pred, labels=range(21), average=None, zero_division=np.nan
     )
-    np.testing.assert_allclose(
-        [row["precision"] for row in found["per class"].values()], precision, atol=1e-9
-    )
+    recall = sklearn.recall_score(y_true, y_pred, labels=range(21), average=None)
+    f1 = sklearn.f1_score(y_true, y_pred, labels=range(21), average=None, zero_division=np.nan)
+    for name, expected in (("precision", precision), ("recall", recall), ("F1", f1)):
+        column = [row[name] for row in found["per class"].values()]
+        np.testing.assert_allclose(column, expected, atol=1e-9)
+    assert found["mean F1"] == pytest.approx(np.nanmean(f1), abs=1e-9)
+    assert found["mean precision"] == pytest.approx(np.nanmean(precision), abs=1e-9)
 
 
 @pytest.mark.parametrize("num_shards", [2, 3])
@@ -119,7 +123,7 @@ def test_trimap_scores_count_what_is_close_to_a_boundary(record):
         assert 0 < band.mean() < 1
         close.append((label[band], ids[band]))
     trimap = evaluation.Trimap(3, 21)
-    counts = evaluation.count(evaluation.predict_dataset(predictor, data), 21, trimap=trimap)
+    counts = evaluation.count(evaluation.predict_dataset(predictor, data), 21, [trimap])
     found = evaluation.scores(counts, voc.CLASSES, trimap.counts)
     expected = brute_force(close, 21)
     assert found["trimap mean IoU"] == pytest.approx(expected["mean IoU"], abs=1e-9)
@@ -147,7 +151,7 @@ def test_worst_images_whatever_the_order():
                 for name in names
             ),
             2,
-            worst=worst,
+            [worst],
         )
         found = [(prediction.name, iou) for iou, prediction in worst.sorted()]
         assert found == [("also wrong", 0), ("wrong", 0), ("half", (1 / 2 + 2 / 3) / 2)]
