@@ -10,12 +10,18 @@ from ..errors import InputError, flag
 from ..formats import schema
 from .stored import ARGUMENTS, NOT_STORED, located, value_types
 
-__all__ = ["read_argument_file"]
+__all__ = ["argument_file", "read_argument_file"]
 
 _MOST_BYTES = 2**20
 
 # What belongs to the run that wrote a file, not to the next one.
 _OF_ITS_RUN = ("output", "ranks")
+
+
+def argument_file(path: Path) -> Path:
+    """The file that `--arguments` means: the folder of a run stands for its `arguments.json`."""
+    own = path / "arguments.json"
+    return own if own.is_file() else path
 
 
 def read_argument_file(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..network.architectures import ARCHITECTURES
 from ..options import Parser, add_option
 from ..records import demo
 from ..transforms import MAX_BATCH_PIXELS, check_crops, next_multiple
-from .argument_file import read_argument_file
+from .argument_file import argument_file, read_argument_file
 from .data_options import DataOptions, replaced
 from .network_options import NetworkOptions
 from .option_group import Options
@@ -194,7 +194,10 @@ def parse(argv: Sequence[str] | None = None) -> Config:
             raise InputError("--resume takes the arguments of its run; leave out --arguments")
         return _resumed(parser, given)
     beaten = replaced(given)
-    filed = {} if file is None else read_argument_file(file)
+    filed: dict[str, Any] = {}
+    if file is not None:
+        file = argument_file(file)
+        filed = read_argument_file(file)
     filed = {name: value for name, value in filed.items() if name not in beaten}
     defaults = vars(parser.parse_args([]))
     values = {**filed, **given}

@@ -64,6 +64,15 @@ def test_what_a_run_writes_is_what_another_takes(tmp_path, monkeypatch, given):
     assert second.run.output is None and second.run.resume is None
 
 
+def test_a_run_stands_for_its_file(tmp_path):
+    write(tmp_path, {"epochs": 9, "data": "a"}, "arguments.json")
+    config = parse(["--arguments", str(tmp_path)])
+    assert config.optimizer.epochs == 9 and config.data.data == tmp_path / "a"
+    write(tmp_path, {"crop_size": 33}, "arguments.json")
+    with pytest.raises(InputError, match="/arguments.json: crop_size 33 is not a multiple"):
+        parse(["--arguments", str(tmp_path)])
+
+
 def test_flags_beat_the_file(tmp_path):
     stored = parse(["--epochs", "9", "--base-lr", "0.2", "--freeze-bn"]).stored(1)
     config = taken(tmp_path, stored, "--base-lr", "0.05", "--no-freeze-bn", "--output", "b")
@@ -187,7 +196,7 @@ def test_a_fault_of_the_command_line_is_its_own(tmp_path):
 
 
 def test_files_that_are_not_there(tmp_path, capsys):
-    for path, message in ((tmp_path / "no.json", "no.json is missing;"), (tmp_path, "directory")):
+    for path, message in ((tmp_path / "no.json", "no.json is missing;"), (tmp_path, "is a folder")):
         error = error_of(train.main, ["--arguments", path], capsys)
         assert message in error and "pass --arguments the arguments.json of a run" in error
     error = error_of(train.main, ["--resume", tmp_path, "--arguments", tmp_path / "a"], capsys)
