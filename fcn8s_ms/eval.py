@@ -224,8 +224,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--pictures",
         type=Path,
         metavar="DIR",
-        help="Draw confusion.png, certainty.png, and each of the worst images with truth, "
-        "prediction and errors, into this folder, and the first 100 of them into its worst.png.",
+        help="Draw class_bars.png (the IoU of every class), confusion.png, certainty.png, and each "
+        "of the worst images with truth, prediction and errors, into this folder, and the first "
+        "100 of them into its worst.png.",
     )
     return parser
 

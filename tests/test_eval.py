@@ -179,7 +179,7 @@ def test_pictures_have_the_records_colours(weights, record, tmp_path, monkeypatc
     assert np.array_equal(image, expected[stem][0]) and np.array_equal(truth, expected[stem][1])
     assert np.array_equal(prediction, Predictor(Spread())(image))
     assert classes == voc.CLASSES and title.startswith(f"{stem}: mean IoU 0.")
-    for name in ("confusion.png", "worst.png"):
+    for name in ("class_bars.png", "confusion.png", "worst.png"):
         assert cv2.imread(str(tmp_path / name)) is not None
 
 

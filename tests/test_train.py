@@ -98,6 +98,8 @@ def test_run_leaves_exactly_this(run):
         "FCN8s-last.ckpt",
         "FCN8s-last.ckpt.json",
         "arguments.json",
+        "class_bars.png",
+        "class_iou.png",
         "curves.png",
         "log.jsonl",
         "metrics.json",

@@ -32,7 +32,8 @@ def draw(
     title = f"{Path(result['data']).name}: mean IoU {result['mean IoU']:.4f}"
     matrix = np.array(result["confusion matrix"])
     visualize.confusion_plot(folder / "confusion.png", matrix, classes, title)
-    names = ["confusion.png"]
+    visualize.class_bars(folder / "class_bars.png", result, title)
+    names = ["confusion.png", "class_bars.png"]
     if "certainty" in result:
         error = f"expected calibration error {result['calibration error']:.4f}"
         visualize.reliability_plot(folder / "certainty.png", result["certainty"], error)

@@ -1,5 +1,6 @@
 """Recorder of a run: writes log, checkpoints, scores and pictures while it trains."""
 
+import math
 import os
 import sys
 import time
@@ -27,6 +28,7 @@ from .train_scores import TrainScores
 __all__ = ["Recorder"]
 
 _TENSORBOARD_PICTURES = 3
+_SECONDS_BETWEEN_CLASSES = 20  # with 150 classes their pictures take 4 s
 
 
 def _without_classes(result: dict[str, Any]) -> dict[str, Any]:
@@ -121,6 +123,7 @@ class Recorder:
         )
         # The step of the complete checkpoint, and the weights within it.
         self._saved: tuple[int, checkpoint.SavedWeights] | None = None
+        self._classes_drawn_at = -math.inf
         self._complete(progress)
         validation.subscribe(self._on_validation)
 
@@ -228,12 +231,15 @@ class Recorder:
                 (one[1:] for one in samples), self.data.palette, result["step"]
             )
         self.draw_curves()
+        if time.monotonic() - self._classes_drawn_at > _SECONDS_BETWEEN_CLASSES:
+            self._draw_classes()
         self.write_metrics()
 
     def finish(self) -> None:
         """Removes checkpoints that are no longer needed, and draws the curves to their end."""
         self.folder.prune(self._keep)
         self.draw_curves()
+        self._draw_classes()
 
     def close(self) -> None:
         """Closes log, progress bar and TensorBoard; also needed when training ends in an error."""
@@ -249,6 +255,17 @@ class Recorder:
                 history, self.validation.results, self.arguments, self.validation.epoch_steps
             )
             self._replace(self.folder.curves, visualize.course_curves, course)
+
+    def _draw_classes(self) -> None:
+        """Draws the IoU of every class: over the validations, and in the last one."""
+        validations = self.validation.results
+        if self.data.val is None or not validations:
+            return
+        last = validations[-1]
+        title = f"{self.data.val.data_file.name}, epoch {last['epoch']}, step {last['step']}"
+        self._replace(self.folder.class_bars, visualize.class_bars, last, title)
+        self._replace(self.folder.class_iou, visualize.class_iou, validations)
+        self._classes_drawn_at = time.monotonic()
 
     def _replace(self, picture: Path, draw: Callable[..., None], *given: Any) -> None:
         """Draws a picture anew, in place of the older one once it is complete."""

@@ -44,6 +44,8 @@ class RunFolder:
         last: checkpoint to resume from; the only one with the optimizer state.
         best: weights of the best validation.
         curves: picture of losses and scores.
+        class_iou: picture of every class's IoU over the validations.
+        class_bars: picture of every class's IoU in the last validation.
         predictions: picture of images with labels and predictions.
         metrics: the scores.
         tensorboard: folder of TensorBoard's files.
@@ -59,6 +61,8 @@ class RunFolder:
         self.last = self.path / f"{self._name}-last{self._suffix}"
         self.best = self.path / f"{self._name}-best{self._suffix}"
         self.curves = self.path / "curves.png"
+        self.class_iou = self.path / "class_iou.png"
+        self.class_bars = self.path / "class_bars.png"
         self.predictions = self.path / "predictions.png"
         self.metrics = self.path / "metrics.json"
         self.tensorboard = self.path / "tensorboard"

@@ -3,6 +3,7 @@
 Images are BGR, as OpenCV decodes them; pictures that are returned or written are RGB.
 """
 
+from .class_scores import class_bars, class_iou
 from .curves import Course, course_curves, curves, runs_curves
 from .figures import comparison, confusion_plot, prediction_grid, sample_grid
 from .fonts import prepare_figure
@@ -13,6 +14,8 @@ from .reliability import reliability_plot
 __all__ = [
     "Course",
     "background_id",
+    "class_bars",
+    "class_iou",
     "comparison",
     "confusion_plot",
     "course_curves",
