@@ -13,6 +13,7 @@ __all__ = ["SUBCOMMANDS", "main"]
 SUBCOMMANDS = {
     "build": "Convert images and masks to a MindRecord file, or inspect one.",
     "train": "Train a network on records.",
+    "compare": "Draw the curves of several trainings over one another.",
     "eval": "Score a network, or the masks of any program, on a record.",
     "predict": "Segment images and videos.",
     "export": "Write a network for ONNX Runtime, MindSpore Lite or Ascend.",

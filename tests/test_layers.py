@@ -29,7 +29,7 @@ LAYERS = [
     {"evaluation"},
     {"training"},
     {"inspection"},
-    {"build", "train", "eval", "predict", "export", "info"},
+    {"build", "train", "compare", "eval", "predict", "export", "info"},
     {"api"},
     {"__main__"},
 ]
@@ -84,7 +84,7 @@ FOLDERS = {
     "visualize": [
         {"fonts", "palette"},
         {"canvas", "overlays"},
-        {"curves", "figures", "reliability"},
+        {"class_scores", "curves", "figures", "reliability"},
     ],
     "training": [
         {
@@ -102,7 +102,7 @@ FOLDERS = {
         {"data_options", "network_options", "options"},
         {"callbacks", "network", "precheck", "stored"},
         {"argument_file", "run_folder"},
-        {"arguments", "resume"},
+        {"arguments", "comparison", "resume"},
         {"data"},
         {"preview", "recorder"},
         {"loop"},
@@ -144,8 +144,8 @@ WITHOUT_MINDSPORE = set(
     training.results
     training.schedule training.tensorboard
     system.threads system.transfer
-    visualize.canvas visualize.curves visualize.figures visualize.fonts visualize.overlays
-    visualize.palette visualize.reliability
+    visualize.canvas visualize.class_scores visualize.curves visualize.figures
+    visualize.fonts visualize.overlays visualize.palette visualize.reliability
     """.split()
 )
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
@@ -164,11 +164,13 @@ LAZY |= {
     "api.keywords",
     "training.argument_file",
     "training.arguments",
+    "training.comparison",
     "training.data_options",
     "training.options",
     "training.run_folder",
     "training.stored",
     "build",
+    "compare",
     "train",
     "eval",
     "predict",

@@ -12,7 +12,7 @@ from .. import files
 from ..errors import listing
 from ..formats import schema
 
-__all__ = ["History", "read_logs"]
+__all__ = ["History", "look_at_logs", "read_logs"]
 
 logger = logging.getLogger(__name__)
 
@@ -187,6 +187,32 @@ def _lines(
         logger.warning(
             "%s: %s damaged, left out: line %s", path, len(damaged), listing(damaged, _MOST_NAMED)
         )
+
+
+def look_at_logs(log: Path, validations: Path) -> tuple[History, list[dict[str, Any]], int | None]:
+    """Reads the logs of a run, which may be running, without a change.
+
+    Args:
+        log: file with one line of JSON per step; may be missing.
+        validations: file with one line of JSON per validation; may be missing.
+
+    Returns:
+        The history of the steps, the validations, and the steps per epoch; None where the first
+        epoch has not ended.
+    """
+    history = History()
+    epoch_steps = None
+    for line in _look(log, _STEP):
+        if epoch_steps is None and line.get("epoch", 1) > 1:
+            epoch_steps = history.last_step or None
+        history.add(line)
+    return history, list(_look(validations, _VALIDATION)), epoch_steps
+
+
+def _look(path: Path, description: schema.Description) -> Iterator[dict[str, Any]]:
+    if path.is_file():
+        for _, _, line in _lines(path, description):
+            yield _with_nan(line)
 
 
 def _with_nan(value: Any) -> Any:
