@@ -48,7 +48,7 @@ def test_version(capsys):
 def test_unknown_subcommand(name, capsys):
     assert error_of(command.main, [name], capsys) == (
         f"python -m fcn8s_ms: error: {name!r} is not a subcommand; choose one of "
-        "build, train, eval, predict, export, info\n"
+        "build, train, compare, eval, predict, export, info\n"
     )
 
 

@@ -104,8 +104,11 @@ def course_curves(path: files.PathLike, course: Course) -> None:
     is_plain = course.loss == CROSS_ENTROPY
     axis.set_ylabel(CROSS_ENTROPY if is_plain else f"training:\n{course.loss}")
     numbers = _column(course.steps, "step")
-    axis.plot(numbers, _column(course.steps, "loss"), color=_TRAINING, alpha=0.3, label="step")
-    label = f"training, mean of {_window(course) * course.span} steps"
+    averaged = _window(course) * course.span
+    if averaged > 1:
+        style: dict[str, Any] = {"color": _TRAINING, "alpha": 0.3, "label": "step"}
+        axis.plot(numbers, _column(course.steps, "loss"), **style)
+    label = "training" + (f", mean of {averaged} steps" if averaged > 1 else "")
     _plot_mean_loss(axis, course, color=_TRAINING, label=label)
     if has_own_loss:
         axis = next(left)
@@ -117,15 +120,15 @@ def course_curves(path: files.PathLike, course: Course) -> None:
         axis.set_ylabel(name)
         if course.scores:
             values = _column(course.scores, name)
-            style: dict[str, Any] = {"marker": "." if len(values) == 1 else "", "label": "training"}
+            style = {"marker": "." if len(values) == 1 else "", "label": "training"}
             axis.plot(_column(course.scores, "step"), values, color=_TRAINING, **style)
         _plot_validations(axis, course, name)
-        axis.set_ylim(bottom=0, top=min(1.0, axis.get_ylim()[1]))
+        _from_zero(axis, 1.03)
     _mark_best(axis if with_scores else None, panels, course)
     axis = next(left)
     axis.set_ylabel("learning rate")
     axis.plot(numbers, _column(course.steps, "lr"), color="0.25", label="learning rate")
-    axis.set_ylim(bottom=0)
+    _from_zero(axis)
     _mark_new_schedules(axis, panels, course)
     _finish(panels, course.epoch_steps, numbers[-1] if numbers else 0)
     save_figure(figure, path)
@@ -168,10 +171,10 @@ def runs_curves(path: files.PathLike, runs: Mapping[str, Course]) -> None:
     if CROSS_ENTROPY in panels:
         axes[panels.index(CROSS_ENTROPY)].set_ylabel(f"validation:\n{CROSS_ENTROPY}")
     for panel, axis in zip(panels, axes):
-        if panel != "loss":
-            axis.set_ylim(bottom=0)
         if panel in _SCORES:
-            axis.set_ylim(top=min(1.0, axis.get_ylim()[1]))
+            _from_zero(axis, 1.03)
+        elif panel == "lr":
+            _from_zero(axis)
     lengths = {course.epoch_steps for course in runs.values()}
     last = max((course.steps[-1]["step"] for course in runs.values() if course.steps), default=0)
     figure.legend(
@@ -183,6 +186,13 @@ def runs_curves(path: files.PathLike, runs: Mapping[str, Course]) -> None:
     )
     _finish(axes, lengths.pop() if len(lengths) == 1 else None, last, legends=False)
     save_figure(figure, path)
+
+
+def _from_zero(axis: "Axes", most: float = math.inf) -> None:
+    """Has an axis begin at 0, with room for markers above its curves."""
+    top = 1.08 * axis.dataLim.y1
+    if math.isfinite(top) and top > 0:
+        axis.set_ylim(0, min(top, most))
 
 
 def _plot_run(axis: "Axes", course: Course, name: str, style: Mapping[str, Any]) -> None:
