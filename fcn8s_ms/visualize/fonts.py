@@ -9,12 +9,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
+
 if TYPE_CHECKING:  # loaded when text is drawn
     from matplotlib.figure import Figure
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
-__all__ = ["draw_text", "prepare_figure", "readable", "text_width"]
+__all__ = ["are_available", "draw_strokes", "draw_text", "prepare_figure", "readable", "text_width"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +39,32 @@ _STYLES = (
 )
 
 
+_STROKES = cv2.FONT_HERSHEY_SIMPLEX  # OpenCV's own letters, ASCII only
+_STROKES_HEIGHT = 32  # from ascender to descender at scale 1, pixels
+
+
 # --- which font has a character ------------------------------------------------------------------
+
+
+@functools.cache
+def are_available() -> bool:
+    """Whether Pillow and Matplotlib are here, which prediction alone does not need."""
+    try:
+        import PIL  # noqa: F401
+
+        _own_font()
+    except ImportError:
+        return False
+    return True
 
 
 @functools.cache
 def _own_font() -> str:
     """Path of DejaVu Sans, which comes with Matplotlib: European scripts, Arabic and symbols."""
-    spec = importlib.util.find_spec("matplotlib")
+    try:
+        spec = importlib.util.find_spec("matplotlib")
+    except ValueError:  # it is barred
+        spec = None
     for folder in () if spec is None else spec.submodule_search_locations or ():
         path = Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
         if path.is_file():  # without the time that importing Matplotlib takes
@@ -120,6 +142,10 @@ def readable(names: Sequence[str]) -> list[str]:
 @functools.lru_cache(maxsize=8)
 def _readable(names: tuple[str, ...]) -> tuple[str, ...]:
     plain = [_plain(name) for name in names]
+    if not are_available():
+        return tuple(
+            name if name.isascii() else f"{label}: {name}" for label, name in enumerate(plain)
+        )
     _find_fonts("".join(plain))
     return tuple(
         name if all(_font_of[character] for character in name) else f"{label}: {name}"
@@ -163,6 +189,8 @@ def text_width(text: str, size: int) -> int:
         text: in any script.
         size: height of the letters from ascender to descender, pixels.
     """
+    if not are_available():
+        return int(cv2.getTextSize(text, _STROKES, size / _STROKES_HEIGHT, 1)[0][0])
     return int(sum(font.getlength(part) for font, part in _runs(text, size))) + 1
 
 
@@ -181,6 +209,20 @@ def draw_text(draw: "ImageDraw", left: int, baseline: int, text: str, size: int,
     for font, part in _runs(text, size):
         draw.text((x, baseline), part, fill=fill, font=font, anchor="ls")
         x += font.getlength(part)
+
+
+def draw_strokes(canvas: np.ndarray, left: int, baseline: int, text: str, size: int) -> None:
+    """Draws a text as OpenCV does, where no fonts are available; what is not ASCII becomes ?.
+
+    Args:
+        canvas: uint8 (H, W), to draw into with 255.
+        left: as for `draw_text`.
+        baseline: likewise.
+        text: likewise.
+        size: likewise.
+    """
+    scale = size / _STROKES_HEIGHT
+    cv2.putText(canvas, text, (left, baseline), _STROKES, scale, 255, 1, cv2.LINE_AA)
 
 
 # --- figures -------------------------------------------------------------------------------------

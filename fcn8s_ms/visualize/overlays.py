@@ -168,13 +168,21 @@ class _Legend(NamedTuple):
 @functools.lru_cache(maxsize=16)
 def _ink(names: tuple[str, ...], line: int, height: int, width: int) -> np.ndarray:
     """Share of each pixel that the names of a legend cover, float32 (height, width, 1)."""
+    places = [
+        (line + line // 2, line // 4 + row * line + round(line * 0.78), name)
+        for row, name in enumerate(names)
+    ]
+    if not fonts.are_available():
+        strokes = np.zeros((height, width), np.uint8)
+        for left, baseline, name in places:
+            fonts.draw_strokes(strokes, left, baseline, name, _text_size(line))
+        return strokes.astype(np.float32)[..., np.newaxis] / 255
     from PIL import Image, ImageDraw
 
     canvas = Image.new("L", (width, height))
     draw = ImageDraw.Draw(canvas)
-    for row, name in enumerate(names):
-        baseline = line // 4 + row * line + round(line * 0.78)
-        fonts.draw_text(draw, line + line // 2, baseline, name, _text_size(line), 255)
+    for left, baseline, name in places:
+        fonts.draw_text(draw, left, baseline, name, _text_size(line), 255)
     return np.asarray(canvas, np.float32)[..., np.newaxis] / 255
 
 
