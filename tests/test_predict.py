@@ -100,7 +100,11 @@ def test_every_kind_of_result_has_the_pictures_own_size(weights, tmp_path, stree
     assert (np.asarray(mask) == ids).mean() > 0.999  # of equal logits, either may win
     colour = np.asarray(Image.open(tmp_path / "out" / "street_color.png"))
     assert np.array_equal(colour, segmenter.palette[np.asarray(mask)])
-    assert Image.open(tmp_path / "out" / "street_overlay.png").size == (75, 50)
+    legend = ("--save", "overlay", "--no-legend", "--output", tmp_path / "plain")
+    assert run(weights, tmp_path, tmp_path / "street.png", *legend) == 0
+    assert Image.open(tmp_path / "plain" / "street_overlay.png").size == (75, 50)
+    width, height = Image.open(tmp_path / "out" / "street_overlay.png").size
+    assert width > 75 and height >= 50  # of a picture so small the legend stands beside it
     with np.load(tmp_path / "out" / "street_probability.npz") as content:
         assert content["classes"].tolist() == CLASSES
         assert content["probabilities"].dtype == np.float16
