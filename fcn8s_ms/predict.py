@@ -73,9 +73,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=_PROGRAM,
         usage="%(prog)s --checkpoint FILE [flags] IMAGE [IMAGE ...]",
-        description="Segment pictures. All results have the picture's own size, apart from a legend "
-        "beside a small one; a picture is first turned upright as Exif says. A file that cannot be used does not stop the others: it is "
-        "named at the end, and the exit status is 1.",
+        description="Segment pictures. All results have the picture's own size, but for a legend "
+        "beside a small one; a picture is first turned upright as Exif says. A file that cannot be "
+        "used does not stop the others: it is named at the end, and the exit status is 1.",
         epilog=_EXAMPLES,
     )
     parser.add_argument(
