@@ -41,13 +41,20 @@ PACKAGE = Path(fcn8s_ms.__file__).parent
 # In the order in which a newcomer reads them, and in which their marked blocks run.
 ENGLISH = (
     "README.md",
+    "notebooks/own_photos.md",
     "fcn8s_ms/README.md",
     "tools/README.md",
     "notebooks/README.md",
     "tests/README.md",
     "tests/golden/README.md",
 )
-CHINESE = ("README_zh.md", "fcn8s_ms/README_zh.md", "tools/README_zh.md", "notebooks/README_zh.md")
+CHINESE = (
+    "README_zh.md",
+    "notebooks/own_photos_zh.md",
+    "fcn8s_ms/README_zh.md",
+    "tools/README_zh.md",
+    "notebooks/README_zh.md",
+)
 DOCUMENTS = (*ENGLISH, *CHINESE)
 MAP_OF_THE_CODE = "fcn8s_ms/README.md"
 DIFFERENCES = ("fcn8s_ms/README.md", "fcn8s_ms/README_zh.md")
@@ -91,7 +98,7 @@ def runnable(text):
 
 def test_every_page_is_checked():
     found = [*ROOT.glob("README*.md"), *ROOT.glob("[a-z]*/README*.md")]
-    found += ROOT.glob("[a-z]*/[a-z]*/README*.md")
+    found += [*ROOT.glob("[a-z]*/[a-z]*/README*.md"), *ROOT.glob("notebooks/*.md")]
     found = {path.relative_to(ROOT).as_posix() for path in found}
     assert {path for path in found if path.split("/")[0] not in UNTRACKED} == set(DOCUMENTS)
 
@@ -376,9 +383,23 @@ def write_data(folder, home):
     (camvid / "classes.txt").write_text("sky\nbuilding\npole\n")
     (camvid / "train.txt").write_text("0\n1\n2\n3\n")
     (camvid / "val.txt").write_text("4\n5\n")
+    write_photos(folder / "photos", folder / "new")
     for name in ("street.jpg", "dog.jpg"):
         cv2.imwrite(str(folder / name), draw_pair(name, 70, 90)[0])
     write_weights(folder / fetch.VGG16_FILE)
+
+
+def write_photos(photos, new):
+    """Photos with masks of ids, as the page on one's own has them, and one without."""
+    for path in (photos / "images", photos / "masks", new):
+        path.mkdir(parents=True)
+    for number in range(1, 11):
+        image, label = draw_pair("abcdefghij"[number - 1], 64, 96)
+        label[label == 15], label[label == 7] = 1, 2
+        cv2.imwrite(str(photos / "images" / f"{number:04}.jpg"), image)
+        cv2.imwrite(str(photos / "masks" / f"{number:04}.png"), label)
+    (photos / "classes.txt").write_text("background\nbuilding\npole\n")
+    cv2.imwrite(str(new / "0001.jpg"), draw_pair("new", 64, 96)[0])
 
 
 def write_weights(path):
