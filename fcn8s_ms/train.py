@@ -108,6 +108,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
     from .inference.mindspore_engine import MindSporeEngine
     from .loss import AuxiliaryLoss
     from .network.batch_norm import moving_statistics
+    from .training import summary
     from .training.accumulation import AccumulatedStep
     from .training.callbacks import Validation
     from .training.data import draw_sample, fetch_data, open_data
@@ -116,7 +117,7 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
     from .training.losses import make_loss
     from .training.network import build_network, lr_factors
     from .training.optimizer import make_optimizer
-    from .training.precheck import check_batch_norm
+    from .training.precheck import check_batch_norm, warn_of_shared_images
     from .training.recorder import Recorder
     from .training.train_scores import TrainScores, WatchedLoss
 
@@ -139,6 +140,11 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
     if data.class_weights is not None:
         weights = zip(data.classes, data.class_weights)
         print(f"Class weights: {', '.join(f'{name} {weight:.3g}' for name, weight in weights)}")
+    if ranks.is_first:
+        for line in summary.image_lines(data.train, config.data, config.network.arch):
+            print(line)
+        if data.val is not None:
+            warn_of_shared_images(data.train.data_file, data.val.data_file)
     check_batch_norm(config.network, data.network_batch, config.data, data.train.num_samples)
     opened, progress = open_run(
         config.run.resume, config.network.arch, data.train.data_file, data.train.num_samples, ranks
@@ -265,12 +271,17 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
         state.restore(progress, ranks)
         if recorder is not None:
             folder.write_arguments(config.stored(ranks.size, folder.path))
+            for line in summary.start_lines(
+                config, data.classes, state, length, folder.path, data.train.step_size
+            ):
+                print(line)
         resuming = f"; resuming after step {progress.step}" if progress.step else ""
         print(f"{length.total_steps} steps, {length.epoch_steps} per epoch{resuming}.", end=" ")
         print(f"Results: {folder.path}/", flush=True)
         with loop.running() as has_steps:
             if has_steps:
-                print("Compiling the network for the first step …", flush=True)
+                if config.device.mode == "graph":
+                    print("Compiling the network for the first step …", flush=True)
                 model.train(
                     length.epochs,
                     dataset,

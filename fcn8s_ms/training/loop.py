@@ -19,6 +19,7 @@ from .data import TrainingData
 from .interruption import Interrupted, StopRequest
 from .recorder import Recorder
 from .schedule import Length
+from .summary import Outlook
 
 __all__ = ["Loop", "evaluation_of"]
 
@@ -122,7 +123,8 @@ class Loop:
             saver = CheckpointSaver(
                 recorder.save, save_every or length.epoch_steps, self._is_interrupted
             )
-            self.callbacks += [recorder.log, stop, saver]
+            outlook = Outlook(length.total_steps, recorder.log.memory)
+            self.callbacks += [recorder.log, outlook, stop, saver]
         if data.val is not None:
             self.callbacks.append(validation)
         if recorder is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import fetch, voc
-from ..errors import InputError, listing
+from ..errors import InputError, listing, program
 from ..network import layers
 from ..network.architectures import (
     ARCHITECTURES,
@@ -20,10 +20,17 @@ from ..network.architectures import (
     VggDimensions,
 )
 from ..records import Metadata
+from ..records.overlap import shared_images
 from .data_options import DataOptions
 from .network_options import NetworkOptions
 
-__all__ = ["check_batch_norm", "count_classes", "dimensions", "warn_of_weights"]
+__all__ = [
+    "check_batch_norm",
+    "count_classes",
+    "dimensions",
+    "warn_of_shared_images",
+    "warn_of_weights",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +83,26 @@ def count_classes(
             data.name,
         )
     return voc.NUM_CLASSES
+
+
+def warn_of_shared_images(data: Path, val_data: Path) -> None:
+    """Warns of images that are validated on although they are trained on.
+
+    Args:
+        data: record to train on, opened before.
+        val_data: record to validate on, likewise.
+    """
+    shared, by_content = shared_images(data, val_data)
+    if shared:
+        logger.warning(
+            "%d images of %s are in %s too (the same %s): scores on them say nothing about new "
+            "images. To deal the images out: %s … --val-fraction 0.15 --val-output FILE",
+            shared,
+            val_data,
+            data,
+            "files" if by_content else "names",
+            program("build"),
+        )
 
 
 def warn_of_weights(weights: np.ndarray, classes: Sequence[str]) -> None:
