@@ -239,6 +239,10 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
         )
         recorder = None
         if ranks.is_first:
+            for line in summary.start_lines(
+                config, data.classes, state, length, folder.path, data.train.step_size
+            ):
+                print(line, flush=True)
             recorder = Recorder(
                 folder,
                 data,
@@ -271,10 +275,6 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
         state.restore(progress, ranks)
         if recorder is not None:
             folder.write_arguments(config.stored(ranks.size, folder.path))
-            for line in summary.start_lines(
-                config, data.classes, state, length, folder.path, data.train.step_size
-            ):
-                print(line)
         resuming = f"; resuming after step {progress.step}" if progress.step else ""
         print(f"{length.total_steps} steps, {length.epoch_steps} per epoch{resuming}.", end=" ")
         print(f"Results: {folder.path}/", flush=True)

@@ -30,6 +30,7 @@ _MEASURED_IMAGES = 64
 _SHOWN_CLASSES = 12
 _MUCH_PADDING = 0.2  # share of the pixels of a crop
 _MEASURED_STEPS = 3
+_ENOUGH = 60.0  # seconds of measured steps
 _LONG_STEP = 20.0  # seconds
 
 
@@ -212,10 +213,11 @@ class Outlook(Callback):
         self.long_step = long_step
         self._durations: list[float] = []
         self._started = 0.0
+        self._told = False
         self._timer: threading.Timer | None = None
 
     def on_train_step_begin(self, run_context: Any) -> None:
-        if len(self._durations) > _MEASURED_STEPS:
+        if self._told:
             return
         self._started = time.perf_counter()
         step = run_context.original_args().cur_step_num
@@ -231,19 +233,21 @@ class Outlook(Callback):
         )
 
     def on_train_step_end(self, run_context: Any) -> None:
-        if len(self._durations) > _MEASURED_STEPS:
+        if self._told:
             return
         self._cancel()
         self._durations.append(time.perf_counter() - self._started)
         left = self.total_steps - run_context.original_args().cur_step_num
-        if len(self._durations) <= _MEASURED_STEPS or left <= 0:
+        measured = self._durations[1:]  # the first compiles
+        if left <= 0 or (len(measured) < _MEASURED_STEPS and sum(measured) < _ENOUGH):
             return
-        seconds = statistics.median(self._durations[1:])  # the first compiles
+        self._told = True
+        seconds = statistics.median(measured)
         kinds = {"memory_gb": "GB of memory", "device_memory_gb": "GB on the device"}
         used = [f"{value:.2g} {kinds[name]}" for name, value in self.memory().items()]
         self.say(
             f"About {_duration(seconds * left)} to go, without validations: {left} steps of "
-            f"{seconds:.2g} s" + (f". In use: {', '.join(used)}" if used else "")
+            f"{seconds:.3g} s" + (f". In use: {', '.join(used)}" if used else "")
         )
 
     def on_train_end(self, run_context: Any) -> None:

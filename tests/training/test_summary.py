@@ -96,15 +96,25 @@ def steps(outlook, count, seconds=0.0):
 
 def test_how_long_it_will_take(monkeypatch):
     # The first step compiles: it does not count.
-    moments = iter([0, 900, 900, 930, 930, 960, 960, 990])
+    moments = iter([0, 900, 900, 912, 912, 924, 924, 936])
     monkeypatch.setattr(
         "fcn8s_ms.training.summary.time", SimpleNamespace(perf_counter=lambda: next(moments))
     )
     said = []
     steps(Outlook(24, lambda: {"memory_gb": 3.21}, said.append), 6)
     assert said == [
-        "About 10 minutes to go, without validations: 20 steps of 30 s. In use: 3.2 GB of memory"
+        "About 4 minutes to go, without validations: 20 steps of 12 s. In use: 3.2 GB of memory"
     ]
+
+
+def test_of_slow_steps_one_is_enough(monkeypatch):
+    moments = iter([0, 900, 900, 1000])
+    monkeypatch.setattr(
+        "fcn8s_ms.training.summary.time", SimpleNamespace(perf_counter=lambda: next(moments))
+    )
+    said = []
+    steps(Outlook(74, say=said.append), 3)
+    assert said == ["About 2.0 hours to go, without validations: 72 steps of 100 s"]
 
 
 def test_a_long_step_is_told_while_it_runs():
