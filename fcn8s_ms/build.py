@@ -6,7 +6,7 @@
 # ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
 
 from .ending import end_at_signals
-from .errors import InputError, command, flag, listing, program, reported_by
+from .errors import InputError, check_package, command, flag, listing, program, reported_by
 
 if __name__ == "__main__":
     end_at_signals(program("build"))
@@ -128,6 +128,9 @@ def _check(arguments: argparse.Namespace) -> None:
     source = chosen_source(arguments)
     if source not in ("inspect", "seal") and arguments.output is None:
         raise InputError("--output is missing: the record file to write")
+    for name in ("output", "val_output"):
+        if getattr(arguments, name) is not None:
+            paths.check_file(getattr(arguments, name), flag(name))
     fraction = arguments.val_fraction
     if (fraction is None) != (arguments.val_output is None):
         raise InputError("--val-fraction and --val-output go together")
@@ -186,6 +189,8 @@ def _build(arguments: argparse.Namespace) -> tuple[Path, ...]:
     label_map = source.label_map
     if arguments.label_map is not None:
         label_map = records.read_label_map(arguments.label_map, classes.names)
+    if any(Path(pair.mask).suffix == ".mat" for pair in source.pairs):
+        check_package("scipy", "reading masks in .mat files", 'pip install -e ".[sbd]"')
     num_classes = len(classes.names)
     print(f"{source.list_name}: {len(source.pairs):,} images, {num_classes} classes", flush=True)
     unchecked = sum(Path(pair.mask).suffix.lower() in _WITHOUT_CHECKSUM for pair in source.pairs)

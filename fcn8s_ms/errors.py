@@ -1,6 +1,7 @@
 """The one exception for errors the user can fix, and how programs report it."""
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -10,7 +11,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["Faults", "InputError", "command", "flag", "listing", "program", "reported_by"]
+__all__ = [
+    "Faults",
+    "InputError",
+    "check_package",
+    "command",
+    "flag",
+    "listing",
+    "program",
+    "reported_by",
+]
 
 _MAX_LISTED = 20
 _NUMBERS = re.compile(r"\d+([.,x]\d+)*(, \d+([.,x]\d+)*)*( and \d+ more)?")
@@ -54,6 +64,22 @@ def command(name: str, *arguments: object) -> str:
         arguments: flags and their values.
     """
     return f"{program(name)} {shlex.join(map(str, arguments))}"
+
+
+def check_package(name: str, what: str, install: str) -> None:
+    """Checks that a package is installed, without loading it.
+
+    Args:
+        name: the package, as it is imported.
+        what: what needs it, the beginning of the message.
+        install: command that installs it.
+
+    Raises:
+        InputError: it is not there.
+    """
+    # find_spec is for packages that are not loaded yet.
+    if (sys.modules[name] if name in sys.modules else importlib.util.find_spec(name)) is None:
+        raise InputError(f"{what} needs the package {name}, which is not installed: {install}")
 
 
 def listing(items: Iterable[object], limit: int = _MAX_LISTED) -> str:

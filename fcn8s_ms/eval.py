@@ -95,6 +95,9 @@ class Config:
         reader.check_max_pixels(self.max_pixels)
         for path in self.output:
             report.check_format(path)
+            paths.check_file(path, "--output")
+        if self.pictures is not None:
+            paths.check_folder(self.pictures, "--pictures")
         if self.protocol == "tutorial":
             size = (self.crop_size, self.crop_size)
             transforms.check_crops(self.batch_size, size, "--batch-size and --crop-size")

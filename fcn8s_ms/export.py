@@ -3,7 +3,7 @@
 # ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
 
 from .ending import end_at_signals
-from .errors import InputError, flag, program, reported_by
+from .errors import InputError, check_package, flag, program, reported_by
 
 if __name__ == "__main__":
     end_at_signals(program("export"))
@@ -131,6 +131,19 @@ class Config:
                 raise InputError(f"{flag(name)} {path.absolute()} is a folder; name a file in it")
             if path.exists() and not self.overwrite:
                 raise InputError(f"{flag(name)} {path.absolute()} exists; pass --overwrite")
+            paths.check_file(path, flag(name))
+        self._check_suffix()
+
+    def _check_suffix(self) -> None:
+        """Raises InputError unless the name of the file says what will be in it."""
+        suffix = f".{self.format.lower()}"
+        if self.output is not None and self.output.suffix.lower() != suffix:
+            given = self.output.suffix[1:].upper()
+            named = f"--output {self.output.with_suffix(suffix)}"
+            raise InputError(
+                f"--output {self.output} does not end in {suffix}, by which programs know a file "
+                f"of {self.format}; pass {f'--format {given}' if given in FORMATS else named}"
+            )
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -265,6 +278,7 @@ def _check_format(file_format: str, target: str) -> None:
         from .deployment import onnx_graph
 
         onnx_graph.import_onnx()
+        check_package("onnxruntime", "to compare the ONNX file", 'pip install -e ".[onnx]"')
 
 
 def _network(segmenter: "Segmenter", checkpoint: Path) -> "nn.Cell":

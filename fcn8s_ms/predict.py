@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import device, inference
-from .formats import checkpoints
+from .formats import checkpoints, paths
 from .images import reader
 from .inference import inputs, video
 from .inference.outputs import ResultOptions, Saver
@@ -130,6 +130,7 @@ def predict(config: Config) -> Faults:
     images = [picture for picture in pictures if not picture.is_video]
     videos = [picture for picture in pictures if picture.is_video]
 
+    paths.check_folder(output, "--output")
     segmenter = _load(config)
     saver = Saver(config.results, segmenter.classes, segmenter.palette)
     saver.check_inputs_stay(pictures)

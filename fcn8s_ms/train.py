@@ -30,7 +30,7 @@ from .training import schedule
 from .training.arguments import PROGRAM, Config, command, get_parser, parse
 from .training.interruption import StopRequest
 from .training.resume import TrainingState, command_to_resume, open_run
-from .training.run_folder import RunFolder
+from .training.run_folder import RunFolder, check_results
 
 if TYPE_CHECKING:  # it loads MindSpore, and --help should be quick
     from .dataset import SegDataset
@@ -124,8 +124,8 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
     among = f", {ranks.size} ranks" if ranks.size > 1 else ""
     print(f"{target}, MindSpore {ms.__version__}, {config.device.mode} mode{among}", flush=True)
 
-    if ranks.is_first and config.run.resume is None and config.run.output is not None:
-        RunFolder.check(config.run.output)
+    if ranks.is_first:
+        check_results(config.run)
 
     # Dataset
     if config.data.download is not None:

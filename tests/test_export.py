@@ -284,7 +284,8 @@ def test_a_signal_leaves_no_folder(small, tmp_path, number):
     ],
 )
 def test_bad_arguments(small, tmp_path, flags, message, capsys):
-    output = tmp_path / "out" / "network"
+    file_format = flags[1].lower() if flags[0] == "--format" else "onnx"
+    output = tmp_path / "out" / f"network.{file_format}"
     assert message in error_of(lambda: run(small, output, *flags), capsys)
     assert not output.exists()
 

@@ -325,6 +325,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         if options.output.absolute() == options.source.absolute():
             raise InputError(f"{options.output} is SOURCE too; choose another OUTPUT")
+        paths.check_file(options.output, "OUTPUT")
         _check_calibration(options)
         arrays = read(options.source)
         try:

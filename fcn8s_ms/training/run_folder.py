@@ -13,16 +13,37 @@ from typing import Any
 
 from .. import files
 from ..distributed.ranks import Ranks
-from ..errors import InputError
+from ..errors import InputError, check_package
 from ..formats import checkpoints, paths, schema
 from ..network.architectures import ARCHITECTURES
+from .options import RunOptions
 from .stored import ARGUMENTS
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "check_results"]
 
 logger = logging.getLogger(__name__)
 
 _UNFINISHED = ".*.unfinished*"
+
+
+def check_results(options: RunOptions) -> None:
+    """Checks, before data and network, that the results of a training can be written.
+
+    Args:
+        options: where to, and in which forms.
+
+    Raises:
+        InputError: the folder is not empty or not writable, or a package is missing.
+    """
+    if options.tensorboard:
+        install = 'pip install -e ".[tensorboard]"'
+        check_package("tensorboardX", "--tensorboard", install)
+    if options.resume is not None:
+        return
+    if options.output is None:
+        paths.check_folder("runs", "the folder of results")
+    else:
+        RunFolder.check(options.output)
 
 
 class RunFolder:
