@@ -71,6 +71,7 @@ class Config:
     worst: int
     per_image: Path | None
     fast: bool
+    compare: list[Path] | None
     pictures: Path | None
 
     def __post_init__(self) -> None:
@@ -224,6 +225,15 @@ def get_parser() -> argparse.ArgumentParser:
         help="Write a table of every image with size, scores, mean certainty and seconds, as CSV.",
     )
     add(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("A.json", "B.json"),
+        help="Score nothing; print which classes and images of two evaluations changed, from the "
+        "first to the second, and a 95 %% interval of the difference in mean IoU. --output takes "
+        "a .json.",
+    )
+    add(
         "--pictures",
         type=Path,
         metavar="DIR",
@@ -247,31 +257,23 @@ def parse(argv: Sequence[str] | None = None) -> Config:
     return Config(**arguments)
 
 
-def _tutorial_protocol(config: Config) -> str:
-    return (
-        f"the tutorial's: random crops of {config.crop_size}x{config.crop_size}, scaled by 0.5…2 "
-        f"and mirrored at random (seed {config.seed}), an incomplete last batch of "
-        f"{config.batch_size} dropped. Not comparable with scores of whole images"
-    )
-
-
 def _classes(config: Config, segmenter: "Segmenter | None") -> tuple[tuple[str, ...], np.ndarray]:
     """Names and colours of the classes, of which checkpoint and record must have equally many."""
     from . import records
 
     metadata = records.read_metadata(config.data)
+    # A record without metadata is the published one, or one like it.
+    num_classes = voc.NUM_CLASSES if metadata is None else len(metadata.classes)
     if segmenter is None:
-        # A record without metadata is the published one, or one like it.
-        num_classes = voc.NUM_CLASSES if metadata is None else len(metadata.classes)
         return records.class_names(num_classes, metadata)
     if metadata is None:
         return segmenter.classes, segmenter.palette
-    if len(metadata.classes) != len(segmenter.classes):
+    if num_classes != len(segmenter.classes):
         raise InputError(
             f"checkpoint {config.checkpoint} has {len(segmenter.classes)} classes, {config.data} "
-            f"{len(metadata.classes)}; they do not belong together"
+            f"{num_classes}; they do not belong together"
         )
-    return records.class_names(len(metadata.classes), metadata)
+    return records.class_names(num_classes, metadata)
 
 
 def _count_crops(config: Config, segmenter: "Segmenter") -> "tuple[ConfusionMatrix, Path]":
@@ -340,11 +342,14 @@ def _protocol(config: Config, segmenter: "Segmenter | None") -> dict[str, str]:
             "engine": "masks read from files",
         }
     predictor = segmenter.predictor
-    is_tutorial = config.protocol == "tutorial"
-    return {
-        "protocol": _tutorial_protocol(config) if is_tutorial else predictor.protocol,
-        "engine": predictor.engine.name,
-    }
+    protocol = predictor.protocol
+    if config.protocol == "tutorial":
+        protocol = (
+            f"the tutorial's: random crops of {config.crop_size}x{config.crop_size}, scaled by "
+            f"0.5…2 and mirrored at random (seed {config.seed}), an incomplete last batch of "
+            f"{config.batch_size} dropped. Not comparable with scores of whole images"
+        )
+    return {"protocol": protocol, "engine": predictor.engine.name}
 
 
 def evaluate(config: Config) -> dict[str, Any]:
@@ -354,15 +359,17 @@ def evaluate(config: Config) -> dict[str, Any]:
         config: arguments of the evaluation.
 
     Returns:
-        The scores of `evaluation.scores`, with data, protocol, engine, confusion matrix and the
-        worst images.
+        The scores of `evaluation.scores`, with data, protocol, engine, confusion matrix, counts
+        of each image and the worst images; or a comparison of `evaluation.comparison.compare`.
 
     Raises:
         InputError: checkpoint or data cannot be used, or do not belong together.
     """
     from . import evaluation
-    from .evaluation import pictures
+    from .evaluation import comparison, pictures
 
+    if config.compare:
+        return comparison.run(config.compare, config.output)
     if config.download:
         fetch.fetch_data(base_url=config.download)
         fetch.fetch_checkpoint(fetch.TRAINED_FILE, base_url=config.download)
@@ -401,6 +408,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         **_protocol(config, segmenter),
         **evaluation.scores(counts, classes, trimap.counts, boundaries, certainty),
         "confusion matrix": counts.matrix.tolist(),
+        "per image": images.counts,
     }
     if boundaries is not None:
         result["boundary width"] = evaluation.RATIO
@@ -415,8 +423,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     print(report.table(result))
     print(f"\nProtocol: {report.protocol_line(result)}.")
     print(f"{seconds:.1f} s, {counts.num_images / seconds:.2f} images/s.")
-    for path in config.output:
-        report.write(path, result)
+    report.write_all(config.output, result)
     if config.per_image is not None:
         report.write_text(config.per_image, images.csv_text())
     if config.pictures is not None:

@@ -77,7 +77,7 @@ FOLDERS = {
     ],
     "evaluation": [
         {"crops", "predictions", "report"},
-        {"boundaries", "certainty"},
+        {"boundaries", "certainty", "comparison"},
         {"per_image", "scoring"},
         {"pictures"},
     ],
@@ -121,7 +121,8 @@ WITHOUT_MINDSPORE = set(
     """
     __init__ confusion ending errors fetch files options transforms voc
     distributed.watchdog
-    evaluation.boundaries evaluation.certainty evaluation.per_image evaluation.pictures
+    evaluation.boundaries evaluation.certainty evaluation.comparison
+    evaluation.per_image evaluation.pictures
     evaluation.predictions evaluation.report evaluation.scoring
     formats.caffe_file formats.checkpoint_file formats.checkpoint_json formats.checkpoints
     formats.copies formats.hdf5_file formats.json_lists formats.onnx_digest formats.onnx_file

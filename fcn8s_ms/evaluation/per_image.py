@@ -6,6 +6,8 @@ import math
 import time
 from typing import Any
 
+import numpy as np
+
 from .. import confusion
 from ..confusion import ConfusionMatrix
 from .boundaries import Boundaries, boundary_iou
@@ -26,10 +28,13 @@ class PerImage:
         rows: a dict for each image, in the order they came: `image`, `width`, `height`, labelled
             `pixels`, the four scores, `mean boundary IoU` and `mean certainty` if asked for, and
             the `seconds` since the image before: reading, network and scores.
+        counts: a dict for each image: `image`, and `counts`, a list for each of its classes: the
+            class id, and its correct, labelled and predicted pixels.
     """
 
     def __init__(self, boundaries: Boundaries | None = None, certainty: Certainty | None = None):
         self.rows: list[dict[str, Any]] = []
+        self.counts: list[dict[str, Any]] = []
         self._boundaries, self._certainty = boundaries, certainty
         self._last = time.perf_counter()
 
@@ -40,6 +45,12 @@ class PerImage:
             prediction: prediction for the image.
             counts: its confusion matrix.
         """
+        matrix = counts.matrix
+        pixels = np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)], axis=1)
+        present = np.flatnonzero(pixels.any(axis=1))
+        self.counts.append(
+            {"image": prediction.name, "counts": [[int(k), *pixels[k].tolist()] for k in present]}
+        )
         height, width = prediction.label.shape
         row: dict[str, Any] = {
             "image": prediction.name,

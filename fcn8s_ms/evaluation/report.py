@@ -18,6 +18,7 @@ __all__ = [
     "protocol_line",
     "table",
     "write",
+    "write_all",
     "write_text",
 ]
 
@@ -179,6 +180,12 @@ def write(path: files.PathLike, result: dict[str, Any]) -> None:
         write_text(path, files.json_text(result))
     else:
         write_text(path, (csv_text if path.suffix.lower() == ".csv" else markdown)(result))
+
+
+def write_all(paths: Iterable[files.PathLike], result: dict[str, Any]) -> None:
+    """Writes several files; arguments and errors as of `write`."""
+    for path in paths:
+        write(path, result)
 
 
 def write_text(path: files.PathLike, text: str) -> None:
