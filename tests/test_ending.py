@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from fcn8s_ms import checkpoint, model
+from fcn8s_ms import checkpoint, model, train
 from fcn8s_ms.__main__ import SUBCOMMANDS
 from fcn8s_ms.ending import ended_by_signals
 
-from .helpers import TINY, arguments, clean_environment, write_voc
+from .helpers import TINY, arguments, clean_environment, use_tiny_networks, write_voc
 
 
 def test_handlers_are_given_back():
@@ -123,11 +123,14 @@ def interrupted(arguments, number, seconds, output):
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """A folder with a checkpoint, pictures, and a record of them."""
+def small(record, tmp_path_factory):
+    """A folder with a checkpoint, a run, pictures, and a record of them."""
     folder = tmp_path_factory.mktemp("small")
     checkpoint.save(model.FCN8s(21, **TINY), folder / "network.ckpt", {})
     write_voc(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        use_tiny_networks(patch)
+        train.main(arguments(record, folder / "run", "--steps", "2"))
     return folder
 
 
@@ -142,11 +145,12 @@ def command_of(name, small, record, folder):
         "predict": [*network, pictures / "JPEGImages", "--output", folder / "out"],
         "export": [*network, "--output", folder / "network.onnx", "--overwrite"],
         "info": [small / "network.ckpt"],
+        "compare": [small / "run", "--output", folder / "runs.png"],
     }
     return given[name]
 
 
-LONGEST = {"build": 2.5, "train": 5, "eval": 4, "predict": 4, "export": 4, "info": 1}
+LONGEST = {"build": 2.5, "train": 5, "eval": 4, "predict": 4, "export": 4, "info": 1, "compare": 3}
 
 
 def hidden(folder):

@@ -147,7 +147,7 @@ def test_read_only_folder(tmp_path, voc_folder, capfd):
         with ordinary_user():
             arguments = ["--voc-root", data, "--output", output / "r"]
             said = error_line_of(build.main, arguments, capfd)
-        assert f"{output} cannot be written to: Permission denied; choose another --output" in said
+        assert f"--output {output} cannot be written: {output} is not writable" in said
         assert not list(output.iterdir())
     finally:
         shutil.rmtree(folder)

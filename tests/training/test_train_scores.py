@@ -11,6 +11,8 @@ from fcn8s_ms.training.train_scores import TrainScores, WatchedLoss, ends_interv
 
 from ..helpers import arguments, lines, losses, state
 
+pytestmark = pytest.mark.usefixtures("tiny_network")
+
 LABEL = np.array([[[0, 1, 255], [2, 1, 0]], [[2, 2, 2], [255, 0, 1]]], np.int32)
 SCORES = np.random.RandomState(0).standard_normal((2, 3, 2, 3)).astype(np.float32)
 
