@@ -117,12 +117,20 @@ class Saver:
             yield
 
     def _make_parent(self, path: Path) -> None:
-        if self._state is not None and files.state_of(self.folder) != self._state:
+        if self._state is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return
+        try:
+            if files.state_of(self.folder) != self._state:
+                raise FileNotFoundError
+            # Step by step, so that the folder itself is not made again should it go right now.
+            for part in reversed(path.relative_to(self.folder).parents[:-1]):
+                (self.folder / part).mkdir(exist_ok=True)
+        except FileNotFoundError:
             raise InputError(
                 f"--output {self.folder} was deleted, renamed or replaced during the prediction, "
                 "which stops: its results so far are not there; predict again"
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
+            ) from None
 
     def paths(self, picture: Picture) -> list[Path]:
         """Files that are written for a picture; for a video also folders."""
