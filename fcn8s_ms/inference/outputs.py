@@ -124,7 +124,7 @@ class Saver:
             if files.state_of(self.folder) != self._state:
                 raise FileNotFoundError
             # Step by step, so that the folder itself is not made again should it go right now.
-            for part in reversed(path.relative_to(self.folder).parents[:-1]):
+            for part in reversed(path.absolute().relative_to(self.folder).parents[:-1]):
                 (self.folder / part).mkdir(exist_ok=True)
         except FileNotFoundError:
             raise InputError(
