@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import files
+from .formats import paths
 from .options import Parser
 from .training import comparison
 
@@ -50,11 +51,11 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def compare(paths: Sequence[Path], output: Path) -> dict[str, comparison.Run]:
+def compare(folders: Sequence[Path], output: Path) -> dict[str, comparison.Run]:
     """Draws and prints what runs have in common, and in what they differ.
 
     Args:
-        paths: folders of the runs.
+        folders: those of the runs.
         output: picture to write; its folder is made.
 
     Returns:
@@ -66,12 +67,12 @@ def compare(paths: Sequence[Path], output: Path) -> dict[str, comparison.Run]:
     """
     if output.suffix.lower() not in _FORMATS:
         raise InputError(f"--output {output} ends in none of {', '.join(_FORMATS)}; take one")
-    names = comparison.names_of(paths)
-    runs = {name: comparison.read_run(path) for name, path in zip(names, paths)}
+    names = comparison.names_of(folders)
+    runs = {name: comparison.read_run(path) for name, path in zip(names, folders)}
 
     from . import visualize
 
-    files.make_folder(output.absolute().parent, "--output")
+    paths.make_folder(output.absolute().parent, "--output")
     unfinished = files.unfinished(output)
     try:
         visualize.runs_curves(unfinished, {name: run.course for name, run in runs.items()})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import device, fetch, files, inference, transforms, voc
+from . import device, fetch, inference, transforms, voc
 from .evaluation import report
 from .formats import checkpoints, paths
 from .images import reader
@@ -427,7 +427,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     if config.per_image is not None:
         report.write_text(config.per_image, images.csv_text())
     if config.pictures is not None:
-        files.make_folder(config.pictures, "--pictures")
+        paths.make_folder(config.pictures, "--pictures")
         names = pictures.draw(config.pictures, result, worst, classes, palette)
         print(f"Look at {config.pictures / names[0]}", *names[1:], sep=" and ")
     return result

@@ -214,7 +214,7 @@ def _card(config: Config) -> str:
 
 def _write_card(path: Path, text: str) -> None:
     try:
-        with files.kept_if_used(path.parent, "the folder of --model-card"):
+        with paths.kept_if_used(path.parent, "the folder of --model-card"):
             files.write_text(path, text)
     except OSError as error:
         raise InputError(
@@ -325,7 +325,7 @@ def _new_file(path: Path) -> Iterator[Path]:
     path = path.absolute()
     try:
         with (
-            files.kept_if_used(path.parent, "the folder of --output"),
+            paths.kept_if_used(path.parent, "the folder of --output"),
             files.unfinished_folder(path) as folder,
         ):
             # With its own ending: MindSpore appends one to any other.

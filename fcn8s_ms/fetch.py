@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from .errors import InputError, listing
-from .files import PathLike, make_folder, unfinished_folder
+from .files import PathLike, unfinished_folder
+from .formats import paths
 from .formats.checkpoint_file import check_structure
 from .system.transfer import SPARE_BYTES, Transfer, counted_by
 
@@ -197,7 +198,7 @@ def _check_room(folder: Path, size: int, archive: Path) -> None:
 
 
 def _make_folder(path: Path) -> None:
-    make_folder(path, "the folder of downloads")
+    paths.make_folder(path, "the folder of downloads")
 
 
 def _missing(names: Collection[str], is_trained: bool) -> list[str]:

@@ -27,9 +27,7 @@ __all__ = [
     "check_regular",
     "give_ordinary_permissions",
     "json_text",
-    "kept_if_used",
     "lock_folder",
-    "make_folder",
     "parse_json",
     "read_bytes",
     "read_json",
@@ -153,44 +151,6 @@ def read_text(path: PathLike) -> str:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{Path(path).absolute()} is not UTF-8 text; save it as UTF-8") from error
-
-
-def make_folder(path: PathLike, flag: str) -> list[Path]:
-    """Creates a folder for results, and those above it.
-
-    Args:
-        path: the folder.
-        flag: the flag that chose it, for the error.
-
-    Returns:
-        The folders that were missing, the innermost first.
-
-    Raises:
-        InputError: it cannot be created.
-    """
-    path = Path(path)
-    try:
-        missing = [one for one in (path, *path.parents) if not os.path.lexists(one)]
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{flag} {path.absolute()} cannot be created: {error.strerror}; choose another"
-        ) from error
-    except ValueError:  # a NUL, or half of a surrogate pair
-        raise InputError(f"{flag} {str(path)!r} cannot be a folder; choose another") from None
-    return missing
-
-
-@contextlib.contextmanager
-def kept_if_used(path: PathLike, flag: str) -> Iterator[None]:
-    """Creates a folder as `make_folder`; at the end it goes again if nothing was written to it."""
-    made = make_folder(path, flag)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # of the first that is not empty
-            for folder in made:
-                folder.rmdir()
 
 
 def _refuse_constant(name: str) -> None:

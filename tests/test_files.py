@@ -52,14 +52,6 @@ def test_lines_up_to_one_that_was_cut_short(tmp_path):
     assert files.read_json_lines(tmp_path / "none.jsonl") == []
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
-    files.make_folder(tmp_path / "a" / "b", "--output")
-    assert (tmp_path / "a" / "b").is_dir()
-    (tmp_path / "file").touch()
-    with pytest.raises(files.InputError, match="--output .*file/b cannot be created"):
-        files.make_folder(tmp_path / "file" / "b", "--output")
-
-
 # --- what is refused ---------------------------------------------------------------------------
 
 

@@ -2,12 +2,22 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError
 from ..files import PathLike
 
-__all__ = ["check_file", "check_folder", "check_utf8", "from_folder", "in_folder", "portable"]
+__all__ = [
+    "check_file",
+    "check_folder",
+    "check_utf8",
+    "from_folder",
+    "in_folder",
+    "kept_if_used",
+    "make_folder",
+    "portable",
+]
 
 
 def portable(path: PathLike) -> str:
@@ -59,6 +69,44 @@ def check_utf8(path: PathLike) -> None:
         os.path.abspath(path).encode("utf-8")
     except UnicodeEncodeError:
         raise InputError(f"{str(path)!r} has a name that is not UTF-8; rename it") from None
+
+
+def make_folder(path: PathLike, flag: str) -> list[Path]:
+    """Creates a folder for results, and those above it.
+
+    Args:
+        path: the folder.
+        flag: the flag that chose it, for the error.
+
+    Returns:
+        The folders that were missing, the innermost first.
+
+    Raises:
+        InputError: it cannot be created.
+    """
+    path = Path(path)
+    try:
+        missing = [one for one in (path, *path.parents) if not os.path.lexists(one)]
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{flag} {path.absolute()} cannot be created: {error.strerror}; choose another"
+        ) from error
+    except ValueError:  # a NUL, or half of a surrogate pair
+        raise InputError(f"{flag} {str(path)!r} cannot be a folder; choose another") from None
+    return missing
+
+
+@contextlib.contextmanager
+def kept_if_used(path: PathLike, flag: str) -> Iterator[None]:
+    """Creates a folder as `make_folder`; at the end it goes again if nothing was written to it."""
+    made = make_folder(path, flag)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # of the first that is not empty
+            for folder in made:
+                folder.rmdir()
 
 
 def check_folder(path: PathLike, flag: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import files, visualize
 from ..errors import InputError
+from ..formats import paths
 from ..options import option
 from . import video
 from .inputs import Picture
@@ -112,7 +113,7 @@ class Saver:
         Raises:
             InputError: it cannot be created.
         """
-        with files.kept_if_used(self.folder, "--output"):
+        with paths.kept_if_used(self.folder, "--output"):
             self._state = files.state_of(self.folder)
             yield
 

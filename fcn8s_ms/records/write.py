@@ -91,7 +91,7 @@ def _building_folder(output: Path) -> Iterator[Path]:
     It is locked: a folder without a lock was left by a build that was killed, and is removed.
     """
     prefix, suffix = f".{output.name}.", ".building"
-    with files.kept_if_used(output.parent, "the folder of --output"):
+    with paths.kept_if_used(output.parent, "the folder of --output"):
         try:
             for folder in output.parent.iterdir():
                 if folder.name.startswith(prefix) and folder.name.endswith(suffix):

@@ -5,6 +5,7 @@ from pathlib import Path
 from .. import files, visualize
 from ..distributed.ranks import ALONE
 from ..errors import InputError
+from ..formats import paths
 from .arguments import Config
 from .data import draw_sample, fetch_data, open_data
 
@@ -37,7 +38,7 @@ def draw_preview(config: Config) -> Path:
     samples = data.train.crops(_SAMPLES)
     height, width = config.data.sample_size
     title = f"{data.train.data_file.name}: training samples of {height}×{width}"
-    files.make_folder(path.parent, "--preview")
+    paths.make_folder(path.parent, "--preview")
     unfinished = files.unfinished(path)
     try:
         visualize.sample_grid(unfinished, samples, data.classes, data.palette, title)

@@ -115,7 +115,7 @@ class RunFolder:
             folder.release()
             raise
         folder._remove_lost_run()
-        files.make_folder(path, "--output")
+        paths.make_folder(path, "--output")
         if folder._identity is None:
             folder._hold()
         return folder

@@ -43,3 +43,11 @@ def test_places_that_cannot_be_written(place, check):
 def test_a_folder_in_place_of_a_file(place):
     with pytest.raises(InputError, match="--output .*closed is a folder; name a file"):
         paths.check_file(place / "closed", "--output")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    paths.make_folder(tmp_path / "a" / "b", "--output")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="--output .*file/b cannot be created"):
+        paths.make_folder(tmp_path / "file" / "b", "--output")
