@@ -13,7 +13,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import files
 from .formats import paths
 from .options import Parser
 from .training import comparison
@@ -36,7 +35,6 @@ def get_parser() -> argparse.ArgumentParser:
         "curves over one another, the arguments that differ and the best scores as tables. Nothing "
         "in the folders of the runs is changed.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="Folder that a training writes to."
@@ -67,23 +65,20 @@ def compare(folders: Sequence[Path], output: Path) -> dict[str, comparison.Run]:
     """
     if output.suffix.lower() not in _FORMATS:
         raise InputError(f"--output {output} ends in none of {', '.join(_FORMATS)}; take one")
+    paths.check_file(output, "--output")
     names = comparison.names_of(folders)
     runs = {name: comparison.read_run(path) for name, path in zip(names, folders)}
 
     from . import visualize
 
     paths.make_folder(output.absolute().parent, "--output")
-    unfinished = files.unfinished(output)
     try:
-        visualize.runs_curves(unfinished, {name: run.course for name, run in runs.items()})
-        files.replace(unfinished, output)
+        visualize.runs_curves(output, {name: run.course for name, run in runs.items()})
     except OSError as error:
         raise InputError(
             f"--output {output.absolute()} cannot be written: {error.strerror}; choose another "
             "place"
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     rows = comparison.different_arguments(list(runs.values()))
     if rows:
         print(comparison.text_table([["argument", *names], *rows]))

@@ -114,6 +114,8 @@ class Config:
                 )
         if self.per_image is not None and self.per_image.suffix.lower() != ".csv":
             raise InputError(f"--per-image {self.per_image} does not end in .csv; it is a table")
+        if self.per_image is not None:
+            paths.check_file(self.per_image, "--per-image")
 
 
 def get_parser() -> argparse.ArgumentParser:

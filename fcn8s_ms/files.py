@@ -42,6 +42,7 @@ __all__ = [
     "write_bytes",
     "write_json",
     "write_text",
+    "written",
 ]
 
 
@@ -331,6 +332,31 @@ def replace(source: Path, target: Path) -> None:
             os.close(folder)
 
 
+@contextlib.contextmanager
+def written(path: PathLike, wait: bool = True) -> Iterator[Path]:
+    """Yields a path to write a file to, which gets its name at the end of the `with` block.
+
+    Without an end, as after an exception, an older file stays and nothing else is left.
+
+    Args:
+        path: its name.
+        wait: whether to wait until it is on the disk, as `replace` does.
+
+    Raises:
+        OSError: the file cannot be given its name.
+    """
+    path = Path(path)
+    temporary = unfinished(path)
+    try:
+        yield temporary
+        if wait:
+            replace(temporary, path)
+        else:
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_bytes(path: PathLike, content: bytes) -> None:
     """Writes a file completely or not at all, without waiting for the disk.
 
@@ -339,13 +365,8 @@ def write_bytes(path: PathLike, content: bytes) -> None:
     Raises:
         OSError: the file cannot be written; an older one is unchanged.
     """
-    path = Path(path)
-    temporary = unfinished(path)
-    try:
+    with written(path, wait=False) as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: PathLike, text: str) -> None:
@@ -356,13 +377,8 @@ def write_text(path: PathLike, text: str) -> None:
     Raises:
         OSError: the file cannot be written; an older one is unchanged.
     """
-    path = Path(path)
-    temporary = unfinished(path)
-    try:
+    with written(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: PathLike, value: Any) -> None:

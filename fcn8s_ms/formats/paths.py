@@ -71,6 +71,19 @@ def check_utf8(path: PathLike) -> None:
         raise InputError(f"{str(path)!r} has a name that is not UTF-8; rename it") from None
 
 
+@contextlib.contextmanager
+def _creating(path: Path, flag: str) -> Iterator[None]:
+    """Names the flag that chose a folder where it cannot be created."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{flag} {path.absolute()} cannot be created: {error.strerror}; choose another"
+        ) from error
+    except ValueError:  # a NUL, or half of a surrogate pair
+        raise InputError(f"{flag} {str(path)!r} cannot be a folder; choose another") from None
+
+
 def make_folder(path: PathLike, flag: str) -> list[Path]:
     """Creates a folder for results, and those above it.
 
@@ -85,15 +98,9 @@ def make_folder(path: PathLike, flag: str) -> list[Path]:
         InputError: it cannot be created.
     """
     path = Path(path)
-    try:
+    with _creating(path, flag):
         missing = [one for one in (path, *path.parents) if not os.path.lexists(one)]
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{flag} {path.absolute()} cannot be created: {error.strerror}; choose another"
-        ) from error
-    except ValueError:  # a NUL, or half of a surrogate pair
-        raise InputError(f"{flag} {str(path)!r} cannot be a folder; choose another") from None
     return missing
 
 
@@ -120,15 +127,8 @@ def check_folder(path: PathLike, flag: str) -> None:
         InputError: it stands for a file, or is not writable.
     """
     path = Path(path).absolute()
-    try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.lstat(path)
-    except OSError as error:
-        raise InputError(
-            f"{flag} {path} cannot be created: {error.strerror}; choose another"
-        ) from error
-    except ValueError:  # a NUL, or half of a surrogate pair
-        raise InputError(f"{flag} {str(path)!r} cannot be a folder; choose another") from None
+    with _creating(path, flag), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(path)
     there = next(one for one in (path, *path.parents) if os.path.lexists(one))
     if not there.is_dir():
         raise InputError(

@@ -245,15 +245,10 @@ def _cut_off(path: Path, step: int, description: schema.Description) -> Iterator
 
 def _write_again(path: Path, step: int, description: schema.Description) -> None:
     """Writes the intact lines up to a step in place of the file."""
-    temporary = files.unfinished(path)
-    try:
-        with open(temporary, "wb") as file:
-            for _, content, line in _lines(path, description, warn=False):
-                if line["step"] <= step:
-                    file.write(content.rstrip(b"\n") + b"\n")
-        files.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.written(path) as temporary, open(temporary, "wb") as file:
+        for _, content, line in _lines(path, description, warn=False):
+            if line["step"] <= step:
+                file.write(content.rstrip(b"\n") + b"\n")
 
 
 def read_logs(log: Path, validations: Path, step: int) -> tuple[History, list[dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .. import files, visualize
+from .. import visualize
 from ..distributed.ranks import ALONE
 from ..errors import InputError
 from ..formats import paths
@@ -39,14 +39,10 @@ def draw_preview(config: Config) -> Path:
     height, width = config.data.sample_size
     title = f"{data.train.data_file.name}: training samples of {height}×{width}"
     paths.make_folder(path.parent, "--preview")
-    unfinished = files.unfinished(path)
     try:
-        visualize.sample_grid(unfinished, samples, data.classes, data.palette, title)
-        files.replace(unfinished, path)
+        visualize.sample_grid(path, samples, data.classes, data.palette, title)
     except OSError as error:
         raise InputError(
             f"--preview {path} cannot be written: {error.strerror}; choose another name"
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path

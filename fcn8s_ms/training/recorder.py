@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import mindspore as ms
@@ -254,7 +253,7 @@ class Recorder:
             course = results.course_of(
                 history, self.validation.results, self.arguments, self.validation.epoch_steps
             )
-            self._replace(self.folder.curves, visualize.course_curves, course)
+            visualize.course_curves(self.folder.curves, course)
 
     def _draw_classes(self) -> None:
         """Draws the IoU of every class: over the validations, and in the last one."""
@@ -263,15 +262,9 @@ class Recorder:
             return
         last = validations[-1]
         title = f"{self.data.val.data_file.name}, epoch {last['epoch']}, step {last['step']}"
-        self._replace(self.folder.class_bars, visualize.class_bars, last, title)
-        self._replace(self.folder.class_iou, visualize.class_iou, validations)
+        visualize.class_bars(self.folder.class_bars, last, title)
+        visualize.class_iou(self.folder.class_iou, validations)
         self._classes_drawn_at = time.monotonic()
-
-    def _replace(self, picture: Path, draw: Callable[..., None], *given: Any) -> None:
-        """Draws a picture anew, in place of the older one once it is complete."""
-        unfinished = files.unfinished(picture)
-        draw(unfinished, *given)
-        files.replace(unfinished, picture)
 
     def _predict_first(
         self, data: SegDataset, count: int

@@ -110,7 +110,7 @@ class Progress:
             f"{folder.path} has done all of its {length.total_steps} steps. To train it longer: "
             f"{PROGRAM} --resume {shlex.quote(str(folder.path))} --epochs {2 * length.epochs}, "
             f"whose learning rates follow the new length; or start another run from its weights: "
-            f"--pretrained {weights} --output NEW"
+            f"{_start_from(weights)}"
         )
 
     def has_new_schedule(self, length: Length, schedule: str) -> bool:

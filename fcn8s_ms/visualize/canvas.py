@@ -22,12 +22,16 @@ def new_figure(width: float, height: float, dpi: int = 110) -> "Figure":
 
 
 def save_figure(figure: "Figure", path: files.PathLike) -> None:
-    """Writes a figure and frees what it holds."""
+    """Writes a figure, or nothing, and frees what it holds.
+
+    Raises:
+        OSError: the file cannot be written; an older one is unchanged.
+    """
     fonts.prepare_figure(figure)
-    with warnings.catch_warnings():
+    with files.written(path, wait=False) as unfinished, warnings.catch_warnings():
         # `fonts` has said which characters no font has, and what helps.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(path)
+        figure.savefig(unfinished)
     # A figure is a reference cycle of some 13 MB. A training creates few other objects, so Python
     # would collect it minutes later, together with all figures that were drawn in the meantime.
     figure.clear()
