@@ -14,11 +14,13 @@ from numpy.typing import ArrayLike
 __all__ = [
     "ConfusionMatrix",
     "class_accuracy",
+    "class_counts",
     "class_f1",
     "class_iou",
     "class_precision",
     "confusion_matrix",
     "frequency_weighted_iou",
+    "iou_of_counts",
     "mean",
     "mean_iou",
     "mean_pixel_accuracy",
@@ -174,29 +176,45 @@ def class_f1(matrix: np.ndarray) -> np.ndarray:
 
 def class_iou(matrix: np.ndarray) -> np.ndarray:
     """Intersection over union of each class; NaN for one neither in labels nor in predictions."""
-    return _iou(np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
+    return iou_of_counts(class_counts(matrix))
 
 
-def _iou(correct: np.ndarray, labelled: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def class_counts(matrix: np.ndarray) -> np.ndarray:
+    """Counts that most scores need, of what a matrix holds.
+
+    Returns:
+        int64 (3, C): pixels of each class that are predicted correctly, all of its pixels, and
+        labelled pixels that are predicted as it.
+    """
+    return np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)])
+
+
+def iou_of_counts(counts: np.ndarray) -> np.ndarray:
+    """Intersection over union of each class, from counts as of `class_counts`.
+
+    Args:
+        counts: (…, 3, C), for instance of several images.
+
+    Returns:
+        float64 (…, C), NaN for a class neither in labels nor in predictions.
+    """
+    correct, labelled, predicted = np.moveaxis(counts, -2, 0)
     return _ratio(correct, labelled + predicted - correct)
 
 
-def scores_of_counts(
-    correct: np.ndarray, labelled: np.ndarray, predicted: np.ndarray
-) -> dict[str, float]:
+def scores_of_counts(counts: np.ndarray) -> dict[str, float]:
     """Scores that need less than the confusion matrix.
 
     Args:
-        correct: int64 (C,), number of pixels of each class that are predicted correctly.
-        labelled: int64 (C,), number of pixels of each class.
-        predicted: int64 (C,), number of labelled pixels that are predicted as each class.
+        counts: int64 (3, C), as of `class_counts`.
 
     Returns:
         `pixel accuracy` and `mean IoU`; NaN without a labelled pixel.
     """
+    correct, labelled, _ = counts
     return {
         "pixel accuracy": float(_ratio(correct.sum(), labelled.sum())),
-        "mean IoU": mean(_iou(correct, labelled, predicted)),
+        "mean IoU": mean(iou_of_counts(counts)),
     }
 
 

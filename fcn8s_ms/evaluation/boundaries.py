@@ -12,7 +12,7 @@ import numpy as np
 from ..confusion import ConfusionMatrix
 from .predictions import Prediction
 
-__all__ = ["RATIO", "Boundaries", "band", "boundary_iou"]
+__all__ = ["RATIO", "Boundaries", "band"]
 
 RATIO = 0.02
 """Width of the bands along outlines, as a share of an image's diagonal. Source: as above."""
@@ -36,17 +36,6 @@ def band(ids: np.ndarray, width: int) -> np.ndarray:
     return found
 
 
-def boundary_iou(counts: np.ndarray) -> np.ndarray:
-    """Boundary IoU of each class; NaN for a class in neither labels nor predictions.
-
-    Args:
-        counts: (3, C) pixels in the bands of both, of the label, of the prediction.
-    """
-    both, label, predicted = counts.astype(np.float64)
-    union = label + predicted - both
-    return np.divide(both, union, out=np.full(len(both), np.nan), where=union > 0)
-
-
 class Boundaries:
     """Counts the pixels in the bands along the outlines of labels and predictions.
 
@@ -56,7 +45,8 @@ class Boundaries:
         num_classes: number of classes.
 
     Attributes:
-        counts: int64 (3, C), as for `boundary_iou`, summed over all images.
+        counts: int64 (3, C), pixels in the bands of both, of the label and of the prediction, of
+            all images; boundary IoU is `confusion.iou_of_counts` of them.
         latest: the same of the image added last.
     """
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import files
+from .. import confusion, files
 from ..errors import InputError, listing
 from ..formats import schema
 from . import report
@@ -52,25 +52,18 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _counts(result: dict[str, Any], names: Sequence[str]) -> np.ndarray:
-    """Correct, labelled and predicted pixels: float64 (images, classes, 3)."""
+    """Counts as of `confusion.class_counts` of every image: float64 (images, 3, classes)."""
     place = {name: number for number, name in enumerate(names)}
-    counts = np.zeros((len(names), len(result["per class"]), 3))
+    counts = np.zeros((len(names), 3, len(result["per class"])))
     for one in result["per image"]:
         for label, *values in one["counts"]:
-            counts[place[one["image"]], label] = values
+            counts[place[one["image"]], :, label] = values
     return counts
 
 
-def _iou(counts: np.ndarray) -> np.ndarray:
-    """IoU from counts (…, 3); NaN for a class in neither labels nor predictions."""
-    correct, labelled, predicted = np.moveaxis(counts, -1, 0)
-    union = labelled + predicted - correct
-    return np.divide(correct, union, out=np.full(union.shape, np.nan), where=union > 0)
-
-
 def _mean_iou(counts: np.ndarray) -> np.ndarray:
-    """Mean IoU over the classes that occur, from counts (…, classes, 3); NaN without any."""
-    iou = _iou(counts)
+    """Mean IoU over the classes that occur, from counts (…, 3, classes); NaN without any."""
+    iou = confusion.iou_of_counts(counts)
     known = ~np.isnan(iou)
     total = np.where(known, iou, 0).sum(axis=-1)
     number = known.sum(axis=-1)
@@ -118,7 +111,7 @@ def compare(first: dict[str, Any], second: dict[str, Any], seed: int = 1) -> dic
         drawn.append(other - one)
     differences = np.concatenate(drawn)
     low, high = np.nanpercentile(differences, [2.5, 97.5])
-    of_classes = [_iou(one.sum(axis=0)) for one in both]
+    of_classes = [confusion.iou_of_counts(one.sum(axis=0)) for one in both]
     of_images = [_mean_iou(one) for one in both]
     return {
         "mean IoU": {

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import confusion
 from ..confusion import ConfusionMatrix
-from .boundaries import Boundaries, boundary_iou
+from .boundaries import Boundaries
 from .certainty import Certainty
 from .predictions import Prediction
 
@@ -45,8 +45,7 @@ class PerImage:
             prediction: prediction for the image.
             counts: its confusion matrix.
         """
-        matrix = counts.matrix
-        pixels = np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)], axis=1)
+        pixels = confusion.class_counts(counts.matrix).T
         present = np.flatnonzero(pixels.any(axis=1))
         self.counts.append(
             {"image": prediction.name, "counts": [[int(k), *pixels[k].tolist()] for k in present]}
@@ -56,11 +55,13 @@ class PerImage:
             "image": prediction.name,
             "width": width,
             "height": height,
-            "pixels": int(counts.matrix.sum()),
+            "pixels": int(pixels[:, 1].sum()),
             **counts.scores(),
         }
         if self._boundaries is not None:
-            row["mean boundary IoU"] = confusion.mean(boundary_iou(self._boundaries.latest))
+            row["mean boundary IoU"] = confusion.mean(
+                confusion.iou_of_counts(self._boundaries.latest)
+            )
         if self._certainty is not None:
             row["mean certainty"] = self._certainty.latest
         now = time.perf_counter()

@@ -10,7 +10,7 @@ import numpy as np
 from .. import confusion
 from ..confusion import ConfusionMatrix
 from ..inference import Predictor
-from .boundaries import Boundaries, boundary_iou
+from .boundaries import Boundaries
 from .certainty import Certainty
 from .predictions import Prediction, predict_dataset
 
@@ -144,7 +144,7 @@ def scores(
     result["mean F1"] = confusion.mean(columns["F1"])
     result["mean precision"] = confusion.mean(columns["precision"])
     if boundaries is not None:
-        columns["boundary IoU"] = boundary_iou(boundaries.counts)
+        columns["boundary IoU"] = confusion.iou_of_counts(boundaries.counts)
         result["mean boundary IoU"] = confusion.mean(columns["boundary IoU"])
     if trimap is not None and trimap.matrix.any():
         result["trimap mean IoU"] = confusion.mean_iou(trimap.matrix)

@@ -75,8 +75,7 @@ class TrainScores:
         counts: `counts` of the process that was interrupted within the interval.
 
     Attributes:
-        counts: int64 (3, C): pixels predicted correctly, labelled and predicted as each class since
-            the interval began.
+        counts: int64 (3, C), as of `confusion.class_counts`, since the interval began.
     """
 
     def __init__(
@@ -113,10 +112,9 @@ class TrainScores:
         ids = np.concatenate(self._batches)
         self._batches.clear()
         matrix = confusion.confusion_matrix(label, ids, self.counts.shape[1])
-        self.counts += np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)])
+        self.counts += confusion.class_counts(matrix)
         if not ends_interval(step, self._epoch_steps):
             return {}
-        correct, labelled, predicted = self.counts
-        found = confusion.scores_of_counts(correct, labelled, predicted)
+        found = confusion.scores_of_counts(self.counts)
         self.counts[:] = 0
         return found

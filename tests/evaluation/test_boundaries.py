@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fcn8s_ms.confusion import ConfusionMatrix
+from fcn8s_ms.confusion import ConfusionMatrix, iou_of_counts
 from fcn8s_ms.evaluation import Boundaries, Prediction
-from fcn8s_ms.evaluation.boundaries import RATIO, band, boundary_iou
+from fcn8s_ms.evaluation.boundaries import RATIO, band
 
 
 def counted(label, ids, num_classes):
@@ -42,7 +42,7 @@ def test_equals_the_definition(seed):
     label[:, 40:44] = 255
     ids = np.where(rng.uniform(size=shape) < 0.7, ids, label % 5).astype(np.uint8)
     ids = cv2.medianBlur(ids, 5)
-    found = boundary_iou(counted(label, ids, 6).counts)
+    found = iou_of_counts(counted(label, ids, 6).counts)
     np.testing.assert_allclose(found, by_definition(label, ids, 6), atol=1e-9)
     assert np.isnan(found[5]) and 0 < np.nanmin(found[:5]) < np.nanmax(found[:5]) < 1
 
@@ -54,8 +54,8 @@ def test_square_that_is_moved_by_a_pixel():
     ids[10:20, 11:21] = 1
     # Outlines of 36 pixels each; they share 9 of the upper and of the lower side.
     assert counted(label, ids, 2).counts[:, 1].tolist() == [18, 36, 36]
-    assert boundary_iou(counted(label, ids, 2).counts)[1] == pytest.approx(18 / 54)
-    assert boundary_iou(counted(label, label, 2).counts).tolist() == [1, 1]
+    assert iou_of_counts(counted(label, ids, 2).counts)[1] == pytest.approx(18 / 54)
+    assert iou_of_counts(counted(label, label, 2).counts).tolist() == [1, 1]
 
 
 def test_band_is_inside_along_the_border_too():
