@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .formats import paths
+from .formats.columns import columns
 from .options import Parser
 from .training import comparison
 
@@ -81,10 +82,10 @@ def compare(folders: Sequence[Path], output: Path) -> dict[str, comparison.Run]:
         ) from error
     rows = comparison.different_arguments(list(runs.values()))
     if rows:
-        print(comparison.text_table([["argument", *names], *rows]))
+        print(columns([["argument", *names], *rows]))
     elif len(runs) > 1:
         print("No argument differs.")
-    print(f"\n{comparison.text_table(list(comparison.score_rows(runs)))}")
+    print(f"\n{columns(list(comparison.score_rows(runs)))}")
     print(f"\nTraining loss: mean of the last tenth of the steps. Look at {output}.")
     return runs
 

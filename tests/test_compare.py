@@ -63,7 +63,6 @@ def test_runs_are_drawn_and_their_differences_named(tmp_path, capsys):
 def test_curves_are_those_of_the_logs(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(visualize, "runs_curves", lambda path, runs: drawn.append((path, runs)))
-    monkeypatch.setattr(compare.files, "replace", lambda source, target: None)
     run = write_run(tmp_path / "a")
     compare.main([str(run), "--output", str(tmp_path / "c.svg")])
     ((path, runs),) = drawn

@@ -230,3 +230,7 @@ def test_table_of_images_has_its_ending(weights, record, tmp_path, capsys):
     assert run(record, "--checkpoint", weights, "--per-image", output) == 2
     assert "images.json does not end in .csv" in capsys.readouterr().err
     assert not output.exists()
+    output = tmp_path / "images.csv"
+    output.mkdir()
+    assert run(record, "--checkpoint", weights, "--per-image", output) == 2
+    assert "images.csv is a folder; name a file" in capsys.readouterr().err

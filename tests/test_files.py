@@ -52,6 +52,20 @@ def test_lines_up_to_one_that_was_cut_short(tmp_path):
     assert files.read_json_lines(tmp_path / "none.jsonl") == []
 
 
+@pytest.mark.parametrize("wait", [False, True])
+def test_file_that_is_not_complete_never_gets_its_name(tmp_path, wait):
+    path = tmp_path / "a.png"
+    with pytest.raises(RuntimeError), files.written(path, wait) as unfinished:
+        unfinished.write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    path.write_text("old")
+    with files.written(path, wait) as unfinished:
+        unfinished.write_text("new")
+        assert path.read_text() == "old" and unfinished.suffix == ".png"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
 # --- what is refused ---------------------------------------------------------------------------
 
 

@@ -36,7 +36,7 @@ LAYERS = [
 FOLDERS = {
     "api": [{"keywords"}, {"functions"}],
     "formats": [
-        {"copies", "json_lists", "paths", "png", "protobuf", "schema"},
+        {"columns", "copies", "json_lists", "paths", "png", "protobuf", "schema"},
         {
             "caffe_file",
             "checkpoint_file",
@@ -124,6 +124,7 @@ WITHOUT_MINDSPORE = set(
     evaluation.boundaries evaluation.certainty evaluation.comparison
     evaluation.per_image evaluation.pictures
     evaluation.predictions evaluation.report evaluation.scoring
+    formats.columns
     formats.caffe_file formats.checkpoint_file formats.checkpoint_json formats.checkpoints
     formats.copies formats.hdf5_file formats.json_lists formats.onnx_digest formats.onnx_file
     formats.safetensors_file

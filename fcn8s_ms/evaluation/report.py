@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import files
 from ..errors import InputError
+from ..formats.columns import columns
 
 __all__ = [
     "FORMATS",
@@ -90,19 +91,11 @@ def table(result: dict[str, Any]) -> str:
         result: result of `fcn8s_ms.evaluation.scores`, perhaps with `worst` as in the program's
             JSON.
     """
-    columns = _columns(result)
-    lines = [["class", *columns]]
+    names = _columns(result)
+    rows = [["class", *names]]
     for name, row in result["per class"].items():
-        lines.append([name, *(_number(row[column], _COLUMNS[column]) for column in columns)])
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    text = [
-        "  ".join(
-            [line[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
-        )
-        for line in lines
-    ]
-    text.append("")
+        rows.append([name, *(_number(row[one], _COLUMNS[one]) for one in names)])
+    text = [columns(rows), ""]
     text += [f"{name:<24} {_number(value, False)}" for name, value in _totals(result).items()]
     if _worst(result):
         text += ["", "lowest mean IoU"]
@@ -112,16 +105,16 @@ def table(result: dict[str, Any]) -> str:
 
 def markdown(result: dict[str, Any]) -> str:
     """Scores as a page of Markdown."""
-    columns = _columns(result)
+    names = _columns(result)
 
     def row(cells: Iterable[object]) -> str:
         return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
     lines = [row(["score", "value"]), "| --- | ---: |"]
     lines += [row([name, _number(value, False)]) for name, value in _totals(result).items()]
-    lines += ["", row(["class", *columns]), "| --- |" + " ---: |" * len(columns)]
+    lines += ["", row(["class", *names]), "| --- |" + " ---: |" * len(names)]
     for name, values in result["per class"].items():
-        lines.append(row([name, *(_number(values[one], _COLUMNS[one]) for one in columns)]))
+        lines.append(row([name, *(_number(values[one], _COLUMNS[one]) for one in names)]))
     if _worst(result):
         lines += ["", row(["lowest mean IoU", "image"]), "| ---: | --- |"]
         lines += [row([_number(one["mean IoU"], False), one["image"]]) for one in _worst(result)]
@@ -136,7 +129,7 @@ def csv_text(result: dict[str, Any]) -> str:
     Everything else stands above in lines that begin with #, which most readers can skip (pandas:
     `comment="#"`). A score that does not exist is an empty cell.
     """
-    columns = _columns(result)
+    names = _columns(result)
     text = io.StringIO()
     for line in _sources(result):
         text.write(f"# {line[0].lower()}{line[1:]}\n")
@@ -144,9 +137,9 @@ def csv_text(result: dict[str, Any]) -> str:
     for name, value in _totals(result).items():
         text.write(f"# {name}: {'' if math.isnan(value) else repr(value)}\n")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class", *columns])
+    writer.writerow(["class", *names])
     for name, values in result["per class"].items():
-        cells = (values[column] for column in columns)
+        cells = (values[column] for column in names)
         writer.writerow(
             [name, *("" if isinstance(one, float) and math.isnan(one) else one for one in cells)]
         )

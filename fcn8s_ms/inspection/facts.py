@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..formats.columns import columns
 from ..formats.sealing import WITHOUT
 
 __all__ = ["MISMATCH", "NONE", "VERIFIED", "Facts", "names", "table"]
@@ -69,14 +70,5 @@ def names(values: Sequence[object]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Rows in columns; all but the first two are flush right."""
-    lines = [list(head), *map(list, rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
-    return "\n".join(
-        "  "
-        + "  ".join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
-    )
+    """Rows in columns, indented; all but the first two are flush right."""
+    return textwrap.indent(columns([head, *rows], left=2), "  ")

@@ -13,7 +13,7 @@ from .history import look_at_logs
 from .results import course_of
 from .run_folder import RunFolder
 
-__all__ = ["Run", "different_arguments", "names_of", "read_run", "score_rows", "text_table"]
+__all__ = ["Run", "different_arguments", "names_of", "read_run", "score_rows"]
 
 _PLACES = ("output", "resume", "arguments", "preview")
 
@@ -130,13 +130,3 @@ def _last_loss(course: Course) -> float:
 
 def _number(value: float | None, digits: int = 4) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as columns of a text; the first column is aligned to the left."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
-        lines.append("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
-    return "\n".join(lines)

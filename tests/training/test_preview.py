@@ -21,7 +21,6 @@ from ..helpers import error_of
 def test_the_picture_shows_the_samples_of_the_training(record, tmp_path, more, monkeypatch):
     shown = []
     monkeypatch.setattr(visualize, "sample_grid", lambda path, *given: shown.append((path, given)))
-    monkeypatch.setattr("fcn8s_ms.files.replace", lambda source, target: None)
     given = ["--data", str(record), "--batch-size", "2", "--workers", "1", *more]
     config = arguments.parse([*given, "--preview", str(tmp_path / "new" / "a.png")])
     assert draw_preview(config) == tmp_path / "new" / "a.png"
