@@ -123,6 +123,7 @@ class Recorder:
         # The step of the complete checkpoint, and the weights within it.
         self._saved: tuple[int, checkpoint.SavedWeights] | None = None
         self._classes_drawn_at = -math.inf
+        self._validations_drawn = 0
         self._complete(progress)
         validation.subscribe(self._on_validation)
 
@@ -258,13 +259,14 @@ class Recorder:
     def _draw_classes(self) -> None:
         """Draws the IoU of every class: over the validations, and in the last one."""
         validations = self.validation.results
-        if self.data.val is None or not validations:
+        if self.data.val is None or len(validations) == self._validations_drawn:
             return
         last = validations[-1]
         title = f"{self.data.val.data_file.name}, epoch {last['epoch']}, step {last['step']}"
         visualize.class_bars(self.folder.class_bars, last, title)
         visualize.class_iou(self.folder.class_iou, validations)
         self._classes_drawn_at = time.monotonic()
+        self._validations_drawn = len(validations)
 
     def _predict_first(
         self, data: SegDataset, count: int
