@@ -311,6 +311,13 @@ def _train(config: Config, target: str, ranks: Ranks, started: float) -> Run | N
         best = folder.best if "validation" in metrics else None
         run = Run(folder.path, best or [folder.last, *folder.all_weights()][-1], metrics)
         _report(run, folder, data.val or data.train, config.data.view)
+        if validation.out_of_patience and recorder.last_step < length.total_steps:
+            longer = ("--resume", folder.path, "--patience", 2 * validation.since_best)
+            print(
+                f"Stopped by --patience after step {recorder.last_step} of {length.total_steps}: "
+                f"{validation.since_best} validations without a better mean IoU. To go on:\n"
+                f"  {errors.command('train', *longer)}"
+            )
         return run
 
 

@@ -216,7 +216,7 @@ def test_moments_are_not_taken_for_weights(run, record, tmp_path, capsys):
         assert np.allclose(after[name].asnumpy(), before[name].asnumpy())
 
 
-def test_early_stop(record, tmp_path, monkeypatch):
+def test_early_stop(record, tmp_path, monkeypatch, capsys):
     from fcn8s_ms import evaluation
 
     scores = iter([0.2, 0.5, 0.4, 0.3, 0.9])
@@ -229,6 +229,16 @@ def test_early_stop(record, tmp_path, monkeypatch):
     assert len(losses(tmp_path / "run")) == 8
     assert checkpoint.read_metadata(tmp_path / "run" / "FCN8s-best.ckpt")["epoch"] == 2
     assert checkpoint.read_metadata(tmp_path / "run" / "FCN8s-last.ckpt")["step"] == 8
+    message = (
+        "Stopped by --patience after step 8 of 10: 2 validations without a better mean IoU. To go "
+        f"on:\n  python -m fcn8s_ms.train --resume {tmp_path / 'run'} --patience 4\n"
+    )
+    assert message in capsys.readouterr().out
+    train.main(["--resume", str(tmp_path / "run")])
+    assert message in capsys.readouterr().out
+    train.main(["--resume", str(tmp_path / "run"), "--patience", "4"])
+    assert len(losses(tmp_path / "run")) == 10
+    assert "Stopped by --patience" not in capsys.readouterr().out
 
 
 def test_frozen_parameters_are_listed(record, tmp_path, capsys):

@@ -146,7 +146,12 @@ class _Folders:
                 "these are Label Studio's brush masks, one per label and named after tasks; export "
                 "'Brush labels to COCO' there, and pass it as --coco"
             )
-        found = _endings(by_id(self.images, IMAGE_SUFFIXES), masks)
+        images = by_id(self.images, IMAGE_SUFFIXES)
+        if images.keys() & masks.keys():  # names pair as they are
+            given = {"--image-suffix": self._image_suffix, "--label-suffix": self._label_suffix}
+            if any(given.values()):
+                return f"leave out {' and '.join(name for name, one in given.items() if one)}"
+        found = _endings(images, masks)
         flags = [
             f"{flag} {shlex.quote(ending)}"
             for flag, ending in zip(("--image-suffix", "--label-suffix"), found)

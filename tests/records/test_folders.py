@@ -160,3 +160,8 @@ def test_lists_that_do_not_fit(folders, tmp_path, content, message):
     (tmp_path / "list.txt").write_text(content)
     with pytest.raises(InputError, match=message):
         two_folders.folder_pairs(*folders, tmp_path / "list.txt")
+
+
+def test_suffix_that_no_name_has(folders):
+    with pytest.raises(InputError, match="leave out --label-suffix$"):
+        two_folders.folder_pairs(*folders, label_suffix="_L")
