@@ -413,7 +413,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         "per image": images.counts,
     }
     if boundaries is not None:
-        result["boundary width"] = evaluation.RATIO
+        result["boundary width"] = f"{evaluation.RATIO:g} of the diagonal"
     if certainty is not None:
         result["certainty"] = certainty.bins()
     if trimap.counts.matrix.any():

@@ -59,7 +59,7 @@ def test_scores_protocol_files_and_pictures(weights, record, tmp_path, capsys, b
         "boundary IoU: bands of 0.02 of the diagonal; "
         f"5 images of {record.name}; spread."
     ) in printed
-    assert "images/s" in printed
+    assert "images/s" in printed and "boundary width" not in printed
     assert len((tmp_path / "images.csv").read_text().splitlines()) == 6
     assert 0 < found["calibration error"] < 1 and 0 < found["mean boundary IoU"] < 1
     for path in paths[1:]:

@@ -74,7 +74,7 @@ def protocol_line(result: dict[str, Any]) -> str:
     if "trimap width" in result:
         parts.append(f"trimap: within {result['trimap width']} pixels of another label")
     if "boundary width" in result:
-        parts.append(f"boundary IoU: bands of {result['boundary width']:g} of the diagonal")
+        parts.append(f"boundary IoU: bands of {result['boundary width']}")
     parts.append(f"{result['images']} images of {result['data']}")
     if "engine" in result:
         parts.append(result["engine"])
