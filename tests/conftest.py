@@ -7,6 +7,7 @@ import pytest
 from fcn8s_ms import device, records
 from fcn8s_ms.records import sources
 
+from .browser import chromium
 from .helpers import use_tiny_networks, write_voc
 
 
@@ -61,3 +62,10 @@ def record(tmp_path_factory):
     path = root / "all.mindrecord"
     records.build_records(sources.voc_pairs(write_voc(root / "voc"), "trainval"), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium, or a reason to skip the test."""
+    with chromium() as opened:
+        yield opened
