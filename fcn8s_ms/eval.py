@@ -3,15 +3,14 @@
 # ruff: noqa: E402 (Ctrl-C during the imports must not abort the interpreter)
 
 from .ending import end_at_signals
-from .errors import InputError, flag, program, reported_by
+from .errors import InputError, program, reported_by
 
 if __name__ == "__main__":
     end_at_signals(program("eval"))
 
-import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,8 @@ import numpy as np
 
 from . import device, fetch, inference, transforms, voc
 from .evaluation import report
+from .evaluation.options import PROGRAM, Config, get_parser, parse
 from .formats import checkpoints, paths
-from .images import reader
-from .options import Parser
-from .system import threads
 
 if TYPE_CHECKING:
     from . import evaluation
@@ -30,233 +27,6 @@ if TYPE_CHECKING:
     from .inference import Segmenter
 
 __all__ = ["Config", "evaluate", "get_parser", "main", "parse"]
-
-_PROGRAM = program("eval")
-_EXAMPLES = f"""examples:
-  the best checkpoint of a run:
-    {_PROGRAM} --checkpoint runs/mine --data dataset/val.mindrecord
-  the masks of any program, with tables of the scores:
-    {_PROGRAM} --predictions masks --data dataset/val.mindrecord \\
-        --output scores.json scores.md
-"""
-
-PROTOCOLS = ("whole", "tutorial")
-_TUTORIAL_BATCH_SIZE = 4
-
-
-@dataclass(frozen=True)
-class Config:
-    """Arguments of one evaluation; each field is a flag of `get_parser`, explained there."""
-
-    checkpoint: Path
-    predictions: Path | None
-    data: Path
-    download: str | None
-    protocol: str
-    engine: str | None
-    resize: int | str | None
-    scales: tuple[float, ...]
-    flip: bool
-    sliding: list[int] | None
-    crop_size: int
-    seed: int
-    trimap: int
-    batch_size: int
-    workers: int
-    max_pixels: int
-    device: str
-    device_id: int
-    mode: str
-    output: list[Path]
-    worst: int
-    per_image: Path | None
-    fast: bool
-    compare: list[Path] | None
-    pictures: Path | None
-
-    def __post_init__(self) -> None:
-        least = {"batch_size": 1, "workers": 1, "trimap": 0, "worst": 0, "crop_size": 1, "seed": 0}
-        for name, limit in least.items():
-            if getattr(self, name) < limit:
-                raise InputError(
-                    f"{flag(name)} is {getattr(self, name)}; it must be at least {limit}"
-                )
-        most = {
-            "trimap": 100,
-            "crop_size": transforms.LONGEST_SIDE,
-            "seed": 2**32 - 1,
-            "batch_size": inference.MAX_BATCH,
-            "worst": 1000,
-        }
-        for name, limit in most.items():
-            if getattr(self, name) > limit:
-                raise InputError(
-                    f"{flag(name)} is {getattr(self, name)}; it must be at most {limit:,}"
-                )
-        reader.check_max_pixels(self.max_pixels)
-        for path in self.output:
-            report.check_format(path)
-            paths.check_file(path, "--output")
-        if self.pictures is not None:
-            paths.check_folder(self.pictures, "--pictures")
-        if self.protocol == "tutorial":
-            size = (self.crop_size, self.crop_size)
-            transforms.check_crops(self.batch_size, size, "--batch-size and --crop-size")
-            if self.resize or self.scales != (1.0,) or self.flip or self.sliding:
-                raise InputError(
-                    "--protocol tutorial scores random crops; --resize, --scales, --flip and "
-                    "--sliding are for whole images"
-                )
-            if self.worst or self.predictions or self.per_image:
-                raise InputError(
-                    "--protocol tutorial scores random crops; --worst, --per-image and "
-                    "--predictions are for whole images"
-                )
-        if self.per_image is not None and self.per_image.suffix.lower() != ".csv":
-            raise InputError(f"--per-image {self.per_image} does not end in .csv; it is a table")
-        if self.per_image is not None:
-            paths.check_file(self.per_image, "--per-image")
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Command line of `python -m fcn8s_ms.eval`."""
-    parser = Parser(
-        prog=_PROGRAM,
-        usage="%(prog)s [flags]",
-        description="Score an FCN on whole images: pixel accuracy, mean pixel "
-        "accuracy, mean IoU, frequency weighted IoU, scores close to boundaries, and a table of "
-        "the classes.",
-        epilog=_EXAMPLES,
-    )
-    add = parser.add_argument_group("what").add_argument
-    add(
-        "--checkpoint",
-        type=Path,
-        default=fetch.TRAINED_FILE,
-        help="Score this checkpoint, exported .onnx file, or best checkpoint of a run's folder "
-        "(default: %(default)s).",
-    )
-    add(
-        "--predictions",
-        type=Path,
-        metavar="DIR",
-        help="Score the masks of this folder instead of a checkpoint: gray or palette PNGs of "
-        "class ids, NAME.png or NAME_mask.png for every image of the record.",
-    )
-    add(
-        "--data",
-        type=Path,
-        default=fetch.DATA_FILE,
-        help="Score on this MindRecord file (default: %(default)s).",
-    )
-    add(
-        "--download",
-        nargs="?",
-        const=fetch.BASE_URL,
-        metavar="URL",
-        help="Fetch the tutorial's records and trained checkpoint first, from a mirror if there "
-        "is a URL.",
-    )
-
-    group = parser.add_argument_group("how")
-    add = group.add_argument
-    add(
-        "--protocol",
-        choices=PROTOCOLS,
-        default="whole",
-        help="Score every image once (whole), or random crops, scaled and mirrored as in "
-        "training, for which the tutorial reports 0.8957 (tutorial) (default: %(default)s).",
-    )
-    inference.add_arguments(group)
-    add(
-        "--trimap",
-        type=int,
-        default=5,
-        metavar="WIDTH",
-        help="Score the band along outlines too: the pixels at most WIDTH pixels from another "
-        "label; 0 leaves it out (default: %(default)s).",
-    )
-    add(
-        "--fast",
-        action="store_true",
-        help="Leave out boundary IoU and the scores of certainty.",
-    )
-    add(
-        "--crop-size",
-        type=int,
-        default=512,
-        help="Give the crops of --protocol tutorial this side in pixels (default: %(default)s).",
-    )
-    add(
-        "--seed",
-        type=int,
-        default=1,
-        help="Draw the crops of --protocol tutorial with this seed (default: %(default)s).",
-    )
-    add(
-        "--batch-size",
-        type=int,
-        help="Send up to this many images of equal padded size through the network at once; the "
-        "scores of whole images stay the same (default: 1; --protocol tutorial: "
-        f"{_TUTORIAL_BATCH_SIZE}).",
-    )
-    add(
-        "--workers",
-        type=int,
-        default=min(4, threads.available_cpus()),
-        help="Prepare samples in this many threads (default: %(default)s).",
-    )
-    reader.add_arguments(group)
-    device.add_arguments(parser.add_argument_group("device"))
-
-    add = parser.add_argument_group("results").add_argument
-    add(
-        "--output",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="Write the scores as JSON (with the confusion matrix), CSV or Markdown, by the "
-        "ending of each name: .json, .csv, .md.",
-    )
-    add("--worst", type=int, default=0, metavar="N", help="Name the N images of lowest mean IoU.")
-    add(
-        "--per-image",
-        type=Path,
-        metavar="FILE",
-        help="Write a table of every image with size, scores, mean certainty and seconds, as CSV.",
-    )
-    add(
-        "--compare",
-        nargs=2,
-        type=Path,
-        metavar=("A.json", "B.json"),
-        help="Score nothing; print which classes and images of two evaluations changed, from the "
-        "first to the second, and a 95 %% interval of the difference in mean IoU. --output takes "
-        "a .json.",
-    )
-    add(
-        "--pictures",
-        type=Path,
-        metavar="DIR",
-        help="Draw class_bars.png (the IoU of every class), confusion.png, certainty.png, and each "
-        "of the worst images with truth, prediction and errors, into this folder, and the first "
-        "100 of them into its worst.png.",
-    )
-    return parser
-
-
-def parse(argv: Sequence[str] | None = None) -> Config:
-    """Arguments of a command line; `argv` without the program's name.
-
-    Raises:
-        InputError: a value is out of range, or two do not go together.
-    """
-    arguments = vars(get_parser().parse_args(argv))
-    if arguments["batch_size"] is None:
-        is_tutorial = arguments["protocol"] == "tutorial"
-        arguments["batch_size"] = _TUTORIAL_BATCH_SIZE if is_tutorial else 1
-    return Config(**arguments)
 
 
 def _classes(config: Config, segmenter: "Segmenter | None") -> tuple[tuple[str, ...], np.ndarray]:
@@ -441,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: arguments without the program's name; None for those of this process.
     """
-    with reported_by(_PROGRAM):
+    with reported_by(PROGRAM):
         evaluate(parse(argv))
 
 

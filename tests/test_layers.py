@@ -77,7 +77,7 @@ FOLDERS = {
     ],
     "evaluation": [
         {"crops", "predictions", "report"},
-        {"boundaries", "certainty", "comparison"},
+        {"boundaries", "certainty", "comparison", "options"},
         {"per_image", "scoring"},
         {"pictures"},
     ],
@@ -160,6 +160,7 @@ LAZY = {
     "records.seal",
     "records.write",
     "distributed.ranks",
+    "evaluation.options",
     "training.resume",
 }
 LAZY |= {
