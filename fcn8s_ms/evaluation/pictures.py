@@ -2,22 +2,76 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import visualize
 from .scoring import Worst
 
-__all__ = ["draw"]
+__all__ = ["Picture", "draw", "draw_scores"]
 
 _MOST_ROWS = 100  # of worst.png; more make a picture that few programs open
+
+
+class Picture(NamedTuple):
+    """A picture of scores.
+
+    `name` is that of its file, `title` its heading, and `about` a sentence or two on how to read
+    it.
+    """
+
+    name: str
+    title: str
+    about: str
+
+
+def draw_scores(folder: Path, result: dict[str, Any]) -> list[Picture]:
+    """Draws the scores of an evaluation.
+
+    Args:
+        folder: an existing folder.
+        result: as `fcn8s_ms.eval` writes it as JSON.
+
+    Returns:
+        The pictures, in the order in which a reader wants them.
+    """
+    title = f"{Path(result['data']).name}: mean IoU {result['mean IoU']:.4f}"
+    drawn = [
+        Picture(
+            "class_bars.png",
+            "IoU of every class",
+            "The best class is on top; next to each bar stand its labelled pixels and the number "
+            "of images with the class.",
+        ),
+        Picture(
+            "confusion.png",
+            "Confusion matrix",
+            "Each row is a true class: how many percent of its pixels were predicted as which "
+            "class.",
+        ),
+    ]
+    visualize.class_bars(folder / drawn[0].name, result, title)
+    matrix = np.array(result["confusion matrix"])
+    visualize.confusion_plot(folder / drawn[1].name, matrix, list(result["per class"]), title)
+    if "certainty" in result:
+        error = f"expected calibration error {result['calibration error']:.4f}"
+        visualize.reliability_plot(folder / "certainty.png", result["certainty"], error)
+        drawn.append(
+            Picture(
+                "certainty.png",
+                "Certainty",
+                "How often predictions of each certainty are right. Bars below the diagonal: the "
+                "network is more certain than it is right.",
+            )
+        )
+    return drawn
 
 
 def draw(
     folder: Path, result: dict[str, Any], worst: Worst, classes: Sequence[str], palette: np.ndarray
 ) -> list[str]:
-    """Draws the pictures of an evaluation.
+    """Draws the pictures of an evaluation: its scores, and the worst images.
 
     Args:
         folder: an existing folder.
@@ -30,14 +84,7 @@ def draw(
         Names of the files, `worst*.png` standing for the worst images.
     """
     title = f"{Path(result['data']).name}: mean IoU {result['mean IoU']:.4f}"
-    matrix = np.array(result["confusion matrix"])
-    visualize.confusion_plot(folder / "confusion.png", matrix, classes, title)
-    visualize.class_bars(folder / "class_bars.png", result, title)
-    names = ["confusion.png", "class_bars.png"]
-    if "certainty" in result:
-        error = f"expected calibration error {result['calibration error']:.4f}"
-        visualize.reliability_plot(folder / "certainty.png", result["certainty"], error)
-        names.append("certainty.png")
+    names = [picture.name for picture in draw_scores(folder, result)]
     for place, (iou, prediction) in enumerate(worst.sorted(), start=1):
         name = prediction.name.replace("/", "_").replace("\\", "_")
         visualize.comparison(
