@@ -5,8 +5,6 @@ from mindspore import Tensor, nn, ops
 
 __all__ = ["Dropout"]
 
-_BITS = 2**32 - 1
-
 
 class Dropout(nn.Cell):
     """Zeros in training a share of the numbers, and enlarges the others to keep the mean.
@@ -36,8 +34,8 @@ class Dropout(nn.Cell):
             raise ValueError(f"p is {p}; a share below 1 of the numbers can become 0")
         self.p = p
         self.factor = 1 / (1 - p)
-        self.limit = int(p * 2**32)
-        self.offset = (2 * seed + 1) * 0x9E3779B1 & _BITS
+        self.limit = int(p * 2**64) - 2**63  # of int64 numbers, this share is below
+        self.offset = (2 * seed + 1) * 0x9E3779B1
 
     def construct(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
@@ -53,8 +51,6 @@ class Dropout(nn.Cell):
 
 
 def _mixed(numbers: Tensor) -> Tensor:
-    """Hash of whole numbers to 0…2^32-1: multiplications, and exclusive or with the upper half."""
-    for factor in (0x7FEB352D, 0x846CA68B):
-        numbers = ops.bitwise_and(numbers, _BITS)
-        numbers = ops.bitwise_and(ops.bitwise_xor(numbers, numbers // 65536) * factor, _BITS)
-    return ops.bitwise_xor(numbers, numbers // 65536)
+    """Hash of int64 numbers to int64, by its upper half: products, without their overflow."""
+    numbers = numbers * -0x00AE502812AA7333
+    return ops.bitwise_xor(numbers, numbers // 2**32) * -0x3B314601E57A13AD
