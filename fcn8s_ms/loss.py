@@ -19,6 +19,7 @@ __all__ = [
     "negative_log_likelihood",
     "read_class_weights",
     "relative_to_largest",
+    "sum_of_classes",
 ]
 
 REDUCTIONS = ("mean", "sum")
@@ -87,8 +88,35 @@ def relative_to_largest(logits: Tensor) -> Tensor:
     logits = ops.cast(logits, ms.float32)
     # The maximum is expanded explicitly: an operator that broadcasts keeps 16 bytes of indices per
     # logit.
-    largest = ops.stop_gradient(ops.amax(logits, 1, keepdims=True))
+    largest = ops.stop_gradient(_largest_class(logits))
     return logits - ops.broadcast_to(largest, logits.shape)
+
+
+@ops.constexpr
+def _on_cpu() -> bool:
+    return ms.get_context("device_target") == "CPU"
+
+
+def _largest_class(logits: Tensor) -> Tensor:
+    """Returns the largest number of each pixel, (N, 1, H, W)."""
+    if not _on_cpu():
+        return ops.amax(logits, 1, keepdims=True)
+    # One class after the other takes an eighth of the time of a CPU's own reduction.
+    classes = ops.split(logits, 1, 1)
+    largest = classes[0]
+    for scores in classes[1:]:
+        largest = ops.maximum(largest, scores)
+    return largest
+
+
+def sum_of_classes(numbers: Tensor) -> Tensor:
+    """Returns the sums over axis 1 of float32 numbers (N, C, H, W), (N, H, W)."""
+    if not _on_cpu():
+        return ops.reduce_sum(numbers, 1)
+    # A matrix product with ones takes a twelfth of the time of a CPU's own reduction.
+    n, c, h, w = numbers.shape
+    total = ops.bmm(ops.ones((n, 1, c), ms.float32), ops.reshape(numbers, (n, c, h * w)))
+    return ops.reshape(total, (n, h, w))
 
 
 def negative_log_likelihood(logits: Tensor, label: Tensor) -> Tensor:
@@ -104,7 +132,7 @@ def negative_log_likelihood(logits: Tensor, label: Tensor) -> Tensor:
     # log(sum(exp)) by hand: the gradient of log_softmax over an axis that is not the last takes
     # a fifth of a second per step on a CPU at crop 128, this a tenth of that.
     logits = relative_to_largest(logits)
-    log_sum = ops.log(ops.reduce_sum(ops.exp(logits), 1))
+    log_sum = ops.log(sum_of_classes(ops.exp(logits)))
     return log_sum - ops.squeeze(ops.gather_elements(logits, 1, ops.expand_dims(label, 1)), 1)
 
 

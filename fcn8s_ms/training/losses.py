@@ -16,7 +16,7 @@ from mindspore import Tensor, nn, ops
 from mindspore.communication import get_rank
 
 from .. import loss as cross_entropy
-from ..loss import negative_log_likelihood, relative_to_largest
+from ..loss import negative_log_likelihood, relative_to_largest, sum_of_classes
 from ..voc import IGNORE_LABEL
 
 __all__ = [
@@ -78,11 +78,11 @@ class SmoothedLoss(cross_entropy.CrossEntropyLoss):
         """Returns each pixel's mean over the classes of weight x cross-entropy, (N, H, W)."""
         logits = relative_to_largest(logits)
         classes = logits.shape[1]
-        log_sum = ops.log(ops.reduce_sum(ops.exp(logits), 1))
+        log_sum = ops.log(sum_of_classes(ops.exp(logits)))
         if self.class_weights is None:
-            return log_sum - ops.reduce_sum(logits, 1) / classes
+            return log_sum - sum_of_classes(logits) / classes
         weights = ops.reshape(self.class_weights, (1, classes, 1, 1))
-        weighted = ops.reduce_sum(logits * ops.broadcast_to(weights, logits.shape), 1)
+        weighted = sum_of_classes(logits * ops.broadcast_to(weights, logits.shape))
         return (ops.reduce_sum(self.class_weights) * log_sum - weighted) / classes
 
 

@@ -11,9 +11,9 @@ from mindspore import Tensor, nn
 from fcn8s_ms.model import NETWORKS, FCN8s
 from fcn8s_ms.network.architectures import TUTORIAL
 from fcn8s_ms.network.batch_norm import fold_batch_norm
-from fcn8s_ms.network.cpu import CpuConv2d, CpuStage, MatMulConv2d, accelerate
+from fcn8s_ms.network.cpu import CpuConv2d, CpuResize, CpuStage, MatMulConv2d, accelerate
 
-from ..helpers import TINY, clean_environment, fill
+from ..helpers import TINY, clean_environment, fill, tiny_network
 
 
 @pytest.mark.parametrize("arch", TUTORIAL)
@@ -28,6 +28,44 @@ def test_parameters_are_adopted(arch):
         assert all(one is other for (one, _), (other, _) in zip(after, before))
     own = [cell for _, cell in network.cells_and_names() if isinstance(cell, nn.Conv2d)]
     assert {cell.kernel_size for cell in own} == {(1, 1)}  # the scores
+
+
+def test_only_the_resize_of_a_resnet_is_replaced():
+    network = tiny_network("fcn_resnet50", 3)
+    before = [name for name, _ in network.parameters_and_names()]
+    cells = dict(network.cells_and_names())
+    resize = accelerate(accelerate(network)).resize
+    assert isinstance(resize, CpuResize) and isinstance(resize.resize, ms.ops.ResizeBilinearV2)
+    assert [name for name, _ in network.parameters_and_names()] == before
+    assert all(cells[name] is cell for name, cell in network.cells_and_names() if name in cells)
+
+
+@pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((4, 6), (32, 48)), ((5, 3), (33, 20)), ((7, 9), (4, 5)), ((1, 1), (3, 8))],
+)
+def test_resize_equals_resize(before, after, mode):
+    """Larger, smaller, by no whole factor; and from one pixel."""
+    rng = np.random.RandomState(0)
+    x = Tensor(rng.standard_normal((2, 3, *before)).astype(np.float32))
+    scale = Tensor(rng.standard_normal((2, 3, *after)).astype(np.float32))
+    plain = ms.ops.ResizeBilinearV2(align_corners=False, half_pixel_centers=True)
+
+    def result(resize):
+        def weighted(x):
+            return (resize(x, after) * scale).sum()
+
+        value, gradient = ms.value_and_grad(weighted)(x)
+        return resize(x, after).asnumpy(), value.asnumpy(), gradient.asnumpy()
+
+    ms.set_context(mode=mode)
+    try:
+        found, expected = result(CpuResize(plain)), result(plain)
+    finally:
+        ms.set_context(mode=ms.GRAPH_MODE)
+    assert np.array_equal(found[0], expected[0])
+    assert np.abs(found[2] - expected[2]).max() <= 1e-5 * np.abs(expected[2]).max()
 
 
 def test_an_accelerated_network_is_not_folded():
