@@ -226,6 +226,11 @@ def _build(arguments: argparse.Namespace) -> tuple[Path, ...]:
         if len(parts) > 1:
             share = metadata.num_samples / len(source.pairs)
             print(f"\n{part.output.name}: {metadata.num_samples:,} images, {share:.1%} of all")
+            if part is parts[1] and share < 0.6 * arguments.val_fraction:
+                print(
+                    f"That is less than --val-fraction {arguments.val_fraction:g}: each is dealt "
+                    "out by a hash of its name, and there are few; raise it to validate on more."
+                )
         print(histogram(metadata.classes, metadata.pixel_counts, metadata.image_counts))
     if arguments.preview is not None:
         draw_crops(

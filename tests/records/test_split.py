@@ -94,6 +94,20 @@ def test_two_records(folder, capsys):
     assert f"--data {folder / 'train.mindrecord'} --val-data {val}" in printed
     metadata = records.read_metadata(val)
     assert metadata.num_samples == 4 and metadata.list_name == "all, validation"
+    assert "That is less" not in printed
+    few = [
+        *given(folder)[:-1],
+        "0.17",
+        "--val-output",
+        val,
+        "--output",
+        folder / "train.mindrecord",
+    ]
+    run(*few, "--overwrite")
+    printed = capsys.readouterr().out
+    assert (
+        "val.mindrecord: 1 images, 10.0% of all\nThat is less than --val-fraction 0.17" in printed
+    )
 
 
 def test_duplicates(folder, capfd):
