@@ -141,6 +141,8 @@ class RunFolder:
         path = self.path
         if not path.exists() or (path.is_dir() and (not self._files() or self._is_lost_run())):
             return
+        if not path.is_dir():
+            raise InputError(f"--output {path.absolute()} is no folder; choose another name")
         hint = "choose another name"
         if self.arguments.is_file():
             if self._checkpoints():

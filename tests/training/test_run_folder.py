@@ -240,7 +240,7 @@ def test_folders_that_are_none(tmp_path):
     ):
         RunFolder.open(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="--output .*file is not empty; choose another name"):
+    with pytest.raises(InputError, match="--output .*file is no folder; choose another name"):
         RunFolder.create(tmp_path / "file")
     with pytest.raises(InputError, match="--output .* cannot be created.*choose another"):
         RunFolder.create(tmp_path / "file" / "run")
