@@ -8,6 +8,7 @@ from .errors import InputError, program, reported_by
 if __name__ == "__main__":
     end_at_signals(program("eval"))
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -106,6 +107,26 @@ def _count_images(
     return evaluation.count(predicted, num_classes, also), data.data_file
 
 
+def _score_corrupted(
+    config: Config, segmenter: "Segmenter", classes: Sequence[str]
+) -> dict[str, Any]:
+    """The scores under the corruptions of `--corrupt`."""
+    from tqdm import tqdm
+
+    from . import evaluation
+
+    data = evaluation.whole_images(
+        config.data,
+        len(classes),
+        config.workers,
+        config.batch_size,
+        max_pixels=config.max_pixels,
+    )
+    progress = functools.partial(tqdm, unit="image", desc="corrupted")
+    counts = evaluation.count_corrupted(segmenter.predictor, data, config.corruptions(), progress)
+    return evaluation.score_corrupted(counts, classes)
+
+
 def _protocol(config: Config, segmenter: "Segmenter | None") -> dict[str, str]:
     """How the images were seen, and by which engine."""
     if segmenter is None:
@@ -192,6 +213,9 @@ def evaluate(config: Config) -> dict[str, Any]:
         result["worst"] = [
             {"image": prediction.name, "mean IoU": iou} for iou, prediction in worst.sorted()
         ]
+    if config.corrupt:
+        assert segmenter is not None  # Config refuses masks
+        result |= _score_corrupted(config, segmenter, classes)
     print(report.table(result))
     print(f"\nProtocol: {report.protocol_line(result)}.")
     print(f"{seconds:.1f} s, {counts.num_images / seconds:.2f} images/s.")

@@ -61,7 +61,7 @@ FOLDERS = {
         {"demo", "seal"},
     ],
     "system": [{"threads", "transfer"}],
-    "images": [{"augmentation", "geometry", "header"}, {"reader"}],
+    "images": [{"augmentation", "corruption", "geometry", "header"}, {"reader"}],
     "network": [
         {"architectures", "batch_norm", "converted", "dropout", "freeze", "upsampling"},
         {"cpu", "layers", "paper", "paper_weights", "resnet", "resnet_weights", "vgg_layouts"},
@@ -77,14 +77,14 @@ FOLDERS = {
     ],
     "evaluation": [
         {"crops", "predictions", "report"},
-        {"boundaries", "certainty", "comparison", "options"},
-        {"per_image", "scoring"},
+        {"boundaries", "certainty", "comparison", "robustness"},
+        {"options", "per_image", "scoring"},
         {"pictures"},
     ],
     "visualize": [
         {"fonts", "palette"},
         {"canvas", "overlays"},
-        {"class_scores", "curves", "figures", "reliability"},
+        {"class_scores", "corruptions", "curves", "figures", "reliability"},
     ],
     "training": [
         {
@@ -123,13 +123,14 @@ WITHOUT_MINDSPORE = set(
     distributed.watchdog
     evaluation.boundaries evaluation.certainty evaluation.comparison
     evaluation.per_image evaluation.pictures
-    evaluation.predictions evaluation.report evaluation.scoring
+    evaluation.predictions evaluation.report evaluation.robustness
+    evaluation.scoring
     formats.columns
     formats.caffe_file formats.checkpoint_file formats.checkpoint_json formats.checkpoints
     formats.copies formats.hdf5_file formats.json_lists formats.onnx_digest formats.onnx_file
     formats.safetensors_file
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
-    images.augmentation images.geometry images.header images.reader
+    images.augmentation images.corruption images.geometry images.header images.reader
     inference.cross_entropy inference.engine inference.images inference.inputs
     inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
@@ -146,7 +147,8 @@ WITHOUT_MINDSPORE = set(
     training.results
     training.schedule training.tensorboard
     system.threads system.transfer
-    visualize.canvas visualize.class_scores visualize.curves visualize.figures
+    visualize.canvas visualize.class_scores visualize.corruptions
+    visualize.curves visualize.figures
     visualize.fonts visualize.overlays visualize.palette visualize.reliability
     """.split()
 )

@@ -10,22 +10,27 @@ from .predictions import (
     read_predictions,
     whole_images,
 )
+from .robustness import Corruption, corruptions, count_corrupted, score_corrupted
 from .scoring import Counter, Trimap, Worst, count, evaluate_dataset, scores
 
 __all__ = [
     "RATIO",
     "Boundaries",
     "Certainty",
+    "Corruption",
     "Counter",
     "PerImage",
     "Prediction",
     "Trimap",
     "Worst",
+    "corruptions",
     "count",
+    "count_corrupted",
     "evaluate_dataset",
     "predict_dataset",
     "predict_first",
     "read_predictions",
+    "score_corrupted",
     "scores",
     "whole_images",
 ]

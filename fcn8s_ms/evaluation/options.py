@@ -12,6 +12,7 @@ from ..images import reader
 from ..options import Parser
 from ..system import threads
 from . import report
+from .robustness import Corruption, corruptions
 
 __all__ = ["PROGRAM", "PROTOCOLS", "Config", "get_parser", "parse"]
 
@@ -57,6 +58,7 @@ class Config:
     worst: int
     per_image: Path | None
     fast: bool
+    corrupt: str | None
     compare: list[Path] | None
     pictures: Path | None
 
@@ -80,6 +82,12 @@ class Config:
                     f"{flag(name)} is {getattr(self, name)}; it must be at most {limit:,}"
                 )
         reader.check_max_pixels(self.max_pixels)
+        self.corruptions()
+        if self.corrupt and self.predictions:
+            raise InputError(
+                "--corrupt changes the images that a network sees, and --predictions has none; "
+                "give a --checkpoint"
+            )
         for path in self.output:
             report.check_format(path)
             paths.check_file(path, "--output")
@@ -93,15 +101,19 @@ class Config:
                     "--protocol tutorial scores random crops; --resize, --scales, --flip and "
                     "--sliding are for whole images"
                 )
-            if self.worst or self.predictions or self.per_image:
+            if self.worst or self.predictions or self.per_image or self.corrupt:
                 raise InputError(
-                    "--protocol tutorial scores random crops; --worst, --per-image and "
-                    "--predictions are for whole images"
+                    "--protocol tutorial scores random crops; --worst, --per-image, --corrupt "
+                    "and --predictions are for whole images"
                 )
         if self.per_image is not None and self.per_image.suffix.lower() != ".csv":
             raise InputError(f"--per-image {self.per_image} does not end in .csv; it is a table")
         if self.per_image is not None:
             paths.check_file(self.per_image, "--per-image")
+
+    def corruptions(self) -> list[Corruption]:
+        """Those that `--corrupt` names; none without it."""
+        return corruptions(self.corrupt) if self.corrupt is not None else []
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -168,6 +180,13 @@ def get_parser() -> argparse.ArgumentParser:
         help="Leave out boundary IoU and the scores of certainty.",
     )
     add(
+        "--corrupt",
+        metavar="KIND,…[:1-5]",
+        help="Score the images made worse, too, by each kind named (noise, blur, jpeg, brightness, "
+        "contrast) at the strengths after the colon: a number or a range, all five without one. "
+        "Each kind and strength takes as long as an evaluation with --fast.",
+    )
+    add(
         "--crop-size",
         type=int,
         default=512,
@@ -225,9 +244,10 @@ def get_parser() -> argparse.ArgumentParser:
         "--pictures",
         type=Path,
         metavar="DIR",
-        help="Draw class_bars.png (the IoU of every class), confusion.png, certainty.png, and each "
-        "of the worst images with truth, prediction and errors, into this folder, and the first "
-        "100 of them into its worst.png.",
+        help="Draw class_bars.png (the IoU of every class), confusion.png, certainty.png, "
+        "corruptions.png (mean IoU over strength, with --corrupt), and each of the worst images "
+        "with truth, prediction and errors, into this folder, and the first 100 of them into its "
+        "worst.png.",
     )
     return parser
 

@@ -65,6 +65,18 @@ def draw_scores(folder: Path, result: dict[str, Any]) -> list[Picture]:
                 "network is more certain than it is right.",
             )
         )
+    if "corruptions" in result:
+        visualize.corruption_curves(
+            folder / "corruptions.png", result["corruptions"], result["mean IoU"], title
+        )
+        drawn.append(
+            Picture(
+                "corruptions.png",
+                "Robustness",
+                "Mean IoU on the same images made worse, by kind and strength; dashed lines come "
+                "from the unchanged images.",
+            )
+        )
     return drawn
 
 

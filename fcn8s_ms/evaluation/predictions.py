@@ -1,8 +1,8 @@
 """Predictions for the images of a record: computed by a network, or read from masks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,12 @@ __all__ = [
     "Prediction",
     "predict_dataset",
     "predict_first",
+    "predict_images",
     "read_predictions",
     "whole_images",
 ]
+
+_Found = TypeVar("_Found")
 
 
 def whole_images(
@@ -87,6 +90,40 @@ def predict_dataset(
         InputError: a sample cannot be decoded, or the network fails on one, as where memory runs
             out.
     """
+    if losses:
+        samples = ((sample, sample[1], sample[2]) for sample in data.whole_samples())
+        for (name, image, label), (ids, of_pixels) in predict_images(
+            predictor.many_with_losses, samples, data
+        ):
+            yield Prediction(name, image, label, ids, of_pixels)
+        return
+    images = ((sample, sample[1]) for sample in data.whole_samples())
+    if certainty:
+        for (name, image, label), (ids, of_pixels) in predict_images(
+            predictor.many_with_certainty, images, data
+        ):
+            yield Prediction(name, image, label, ids, certainty=of_pixels)
+        return
+    for (name, image, label), ids in predict_images(predictor.many, images, data):
+        yield Prediction(name, image, label, ids)
+
+
+def predict_images(
+    compute: Callable[..., Iterator[_Found]], images: Iterable[Any], data: "SegDataset"
+) -> Iterator[_Found]:
+    """Computes images of a record, with an error that names those the network fails on.
+
+    Args:
+        compute: `many` of a predictor, or its likes.
+        images: what that takes; the first item of each key is the image's name.
+        data: where the images come from, at most `data.batch_size` at once.
+
+    Yields:
+        What `compute` yields.
+
+    Raises:
+        InputError: the network fails on an image, as where memory runs out.
+    """
 
     def on_error(keys: list[Any], error: Exception) -> None:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -96,22 +133,7 @@ def predict_dataset(
             "(--resize, --sliding)"
         ) from error
 
-    if losses:
-        samples = ((sample, sample[1], sample[2]) for sample in data.whole_samples())
-        for (name, image, label), (ids, of_pixels) in predictor.many_with_losses(
-            samples, data.batch_size, on_error=on_error
-        ):
-            yield Prediction(name, image, label, ids, of_pixels)
-        return
-    images = ((sample, sample[1]) for sample in data.whole_samples())
-    if certainty:
-        for (name, image, label), (ids, of_pixels) in predictor.many_with_certainty(
-            images, data.batch_size, on_error=on_error
-        ):
-            yield Prediction(name, image, label, ids, certainty=of_pixels)
-        return
-    for (name, image, label), ids in predictor.many(images, data.batch_size, on_error=on_error):
-        yield Prediction(name, image, label, ids)
+    yield from compute(images, data.batch_size, on_error=on_error)
 
 
 def read_predictions(folder: files.PathLike, data: "SegDataset") -> Iterator[Prediction]:

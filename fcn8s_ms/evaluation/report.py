@@ -60,6 +60,21 @@ def _worst(result: dict[str, Any]) -> list[dict[str, Any]]:
     return result.get("worst", [])
 
 
+def _corruptions(result: dict[str, Any]) -> list[list[str]]:
+    """Mean IoU by kind and strength as rows, with a heading; empty without corruptions."""
+    found = result.get("corruptions")
+    if not found:
+        return []
+    strengths = [row["strength"] for row in next(iter(found.values()))]
+    rows = [["mean IoU by strength", "none", *map(str, strengths), "mean"]]
+    for kind, of_kind in found.items():
+        values = [row["mean IoU"] for row in of_kind]
+        mean = sum(values) / len(values)
+        cells = (_number(value, False) for value in (result["mean IoU"], *values, mean))
+        rows.append([kind, *cells])
+    return rows
+
+
 def _sources(result: dict[str, Any]) -> list[str]:
     return [
         f"{name.capitalize()}: {result[name]}"
@@ -88,8 +103,8 @@ def table(result: dict[str, Any]) -> str:
     in labels nor in predictions.
 
     Args:
-        result: result of `fcn8s_ms.evaluation.scores`, perhaps with `worst` as in the program's
-            JSON.
+        result: result of `fcn8s_ms.evaluation.scores`, perhaps with `corruptions` and
+            `worst` as in the program's JSON.
     """
     names = _columns(result)
     rows = [["class", *names]]
@@ -97,6 +112,8 @@ def table(result: dict[str, Any]) -> str:
         rows.append([name, *(_number(row[one], _COLUMNS[one]) for one in names)])
     text = [columns(rows), ""]
     text += [f"{name:<24} {_number(value, False)}" for name, value in _totals(result).items()]
+    if _corruptions(result):
+        text += ["", columns(_corruptions(result))]
     if _worst(result):
         text += ["", "lowest mean IoU"]
         text += [f"  {item['mean IoU']:.4f}  {item['image']}" for item in _worst(result)]
@@ -115,6 +132,11 @@ def markdown(result: dict[str, Any]) -> str:
     lines += ["", row(["class", *names]), "| --- |" + " ---: |" * len(names)]
     for name, values in result["per class"].items():
         lines.append(row([name, *(_number(values[one], _COLUMNS[one]) for one in names)]))
+    for place, cells in enumerate(_corruptions(result)):
+        if not place:
+            lines += ["", row(cells), "| --- |" + " ---: |" * (len(cells) - 1)]
+        else:
+            lines.append(row(cells))
     if _worst(result):
         lines += ["", row(["lowest mean IoU", "image"]), "| ---: | --- |"]
         lines += [row([_number(one["mean IoU"], False), one["image"]]) for one in _worst(result)]
@@ -136,6 +158,10 @@ def csv_text(result: dict[str, Any]) -> str:
     text.write(f"# protocol: {protocol_line(result)}\n")
     for name, value in _totals(result).items():
         text.write(f"# {name}: {'' if math.isnan(value) else repr(value)}\n")
+    for kind, rows in result.get("corruptions", {}).items():
+        for one in rows:
+            cell = "" if math.isnan(one["mean IoU"]) else repr(one["mean IoU"])
+            text.write(f"# mean IoU under {kind} {one['strength']}: {cell}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["class", *names])
     for name, values in result["per class"].items():
@@ -162,7 +188,7 @@ def write(path: files.PathLike, result: dict[str, Any]) -> None:
     Args:
         path: file to write; its folder is made.
         result: result of `fcn8s_ms.evaluation.scores` with `images`, `data` and `protocol`, perhaps
-            `checkpoint` or `predictions`, `engine`, `trimap width` and `worst`.
+            `checkpoint` or `predictions`, `engine`, `trimap width`, `corruptions` and `worst`.
 
     Raises:
         InputError: the file has another suffix or cannot be written.

@@ -4,6 +4,7 @@ Images are BGR, as OpenCV decodes them; pictures that are returned or written ar
 """
 
 from .class_scores import class_bars, class_iou
+from .corruptions import corruption_curves
 from .curves import Course, course_curves, curves, runs_curves
 from .figures import comparison, confusion_plot, prediction_grid, sample_grid
 from .fonts import prepare_figure
@@ -18,6 +19,7 @@ __all__ = [
     "class_iou",
     "comparison",
     "confusion_plot",
+    "corruption_curves",
     "course_curves",
     "curves",
     "default_palette",

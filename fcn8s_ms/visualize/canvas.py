@@ -10,7 +10,10 @@ from . import fonts
 if TYPE_CHECKING:  # loaded when a figure is drawn
     from matplotlib.figure import Figure
 
-__all__ = ["new_figure", "save_figure"]
+__all__ = ["PRINT", "new_figure", "save_figure"]
+
+PRINT = 200
+"""Dots per inch of pictures that are fit for print."""
 
 
 def new_figure(width: float, height: float, dpi: int = 110) -> "Figure":
