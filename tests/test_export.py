@@ -22,6 +22,7 @@ from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.inference.onnx_engine import OnnxEngine
 from fcn8s_ms.network.architectures import TUTORIAL, multiple_of
+from fcn8s_ms.system import threads
 
 from .helpers import (
     TINY,
@@ -142,8 +143,10 @@ def test_onnx_in_float16(trained, tmp_path, capsys):
     assert 0 < difference < 0.02
 
 
-def test_engine_computes_what_the_network_does(trained, tmp_path):
+def test_engine_computes_what_the_network_does(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(threads, "available_cores", lambda: 3)
     engine = OnnxEngine(run(trained, tmp_path / "network.onnx"), "CPU")
+    assert engine._session.get_session_options().intra_op_num_threads == 3
     _, batch, expected = expected_of(trained, *SIZES[1])
     assert np.allclose(engine.logits(batch), expected, atol=1e-4 * np.abs(expected).max())
     ids = engine.class_ids(batch)

@@ -69,7 +69,7 @@ FOLDERS = {
         {"calibration", "conversion"},
     ],
     "inference": [
-        {"cross_entropy"},
+        {"cross_entropy", "from_logits"},
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
         {"outputs", "stopwatch", "view"},
         {"predictor"},
@@ -131,8 +131,8 @@ WITHOUT_MINDSPORE = set(
     formats.safetensors_file
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
     images.augmentation images.corruption images.geometry images.header images.reader
-    inference.cross_entropy inference.engine inference.images inference.inputs
-    inference.onnx_engine inference.outputs
+    inference.cross_entropy inference.engine inference.from_logits inference.images
+    inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.predictor inference.segmenter inference.stopwatch
     inference.video inference.view
     inspection.checkpoint inspection.exported inspection.facts inspection.model_card

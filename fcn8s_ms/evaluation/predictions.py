@@ -1,6 +1,7 @@
 """Predictions for the images of a record: computed by a network, or read from masks."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -133,7 +134,8 @@ def predict_images(
             "(--resize, --sliding)"
         ) from error
 
-    yield from compute(images, data.batch_size, on_error=on_error)
+    with ThreadPoolExecutor(1) as pool:
+        yield from compute(images, data.batch_size, on_error=on_error, pool=pool)
 
 
 def read_predictions(folder: files.PathLike, data: "SegDataset") -> Iterator[Prediction]:

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 from .. import confusion
 from ..confusion import ConfusionMatrix
 from ..inference import Predictor
+from ..system.threads import map_ahead
 from .boundaries import Boundaries
 from .certainty import Certainty
 from .predictions import Prediction, predict_dataset
@@ -91,20 +93,25 @@ class Worst:
 def count(
     predicted: Iterable[Prediction], num_classes: int, also: Sequence[Counter] = ()
 ) -> ConfusionMatrix:
-    """Counts predictions.
+    """Counts predictions, in a thread: the network computes the next one meanwhile.
 
     Args:
-        predicted: the predictions.
+        predicted: the predictions, which are computed in the caller's thread.
         num_classes: number of classes.
         also: each gets every prediction, in this order.
     """
     counts = ConfusionMatrix(num_classes)
-    for prediction in predicted:
+
+    def add(prediction: Prediction) -> None:
         of_image = ConfusionMatrix(num_classes)
         of_image.update(prediction.label, prediction.ids)
         counts.add(of_image)
         for one in also:
             one.add(prediction, of_image)
+
+    with ThreadPoolExecutor(1) as pool:  # one thread counts them in their order
+        for _ in map_ahead(pool, add, predicted, 2):
+            pass
     return counts
 
 

@@ -8,7 +8,15 @@ import numpy as np
 from .. import files
 from ..errors import InputError, command
 
-__all__ = ["ENGINES", "Engine", "LossEngine", "engine_for", "has_logits", "takes_pixels"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "LossEngine",
+    "engine_for",
+    "has_logits",
+    "reduces_on_host",
+    "takes_pixels",
+]
 
 ENGINES = ("mindspore", "onnx")
 """Names of the engines: MindSpore computes a checkpoint, ONNX Runtime an exported file."""
@@ -20,6 +28,8 @@ class Engine(Protocol):
     Batches are normalised: float32 (N, 3, H, W), BGR, H and W multiples of `multiple`. An engine
     with an attribute `takes_pixels` that is true normalises and pads them itself: its batches are
     uint8 (N, H, W, 3), BGR, of any size. One whose `has_logits` is false computes class ids only.
+    One whose `reduces_on_host` is true computes logits, and class ids from them with NumPy: that
+    can be left to another thread.
     """
 
     @property
@@ -49,6 +59,11 @@ class Engine(Protocol):
 def takes_pixels(engine: Engine) -> bool:
     """Whether batches of an engine are pixels, not normalised."""
     return bool(getattr(engine, "takes_pixels", False))
+
+
+def reduces_on_host(engine: Engine) -> bool:
+    """Whether an engine computes class ids from logits with NumPy, not in the network."""
+    return bool(getattr(engine, "reduces_on_host", False))
 
 
 class LossEngine(Engine, Protocol):

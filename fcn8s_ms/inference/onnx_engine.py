@@ -8,6 +8,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError
 from ..formats import onnx_digest, onnx_file, onnx_metadata, paths, sealing
+from ..system import threads
 
 if TYPE_CHECKING:  # not every machine has it
     import onnxruntime
@@ -33,6 +34,7 @@ class OnnxEngine:
         n_class: number of classes.
         multiple: height and width of a normalised batch are multiples of it.
         has_logits: whether it computes logits; class ids only with `--argmax`.
+        reduces_on_host: the same; class ids follow from the logits outside of the file.
         takes_pixels: whether batches are pixels, of a file exported with `--normalize`.
         metadata: entries that the export put into the file: `classes`, `palette`, `mean`, `std`, …
 
@@ -63,6 +65,8 @@ class OnnxEngine:
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: they come as exceptions
+        # Its own choice counts all cores of the machine, whatever a container may use of them.
+        options.intra_op_num_threads = threads.available_cores()
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=names)
         except Exception as error:  # onnxruntime has a class of its own for every fault
@@ -74,7 +78,7 @@ class OnnxEngine:
         self.n_class = len(self.metadata["classes"])
         self.multiple: int = self.metadata["multiple"]
         source, output = _interface(self._session, path, self.n_class)
-        self.has_logits = output.name != "class_ids"
+        self.has_logits = self.reduces_on_host = output.name != "class_ids"
         self.takes_pixels = source.type == "tensor(uint8)"
         self._source, self._output, self._path = source.name, output.name, path
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from .. import files, visualize
@@ -186,7 +187,9 @@ class Saver:
         self._make_parent(paths[0])
         for path, kind in zip(paths, self._options.save):
             self._write(path, kind, image, ids, probabilities)
-        present = ", ".join(self._classes[label] for label in sorted(set(ids.flat)))
+        # A histogram of OpenCV's: neither a copy eight times as large nor Python's lock.
+        counts = cv2.calcHist([ids], [0], None, [256], [0, 256])
+        present = ", ".join(self._classes[label] for label in np.flatnonzero(counts))
         return f"{paths[0]}: {present}"
 
     @contextlib.contextmanager

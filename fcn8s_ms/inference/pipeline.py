@@ -1,7 +1,11 @@
-"""From image and video files to results: read ahead, predicted in batches, written behind."""
+"""From image and video files to results: read ahead, predicted in batches, written behind.
+
+The network runs in the caller's thread, and only it: reading and decoding, what follows the
+network, drawing, encoding and writing are left to others, a few pictures before and behind it.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,7 +70,7 @@ class Pipeline:
         self.faults = Faults()
 
     def images(self, pictures: Iterable[Picture]) -> None:
-        """Predicts image files; they are read ahead and written behind in threads.
+        """Predicts image files.
 
         Raises:
             InputError: the disk takes no more files.
@@ -90,7 +94,7 @@ class Pipeline:
 
         with ThreadPoolExecutor(max(threads.available_cpus(), 2)) as pool:
             read = threads.map_ahead(pool, self._read, pictures, ahead)
-            predicted = self._predicted(self._usable(read), on_error)
+            predicted = self._predicted(self._usable(read), on_error, pool)
             for picture, line, is_saved in threads.map_ahead(pool, save, predicted, behind):
                 if is_saved:
                     self._bar.update(1)
@@ -120,12 +124,20 @@ class Pipeline:
         done = 0
         reader = video.Reader(picture.path)
         try:
-            with self._saver.video(picture.name, reader.fps) as add:
-                frames = ((frame, frame) for frame in reader)
-                for image, result in self._predicted(
-                    frames, lambda keys, error: failures.append(error)
-                ):
-                    add(image, result)
+            with (
+                self._saver.video(picture.name, reader.fps) as add,
+                # One thread each, as frames come and go in order; they end before the files do.
+                ThreadPoolExecutor(1) as reading,
+                ThreadPoolExecutor(1) as finishing,
+                ThreadPoolExecutor(1) as writing,
+            ):
+                frames = threads.read_ahead(reading, reader, self._batch_size + 2)
+                predicted = self._predicted(
+                    ((frame, frame) for frame in frames),
+                    lambda keys, error: failures.append(error),
+                    finishing,
+                )
+                for _ in threads.map_ahead(writing, lambda one: add(*one), predicted, 2):
                     done += 1
                     self._bar.update(1)
                 if failures:
@@ -154,6 +166,7 @@ class Pipeline:
         self,
         images: Iterable[tuple[Any, np.ndarray]],
         on_error: Callable[[list[Any], Exception], None],
+        pool: Executor,
     ) -> Iterator[tuple[Any, np.ndarray]]:
         """Results with their keys, timed."""
         for result in self._predictor.many(
@@ -161,6 +174,7 @@ class Pipeline:
             self._batch_size,
             probabilities=self._saver.needs_probabilities,
             on_error=on_error,
+            pool=pool,
         ):
             self.stopwatch.lap(1)
             yield result

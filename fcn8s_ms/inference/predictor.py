@@ -3,16 +3,21 @@
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any, TypeAlias, cast
 
 import cv2
 import numpy as np
 
 from .. import transforms, voc
 from ..errors import InputError
+from ..system.threads import map_ahead
+from . import from_logits
 from .cross_entropy import cross_entropy
-from .engine import Engine, LossEngine, takes_pixels
+from .engine import Engine, LossEngine, reduces_on_host, takes_pixels
+from .from_logits import Size
 from .view import ViewOptions
 
 __all__ = ["Predictor"]
@@ -20,7 +25,14 @@ __all__ = ["Predictor"]
 # Images that wait for others of their size at the same time, in batches.
 _WAITING_BATCHES = 8
 
-_Size = tuple[int, int]  # height, width
+# Errors of one batch: MindSpore's and ONNX Runtime's, and memory that runs out.
+_FAILURES = (RuntimeError, MemoryError, cv2.error)
+
+# Numbers in the logits of a batch that may be kept while the network computes the next: 256 MB.
+_LARGEST_KEPT = 1 << 26
+
+_Rest: TypeAlias = Callable[[], Any]
+"""What is left to compute for an image after the network: NumPy and OpenCV, in any thread."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,7 @@ class _Job:
 
     key: Any
     image: np.ndarray
-    size: _Size
+    size: Size
 
 
 class Predictor:
@@ -71,6 +83,7 @@ class Predictor:
         self._mean, self._std = mean, std
         self._table = transforms.normalization_table(mean, std)
         self._takes_pixels = takes_pixels(engine)
+        self._reduces_here = reduces_on_host(engine)
 
     def with_engine(self, engine: Engine) -> "Predictor":
         """Returns a predictor that sees images alike and runs another engine."""
@@ -97,7 +110,7 @@ class Predictor:
         Returns:
             uint8 array (H, W).
         """
-        return self._class_ids([self._job(None, image)], 1)[0]
+        return self._class_ids([self._job(None, image)], 1)[0]()
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Probabilities of all classes for every pixel of one image: the mean softmax of the views.
@@ -108,7 +121,7 @@ class Predictor:
         Returns:
             float32 array (n_class, H, W).
         """
-        return self._probabilities([self._job(None, image)], 1)[0]
+        return self._probabilities([self._job(None, image)], 1)[0]()
 
     def many(
         self,
@@ -116,6 +129,7 @@ class Predictor:
         batch_size: int = 1,
         probabilities: bool = False,
         on_error: Callable[[list[Any], Exception], None] | None = None,
+        pool: Executor | None = None,
     ) -> Iterator[tuple[Any, np.ndarray]]:
         """Computes class ids or probabilities of many images, in batches where sizes allow.
 
@@ -128,19 +142,22 @@ class Predictor:
             probabilities: compute probabilities instead of class ids.
             on_error: called with (keys, exception) if memory runs out or the engine fails on a
                 batch; the other batches follow. Without it the exception is raised.
+            pool: computes what follows the network while the network computes the next batch; the
+                network itself runs in the caller's thread. None computes one after the other.
 
         Yields:
             (key, result) in the order in which batches are complete: that of the images for a batch
             size of 1. The result is that of `__call__`, or of `probabilities`.
         """
         compute = self._probabilities if probabilities else self._class_ids
-        return self._in_batches(images, batch_size, compute, on_error)
+        return self._in_batches(images, batch_size, compute, on_error, pool)
 
     def many_with_losses(
         self,
         samples: Iterable[tuple[Any, np.ndarray, np.ndarray]],
         batch_size: int = 1,
         on_error: Callable[[list[Any], Exception], None] | None = None,
+        pool: Executor | None = None,
     ) -> Iterator[tuple[Any, tuple[np.ndarray, np.ndarray]]]:
         """Computes class ids and cross-entropy of many images, as `many`.
 
@@ -148,24 +165,23 @@ class Predictor:
 
         Args:
             samples: triples of key, image, and label, uint8 (H, W).
-            batch_size: as in `many`.
-            on_error: as in `many`.
+            batch_size: as in `many`, as are the other arguments.
 
         Yields:
             (key, (ids, losses)): uint8 (H, W), and float32 (H, W), 0 for ignored pixels.
         """
 
-        def compute(jobs: list[_Job], batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        def compute(jobs: list[_Job], batch_size: int) -> list[_Rest]:
             labels = [job.key[1] for job in jobs]
             if self.view.is_plain:
-                return self._ids_and_losses([job.image for job in jobs], labels)
-            return [
+                return _finished(self._ids_and_losses([job.image for job in jobs], labels))
+            return _finished(
                 (
                     logits.argmax(axis=0).astype(np.uint8),
                     cross_entropy(logits[None], label[None])[0],
                 )
                 for logits, label in zip(self._own_logits(jobs, batch_size), labels)
-            ]
+            )
 
         def on_labelled(keys: list[Any], error: Exception) -> None:
             if on_error is None:
@@ -173,7 +189,7 @@ class Predictor:
             on_error([key for key, _ in keys], error)
 
         images = (((key, label), image) for key, image, label in samples)
-        for (key, _), found in self._in_batches(images, batch_size, compute, on_labelled):
+        for (key, _), found in self._in_batches(images, batch_size, compute, on_labelled, pool):
             yield key, found
 
     def many_with_certainty(
@@ -181,36 +197,64 @@ class Predictor:
         images: Iterable[tuple[Any, np.ndarray]],
         batch_size: int = 1,
         on_error: Callable[[list[Any], Exception], None] | None = None,
+        pool: Executor | None = None,
     ) -> Iterator[tuple[Any, tuple[np.ndarray, np.ndarray]]]:
         """Computes class ids and how certain they are, of many images.
 
         Args:
             images: as for `many`, as are the other arguments.
             batch_size: largest number of images at once.
-            on_error: called with (keys, exception).
 
         Yields:
             (key, (class ids, certainty)): uint8 (H, W); and float32 (H, W), the probability of that
             class.
         """
-        yield from self._in_batches(images, batch_size, self._with_certainty, on_error)
+        yield from self._in_batches(images, batch_size, self._with_certainty, on_error, pool)
 
     def _in_batches(
         self,
         images: Iterable[tuple[Any, np.ndarray]],
         batch_size: int,
-        compute: Callable[[list[_Job], int], list[Any]],
+        compute: Callable[[list[_Job], int], list[_Rest]],
         on_error: Callable[[list[Any], Exception], None] | None,
+        pool: Executor | None = None,
     ) -> Iterator[tuple[Any, Any]]:
         """Computes images in batches where sizes allow, see `many`."""
-        groups: OrderedDict[tuple[_Size, ...], list[_Job]] = OrderedDict()
 
-        def done(size: tuple[_Size, ...]) -> Iterable[tuple[Any, Any]]:
+        def finish(item: tuple[Any, _Rest]) -> tuple[Any, Any, Exception | None]:
+            key, rest = item
+            try:
+                return key, rest(), None
+            except _FAILURES as error:
+                return key, None, error
+
+        networks = self._network_in_batches(images, batch_size, compute, on_error)
+        # Two: one is finished while the network computes the next.
+        done = map(finish, networks) if pool is None else map_ahead(pool, finish, networks, 2)
+        for key, result, error in done:
+            if error is None:
+                yield key, result
+            elif on_error is None:
+                raise error
+            else:
+                on_error([key], error)
+
+    def _network_in_batches(
+        self,
+        images: Iterable[tuple[Any, np.ndarray]],
+        batch_size: int,
+        compute: Callable[[list[_Job], int], list[_Rest]],
+        on_error: Callable[[list[Any], Exception], None] | None,
+    ) -> Iterator[tuple[Any, _Rest]]:
+        """Runs the network, see `many`; yields keys, and what is left to compute."""
+        groups: OrderedDict[tuple[Size, ...], list[_Job]] = OrderedDict()
+
+        def done(size: tuple[Size, ...]) -> Iterable[tuple[Any, _Rest]]:
             jobs = groups.pop(size)
             keys = [job.key for job in jobs]
             try:
                 return zip(keys, compute(jobs, batch_size))
-            except (RuntimeError, MemoryError, cv2.error) as error:
+            except _FAILURES as error:
                 if on_error is None:
                     raise
                 on_error(keys, error)
@@ -233,30 +277,41 @@ class Predictor:
             image = _resized(image, self.view.size(*size), squeezed=self.view.is_squeezed)
         return _Job(key, image, size)
 
-    def _padded_sizes(self, job: _Job) -> tuple[_Size, ...]:
+    def _padded_sizes(self, job: _Job) -> tuple[Size, ...]:
         sizes = (_scaled(_size(job.image), scale) for scale in self.view.scales)
         return tuple(self._padded(size) for size in sizes)
 
     # --- views ---------------------------------------------------------------------------------
 
-    def _class_ids(self, jobs: list[_Job], batch_size: int) -> list[np.ndarray]:
-        if self.view.is_plain:
+    def _class_ids(self, jobs: list[_Job], batch_size: int) -> list[_Rest]:
+        if self.view.is_plain and not self._reduces_here:
             ids = self.engine.class_ids(self._batch([job.image for job in jobs]))
-            return [_cropped(one, job.size).astype(np.uint8) for one, job in zip(ids, jobs)]
+            return _finished(
+                _cropped(one, job.size).astype(np.uint8) for one, job in zip(ids, jobs)
+            )
         if len(self.view.views) > 1:
-            mean = self._probabilities(jobs, batch_size)
-            return [one.argmax(axis=0).astype(np.uint8) for one in mean]
+            mean = self._mean_softmax(jobs, batch_size)
+            return _finished(one.argmax(axis=0).astype(np.uint8) for one in mean)
+        return self._rests(from_logits.class_ids, jobs, batch_size)
+
+    def _rests(
+        self, reduce: Callable[[np.ndarray, Size], Any], jobs: list[_Job], batch_size: int
+    ) -> list[_Rest]:
+        """Runs the network in its only view; `reduce`, of logits and the image's size, is left."""
         logits = self._view_logits(jobs, *self.view.views[0], batch_size)
-        return [_best_class(one, job.size) for one, job in zip(logits, jobs)]
+        rests: list[_Rest] = [partial(reduce, one, job.size) for one, job in zip(logits, jobs)]
+        if sum(one.size for one in logits) > _LARGEST_KEPT:
+            return _finished(rest() for rest in rests)
+        return rests
 
     def _own_logits(self, jobs: list[_Job], batch_size: int) -> Iterator[np.ndarray]:
         """Logits (n_class, H, W) at the image's own size, or the logarithm of the mean softmax."""
         if len(self.view.views) > 1:
-            for mean in self._probabilities(jobs, batch_size):
+            for mean in self._mean_softmax(jobs, batch_size):
                 yield np.log(np.maximum(mean, np.finfo(np.float32).tiny))
             return
         for logits, job in zip(self._view_logits(jobs, *self.view.views[0], batch_size), jobs):
-            yield _planes_resized(logits, job.size)
+            yield from_logits.resized(logits, job.size)
 
     def _ids_and_losses(
         self, images: list[np.ndarray], labels: list[np.ndarray]
@@ -272,24 +327,23 @@ class Predictor:
             for label, ids, losses in found
         ]
 
-    def _with_certainty(
-        self, jobs: list[_Job], batch_size: int
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _with_certainty(self, jobs: list[_Job], batch_size: int) -> list[_Rest]:
         if len(self.view.views) > 1:
-            mean = self._probabilities(jobs, batch_size)
-            return [(one.argmax(axis=0).astype(np.uint8), one.max(axis=0)) for one in mean]
-        logits = self._view_logits(jobs, *self.view.views[0], batch_size)
-        return [
-            (_best_class(one, job.size), _certainty(one, job.size))
-            for one, job in zip(logits, jobs)
-        ]
+            mean = self._mean_softmax(jobs, batch_size)
+            return _finished((one.argmax(axis=0).astype(np.uint8), one.max(axis=0)) for one in mean)
+        return self._rests(from_logits.class_ids_and_certainty, jobs, batch_size)
 
-    def _probabilities(self, jobs: list[_Job], batch_size: int) -> list[np.ndarray]:
+    def _probabilities(self, jobs: list[_Job], batch_size: int) -> list[_Rest]:
+        if len(self.view.views) > 1:
+            return _finished(self._mean_softmax(jobs, batch_size))
+        return self._rests(from_logits.probabilities, jobs, batch_size)
+
+    def _mean_softmax(self, jobs: list[_Job], batch_size: int) -> list[np.ndarray]:
         total = [np.zeros((self.n_class, *job.size), np.float32) for job in jobs]
         for scale, mirror in self.view.views:
             logits = self._view_logits(jobs, scale, mirror, batch_size)
             for one, job, sum_ in zip(logits, jobs, total):
-                sum_ += _softmax(_planes_resized(one, job.size))
+                sum_ += from_logits.probabilities(one, job.size)
         return [sum_ / np.float32(len(self.view.views)) for sum_ in total]
 
     def _view_logits(
@@ -348,27 +402,36 @@ class Predictor:
             place[:, : image.shape[0], : image.shape[1]] = transforms.normalize(image, self._table)
         return batch
 
-    def _padded(self, size: _Size) -> _Size:
+    def _padded(self, size: Size) -> Size:
         multiple = 1 if self._takes_pixels else self.engine.multiple
         return transforms.next_multiple(size[0], multiple), transforms.next_multiple(
             size[1], multiple
         )
 
 
-def _size(image: np.ndarray) -> _Size:
+def _finished(results: Iterable[Any]) -> list[_Rest]:
+    """Results of which nothing is left to compute."""
+    return [partial(_same, result) for result in results]
+
+
+def _same(result: Any) -> Any:
+    return result
+
+
+def _size(image: np.ndarray) -> Size:
     return image.shape[0], image.shape[1]
 
 
-def _scaled(size: _Size, factor: float) -> _Size:
+def _scaled(size: Size, factor: float) -> Size:
     height, width = (max(round(side * factor), 1) for side in size)
     return height, width
 
 
-def _cropped(array: np.ndarray, size: _Size) -> np.ndarray:
+def _cropped(array: np.ndarray, size: Size) -> np.ndarray:
     return array[..., : size[0], : size[1]]
 
 
-def _resized(image: np.ndarray, size: _Size, squeezed: bool = False) -> np.ndarray:
+def _resized(image: np.ndarray, size: Size, squeezed: bool = False) -> np.ndarray:
     """Resizes an image as in training: cubic, by areas where it shrinks; squeezed, bilinear."""
     if _size(image) == size:
         return image
@@ -377,57 +440,6 @@ def _resized(image: np.ndarray, size: _Size, squeezed: bool = False) -> np.ndarr
     if squeezed:
         interpolation = cv2.INTER_LINEAR
     return cv2.resize(image, size[::-1], interpolation=interpolation)
-
-
-def _plane_resized(plane: np.ndarray, size: _Size) -> np.ndarray:
-    return cv2.resize(np.ascontiguousarray(plane), size[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def _planes_resized(planes: np.ndarray, size: _Size) -> np.ndarray:
-    """Resizes logits (C, h, w), bilinearly."""
-    if planes.shape[-2:] == size:
-        return planes
-    return np.stack([_plane_resized(plane, size) for plane in planes])
-
-
-def _best_class(logits: np.ndarray, size: _Size) -> np.ndarray:
-    """Class ids of logits (C, h, w) that are resized: uint8 (H, W).
-
-    Works plane by plane: all planes of a large picture at once take gigabytes.
-    """
-    if logits.shape[-2:] == size:
-        return logits.argmax(axis=0).astype(np.uint8)
-    best = _plane_resized(logits[0], size)
-    ids = np.zeros(size, np.uint8)
-    for label in range(1, len(logits)):
-        plane = _plane_resized(logits[label], size)
-        ids[plane > best] = label
-        np.maximum(best, plane, out=best)
-    return ids
-
-
-def _certainty(logits: np.ndarray, size: _Size) -> np.ndarray:
-    """Probability of the best class of logits (C, h, w) that are resized: float32 (H, W).
-
-    Plane by plane, as `_best_class`.
-    """
-
-    def resized(plane: np.ndarray) -> np.ndarray:
-        return plane if plane.shape == size else _plane_resized(plane, size)
-
-    best = resized(logits[0]).copy()
-    for plane in logits[1:]:
-        np.maximum(best, resized(plane), out=best)
-    total = np.zeros(size, np.float32)
-    for plane in logits:
-        total += np.exp(resized(plane) - best)
-    return np.reciprocal(total, out=total)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max(axis=0))
-    exponentials /= exponentials.sum(axis=0)
-    return exponentials
 
 
 def _window_starts(side: int, crop: int, stride: int) -> list[int]:

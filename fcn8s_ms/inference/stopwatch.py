@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .engine import Engine, takes_pixels
+from .engine import Engine, has_logits, reduces_on_host, takes_pixels
 
 __all__ = ["Stopwatch", "TimedEngine"]
 
@@ -23,6 +23,8 @@ class TimedEngine:
         self.n_class = engine.n_class
         self.multiple = engine.multiple
         self.takes_pixels = takes_pixels(engine)
+        self.has_logits = has_logits(engine)
+        self.reduces_on_host = reduces_on_host(engine)
         self.name = engine.name
         self.seconds = 0.0
 

@@ -1,7 +1,10 @@
+import threading
+
 import numpy as np
 import pytest
 
 from fcn8s_ms import confusion, evaluation, voc
+from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Predictor
 
 from ..helpers import SIZES, Spread, record_data
@@ -131,6 +134,40 @@ def test_trimap_scores_count_what_is_close_to_a_boundary(record):
     row = found["per class"]["person"]
     assert row["trimap IoU"] == pytest.approx(expected["IoU"][15], abs=1e-9)
     assert "trimap mean IoU" not in evaluation.evaluate_dataset(predictor, data, voc.CLASSES)
+
+
+def test_images_are_counted_while_the_next_is_computed():
+    """The second prediction waits until the first is counted, in another thread."""
+    counted, waits = threading.Event(), []
+
+    class Noting:
+        threads = []
+
+        def add(self, prediction, counts):
+            self.threads.append(threading.current_thread())
+            counted.set()
+
+    def predictions():
+        for number in range(3):
+            if number:
+                waits.append(counted.wait(20))
+            label = np.array([[0, 1, number % 2]], np.uint8)
+            yield evaluation.Prediction(str(number), None, label, label)
+
+    counts = evaluation.count(predictions(), 2, [Noting()])
+    assert waits == [True, True] and threading.current_thread() not in Noting.threads
+    assert len(set(Noting.threads)) == 1 and counts.matrix.tolist() == [[5, 0], [0, 4]]
+
+
+def test_a_counter_that_fails_is_heard():
+    class Failing:
+        def add(self, prediction, counts):
+            raise InputError("this one")
+
+    label = np.zeros((1, 2), np.uint8)
+    predictions = [evaluation.Prediction("a", None, label, label)]
+    with pytest.raises(InputError, match="this one"):
+        evaluation.count(predictions, 2, [Failing()])
 
 
 def test_worst_images_whatever_the_order():

@@ -1,4 +1,6 @@
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import mindspore as ms
@@ -10,7 +12,7 @@ from PIL import Image
 from fcn8s_ms import checkpoint, transforms, voc
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.images import geometry
-from fcn8s_ms.inference import Predictor, Segmenter, ViewOptions, read_image
+from fcn8s_ms.inference import Predictor, Segmenter, ViewOptions, from_logits, read_image
 from fcn8s_ms.inference.mindspore_engine import MindSporeEngine
 from fcn8s_ms.model import FCN8s
 
@@ -304,6 +306,69 @@ def test_results_do_not_depend_on_the_batches(network, options):
         assert sorted(found) == list(range(len(images)))
         for number, ids in enumerate(expected):
             assert np.array_equal(found[number], ids)
+
+
+class OnHost(Plain):
+    reduces_on_host = True
+
+
+@pytest.mark.parametrize("kind", ["ids", "probabilities", "certainty"])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_results_are_the_same_where_another_thread_finishes_them(options, kind):
+    images = [noise(40 + 9 * (seed % 3), 60, seed) for seed in range(7)]
+
+    def results(engine, pool):
+        predictor = Predictor(engine, **options)
+        if kind == "certainty":
+            return list(predictor.many_with_certainty(enumerate(images), 2, pool=pool))
+        return list(predictor.many(enumerate(images), 2, kind == "probabilities", pool=pool))
+
+    expected = results(Plain(), None)
+    with ThreadPoolExecutor(2) as pool:
+        for found in (results(Plain(), pool), results(OnHost(), pool), results(OnHost(), None)):
+            assert [key for key, _ in found] == [key for key, _ in expected]
+            for (_, one), (_, other) in zip(found, expected):
+                assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("largest", [1 << 26, 0])
+def test_a_result_that_cannot_be_finished_is_the_only_one_missing(monkeypatch, largest):
+    reduce = from_logits.class_ids
+
+    def fails(logits, size):
+        if size == (33, 40):
+            raise MemoryError("no room")
+        return reduce(logits, size)
+
+    monkeypatch.setattr("fcn8s_ms.inference.predictor._LARGEST_KEPT", largest)
+    monkeypatch.setattr(from_logits, "class_ids", fails)
+    images = [(side, noise(side, 40)) for side in (32, 33, 34)]
+    failed = []
+    with ThreadPoolExecutor(1) as pool:
+        many = Predictor(OnHost()).many
+        found = many(
+            images, on_error=lambda keys, error: failed.append((keys, str(error))), pool=pool
+        )
+        assert [key for key, _ in found] == [32, 34]
+        assert failed == [([33], "no room")]
+        with pytest.raises(MemoryError, match="no room"):
+            list(many(images, pool=pool))
+
+
+def test_logits_of_large_pictures_are_finished_one_after_the_other(monkeypatch):
+    """So that memory holds those of one picture at a time."""
+    monkeypatch.setattr("fcn8s_ms.inference.predictor._LARGEST_KEPT", 3 * 32 * 32)
+    reduce, threads = from_logits.class_ids, []
+
+    def noted(logits, size):
+        threads.append(threading.current_thread() is threading.main_thread())
+        return reduce(logits, size)
+
+    monkeypatch.setattr(from_logits, "class_ids", noted)
+    with ThreadPoolExecutor(1) as pool:
+        images = [(side, noise(side, 32)) for side in (32, 33)]
+        assert [key for key, _ in Predictor(OnHost()).many(images, pool=pool)] == [32, 33]
+    assert threads == [False, True]
 
 
 def test_batches_are_of_one_padded_size_and_few_images_wait():
