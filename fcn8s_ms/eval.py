@@ -159,7 +159,8 @@ def evaluate(config: Config) -> dict[str, Any]:
         InputError: checkpoint or data cannot be used, or do not belong together.
     """
     from . import evaluation
-    from .evaluation import comparison, pictures
+    from .evaluation import comparison, html_report, pictures
+    from .evaluation.thumbnails import Thumbnails
 
     if config.compare:
         return comparison.run(config.compare, config.output)
@@ -183,7 +184,9 @@ def evaluate(config: Config) -> dict[str, Any]:
     if detailed and segmenter is not None and inference.has_logits(segmenter.predictor.engine):
         certainty = evaluation.Certainty()
     images = evaluation.PerImage(boundaries, certainty)
-    also = [one for one in (trimap, boundaries, certainty, worst, images) if one is not None]
+    thumbnails = None if config.report is None else Thumbnails(classes, palette)
+    counters = (trimap, boundaries, certainty, worst, images, thumbnails)
+    also = [one for one in counters if one is not None]
     started = time.perf_counter()
     if config.protocol == "tutorial":
         assert segmenter is not None  # Config refuses masks
@@ -226,6 +229,10 @@ def evaluate(config: Config) -> dict[str, Any]:
         paths.make_folder(config.pictures, "--pictures")
         names = pictures.draw(config.pictures, result, worst, classes, palette)
         print(f"Look at {config.pictures / names[0]}", *names[1:], sep=" and ")
+    if config.report is not None and thumbnails is not None:
+        pages = html_report.write(config.report, result, palette, images, thumbnails)
+        more = f", of {len(pages)} pages" if len(pages) > 1 else ""
+        print(f"Open {config.report} in a browser{more}")
     return result
 
 

@@ -78,8 +78,11 @@ FOLDERS = {
     "evaluation": [
         {"crops", "predictions", "report"},
         {"boundaries", "certainty", "comparison", "robustness"},
-        {"options", "per_image", "scoring"},
+        {"per_image", "scoring", "thumbnails"},
         {"pictures"},
+        {"html_sections"},
+        {"html_report"},
+        {"options"},
     ],
     "visualize": [
         {"fonts", "palette"},
@@ -122,9 +125,9 @@ WITHOUT_MINDSPORE = set(
     __init__ confusion ending errors fetch files options transforms voc
     distributed.watchdog
     evaluation.boundaries evaluation.certainty evaluation.comparison
-    evaluation.per_image evaluation.pictures
+    evaluation.html_report evaluation.html_sections evaluation.per_image evaluation.pictures
     evaluation.predictions evaluation.report evaluation.robustness
-    evaluation.scoring
+    evaluation.scoring evaluation.thumbnails
     formats.columns
     formats.caffe_file formats.checkpoint_file formats.checkpoint_json formats.checkpoints
     formats.copies formats.hdf5_file formats.json_lists formats.onnx_digest formats.onnx_file

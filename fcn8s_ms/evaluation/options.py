@@ -11,7 +11,7 @@ from ..formats import paths
 from ..images import reader
 from ..options import Parser
 from ..system import threads
-from . import report
+from . import html_report, report
 from .robustness import Corruption, corruptions
 
 __all__ = ["PROGRAM", "PROTOCOLS", "Config", "get_parser", "parse"]
@@ -61,6 +61,7 @@ class Config:
     corrupt: str | None
     compare: list[Path] | None
     pictures: Path | None
+    report: Path | None
 
     def __post_init__(self) -> None:
         least = {"batch_size": 1, "workers": 1, "trimap": 0, "worst": 0, "crop_size": 1, "seed": 0}
@@ -93,6 +94,10 @@ class Config:
             paths.check_file(path, "--output")
         if self.pictures is not None:
             paths.check_folder(self.pictures, "--pictures")
+        if self.report is not None:
+            if self.compare:
+                raise InputError("--compare scores nothing; leave out --report, which shows scores")
+            html_report.check(self.report)
         if self.protocol == "tutorial":
             size = (self.crop_size, self.crop_size)
             transforms.check_crops(self.batch_size, size, "--batch-size and --crop-size")
@@ -248,6 +253,13 @@ def get_parser() -> argparse.ArgumentParser:
         "corruptions.png (mean IoU over strength, with --corrupt), and each of the worst images "
         "with truth, prediction and errors, into this folder, and the first 100 of them into its "
         "worst.png.",
+    )
+    add(
+        "--report",
+        type=Path,
+        metavar="DIR/index.html",
+        help="Write a web page with scores, tables, pictures, and every image with its prediction "
+        "and scores, to be sorted; it is complete in itself and needs no network.",
     )
     return parser
 

@@ -14,10 +14,13 @@ from ..formats.columns import columns
 __all__ = [
     "FORMATS",
     "check_format",
+    "class_columns",
+    "corruption_rows",
     "csv_text",
     "markdown",
     "protocol_line",
     "table",
+    "totals",
     "write",
     "write_all",
     "write_text",
@@ -40,7 +43,8 @@ _COLUMNS = {
 }
 
 
-def _columns(result: dict[str, Any]) -> list[str]:
+def class_columns(result: dict[str, Any]) -> list[str]:
+    """Names of the scores and counts of each class, in the order in which they are shown."""
     rows = list(result["per class"].values())
     return [name for name in _COLUMNS if rows and name in rows[0]]
 
@@ -51,7 +55,7 @@ def _number(value: float, is_count: bool) -> str:
     return f"{value:,}" if is_count else f"{value:.4f}"
 
 
-def _totals(result: dict[str, Any]) -> dict[str, float]:
+def totals(result: dict[str, Any]) -> dict[str, float]:
     """Scores over all classes."""
     return {name: value for name, value in result.items() if isinstance(value, float)}
 
@@ -60,7 +64,7 @@ def _worst(result: dict[str, Any]) -> list[dict[str, Any]]:
     return result.get("worst", [])
 
 
-def _corruptions(result: dict[str, Any]) -> list[list[str]]:
+def corruption_rows(result: dict[str, Any]) -> list[list[str]]:
     """Mean IoU by kind and strength as rows, with a heading; empty without corruptions."""
     found = result.get("corruptions")
     if not found:
@@ -106,14 +110,14 @@ def table(result: dict[str, Any]) -> str:
         result: result of `fcn8s_ms.evaluation.scores`, perhaps with `corruptions` and
             `worst` as in the program's JSON.
     """
-    names = _columns(result)
+    names = class_columns(result)
     rows = [["class", *names]]
     for name, row in result["per class"].items():
         rows.append([name, *(_number(row[one], _COLUMNS[one]) for one in names)])
     text = [columns(rows), ""]
-    text += [f"{name:<24} {_number(value, False)}" for name, value in _totals(result).items()]
-    if _corruptions(result):
-        text += ["", columns(_corruptions(result))]
+    text += [f"{name:<24} {_number(value, False)}" for name, value in totals(result).items()]
+    if corruption_rows(result):
+        text += ["", columns(corruption_rows(result))]
     if _worst(result):
         text += ["", "lowest mean IoU"]
         text += [f"  {item['mean IoU']:.4f}  {item['image']}" for item in _worst(result)]
@@ -122,17 +126,17 @@ def table(result: dict[str, Any]) -> str:
 
 def markdown(result: dict[str, Any]) -> str:
     """Scores as a page of Markdown."""
-    names = _columns(result)
+    names = class_columns(result)
 
     def row(cells: Iterable[object]) -> str:
         return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
     lines = [row(["score", "value"]), "| --- | ---: |"]
-    lines += [row([name, _number(value, False)]) for name, value in _totals(result).items()]
+    lines += [row([name, _number(value, False)]) for name, value in totals(result).items()]
     lines += ["", row(["class", *names]), "| --- |" + " ---: |" * len(names)]
     for name, values in result["per class"].items():
         lines.append(row([name, *(_number(values[one], _COLUMNS[one]) for one in names)]))
-    for place, cells in enumerate(_corruptions(result)):
+    for place, cells in enumerate(corruption_rows(result)):
         if not place:
             lines += ["", row(cells), "| --- |" + " ---: |" * (len(cells) - 1)]
         else:
@@ -151,12 +155,12 @@ def csv_text(result: dict[str, Any]) -> str:
     Everything else stands above in lines that begin with #, which most readers can skip (pandas:
     `comment="#"`). A score that does not exist is an empty cell.
     """
-    names = _columns(result)
+    names = class_columns(result)
     text = io.StringIO()
     for line in _sources(result):
         text.write(f"# {line[0].lower()}{line[1:]}\n")
     text.write(f"# protocol: {protocol_line(result)}\n")
-    for name, value in _totals(result).items():
+    for name, value in totals(result).items():
         text.write(f"# {name}: {'' if math.isnan(value) else repr(value)}\n")
     for kind, rows in result.get("corruptions", {}).items():
         for one in rows:

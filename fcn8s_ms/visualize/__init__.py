@@ -6,7 +6,7 @@ Images are BGR, as OpenCV decodes them; pictures that are returned or written ar
 from .class_scores import class_bars, class_iou
 from .corruptions import corruption_curves
 from .curves import Course, course_curves, curves, runs_curves
-from .figures import comparison, confusion_plot, prediction_grid, sample_grid
+from .figures import comparison, confusion_plot, panels, prediction_grid, sample_grid
 from .fonts import prepare_figure
 from .overlays import draw_legend, overlay, write_mask, write_picture
 from .palette import background_id, default_palette
@@ -26,6 +26,7 @@ __all__ = [
     "draw_legend",
     "runs_curves",
     "overlay",
+    "panels",
     "prediction_grid",
     "prepare_figure",
     "reliability_plot",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # loaded when a figure is drawn
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["comparison", "confusion_plot", "prediction_grid", "sample_grid"]
+__all__ = ["comparison", "confusion_plot", "panels", "prediction_grid", "sample_grid"]
 
 _VOID_COLOUR = (224, 224, 192)  # VOC's tone for ignored pixels
 _LEGEND_COLUMNS = 6
@@ -127,21 +127,7 @@ def comparison(
         palette: uint8 (256, 3), RGB.
         title: text above the pictures.
     """
-    colours = _with_void(palette)
-    ignored = truth == IGNORE_LABEL
-    true, predicted = (
-        overlay(image, ids, colours, 0.6, background_id(classes)) for ids in (truth, prediction)
-    )
-    errors = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2RGB) // 2
-    error_name = _error_colour(palette[: len(classes)])
-    errors[~ignored & (truth != prediction)] = _ERROR_COLOURS[error_name]
-    true[ignored] = errors[ignored] = _VOID_COLOUR
-    cells = {
-        "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
-        "truth": true,
-        "prediction": predicted,
-        f"wrong pixels ({error_name})": errors,
-    }
+    cells = panels(image, truth, prediction, classes, palette)
     height, width = truth.shape
     across = 2 if width > 0.8 * height else 4
     down = len(cells) // across
@@ -152,7 +138,45 @@ def comparison(
     for axis, (name, cell) in zip(axes.flat, cells.items()):
         _show(axis, cell)
         axis.set_title(name)
-    _finish(figure, path, np.union1d(truth, prediction), classes, colours, title)
+    present = np.union1d(truth, prediction)
+    _finish(figure, path, present, classes, _with_void(palette), title)
+
+
+def panels(
+    image: np.ndarray,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    classes: Sequence[str],
+    palette: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Draws the pictures of `comparison`.
+
+    Args:
+        image: uint8 (H, W, 3), BGR.
+        truth: uint8 (H, W).
+        prediction: uint8 (H, W).
+        classes: class names.
+        palette: uint8 (256, 3), RGB.
+
+    Returns:
+        Heading to uint8 (H, W, 3), RGB: `image`, `truth` and `prediction` as overlays, and `wrong
+        pixels`, which names their colour.
+    """
+    colours = _with_void(palette)
+    ignored = truth == IGNORE_LABEL
+    true, predicted = (
+        overlay(image, ids, colours, 0.6, background_id(classes)) for ids in (truth, prediction)
+    )
+    errors = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2RGB) // 2
+    error_name = _error_colour(palette[: len(classes)])
+    errors[~ignored & (truth != prediction)] = _ERROR_COLOURS[error_name]
+    true[ignored] = errors[ignored] = _VOID_COLOUR
+    return {
+        "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
+        "truth": true,
+        "prediction": predicted,
+        f"wrong pixels ({error_name})": errors,
+    }
 
 
 def _error_colour(colours: np.ndarray) -> str:

@@ -1,0 +1,96 @@
+'use strict';
+(() => {
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+  const collator = new Intl.Collator(undefined, { numeric: true });
+
+  // Numbers in order, text after them by its letters, and what has no value last either way.
+  function compare(one, other, direction) {
+    if (one === '' || other === '') return (one === '') - (other === '');
+    const numbers = !isNaN(one) && !isNaN(other);
+    return direction * (numbers ? one - other : collator.compare(one, other));
+  }
+  function sort(parent, items, key, direction) {
+    const keyed = items.map((item) => [key(item), item]);
+    keyed.sort((one, other) => compare(one[0], other[0], direction));
+    parent.append(...keyed.map((pair) => pair[1]));
+  }
+  const value = (cell) => (cell.querySelector('data') || { value: cell.textContent.trim() }).value;
+
+  for (const table of all('table')) {
+    const heads = all('thead th', table), body = table.tBodies[0];
+    heads.forEach((head, column) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener('click', () => {
+        const before = head.getAttribute('aria-sort');
+        // Scores begin with the highest, names with the first.
+        const down = before ? before === 'ascending' : column > 0;
+        heads.forEach((one) => one.removeAttribute('aria-sort'));
+        head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+        sort(body, [...body.rows], (row) => value(row.cells[column]), down ? -1 : 1);
+      });
+    });
+  }
+
+  for (const figure of all('.pictures figure')) {
+    const frame = figure.querySelector('.wide'), image = frame.querySelector('img');
+    const button = document.createElement('button');
+    button.type = 'button';
+    const show = (whole) => {
+      frame.classList.toggle('whole', whole);
+      button.textContent = whole ? 'Fit to the page' : 'Full size';
+      button.setAttribute('aria-pressed', String(whole));
+    };
+    show(false);
+    button.addEventListener('click', () => show(!frame.classList.contains('whole')));
+    const fits = () => { button.hidden = !frame.classList.contains('whole') && image.naturalWidth <= frame.clientWidth; };
+    image.decode().then(fits, fits);
+    addEventListener('resize', fits);
+    figure.append(button);
+  }
+
+  const list = document.querySelector('.cards');
+  if (!list) return;
+  const cards = [...list.children], tools = document.querySelector('.tools');
+  const [by, of, order, search] = ['by', 'of', 'order', 'search'].map((id) => document.getElementById(id));
+  const said = document.getElementById('said'), printed = Number(list.dataset.printed);
+  const names = new Map(cards.map((card) => [card, card.querySelector('h3').textContent]));
+  const classes = new Map(cards.map((card) => [card, new Map(
+    card.dataset.classes.split(' ').filter(Boolean).map((pair) => pair.split(':')))]));
+  let direction = 1;
+
+  function update() {
+    const chosen = of.value, wanted = search.value.trim().toLowerCase();
+    let shown = 0;
+    for (const card of cards) {
+      const iou = classes.get(card).get(chosen), line = card.querySelector('.chosen');
+      line.hidden = iou === undefined;
+      line.textContent = line.hidden ? '' : `IoU of ${of.selectedOptions[0].textContent}: ${Number(iou).toFixed(4)}`;
+      card.hidden = (chosen !== '' && iou === undefined) || !names.get(card).toLowerCase().includes(wanted);
+      shown += !card.hidden;
+    }
+    by.options[0].disabled = chosen === '';
+    const keys = {
+      class: (card) => classes.get(card).get(chosen) ?? '',
+      name: (card) => names.get(card),
+    };
+    sort(list, cards, keys[by.value] || ((card) => all('data', card)[by.value].value), direction);
+    [...list.children].filter((card) => !card.hidden).forEach(
+      (card, place) => card.classList.toggle('beyond', place >= printed));
+    const ends = by.value === 'name' ? ['A to Z ▲', 'Z to A ▼'] : ['Lowest first ▲', 'Highest first ▼'];
+    order.textContent = ends[direction > 0 ? 0 : 1];
+    said.textContent = `${shown.toLocaleString('en')} of ${cards.length.toLocaleString('en')} images shown`;
+  }
+  of.addEventListener('change', () => {
+    if (of.value !== '') [by.value, direction] = ['class', 1];
+    else if (by.value === 'class') by.value = '0';
+    update();
+  });
+  by.addEventListener('change', update);
+  search.addEventListener('input', update);
+  order.addEventListener('click', () => { direction = -direction; update(); });
+  tools.hidden = false;
+  update();
+})();

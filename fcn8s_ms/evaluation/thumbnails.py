@@ -1,0 +1,89 @@
+"""Small pictures of every image of an evaluation, and larger ones of the worst."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .. import confusion, visualize
+from ..confusion import ConfusionMatrix
+from .predictions import Prediction
+
+__all__ = ["Panel", "Thumbnails"]
+
+_SIDE, _QUALITY = 128, 50  # some 5 kB for the three panels of a photo
+_WORST_SIDE, _WORST_QUALITY = 480, 75
+_DRAWN_SIDE = 1280  # pixels at most that are drawn before they are made smaller
+
+
+class Panel(NamedTuple):
+    """A picture, and the heading under which `visualize.panels` draws it.
+
+    `content` is WebP of `width` times `height` pixels.
+    """
+
+    heading: str
+    width: int
+    height: int
+    content: bytes
+
+
+class Thumbnails:
+    """Draws prediction, truth and wrong pixels of each image, small enough for thousands.
+
+    Args:
+        classes: class names.
+        palette: uint8 (256, 3), RGB.
+        worst: number of images of lowest mean IoU that are drawn larger, too.
+
+    Attributes:
+        panels: of each image, in the order they came: prediction, truth, wrong pixels.
+    """
+
+    def __init__(self, classes: Sequence[str], palette: np.ndarray, worst: int = 12):
+        self.panels: list[list[Panel]] = []
+        self._classes, self._palette, self._limit = classes, palette, worst
+        self._worst: list[tuple[float, str, list[Panel]]] = []
+
+    def add(self, prediction: Prediction, counts: ConfusionMatrix) -> None:
+        """Draws one image.
+
+        Args:
+            prediction: prediction for the image.
+            counts: its confusion matrix. An image without a labelled pixel is none of the worst.
+        """
+        step = max(max(prediction.label.shape) // _DRAWN_SIDE, 1)
+        image, label, ids = (
+            np.ascontiguousarray(one[::step, ::step])
+            for one in (prediction.image, prediction.label, prediction.ids)
+        )
+        drawn = visualize.panels(image, label, ids, self._classes, self._palette)
+        names = [name for name in drawn if name != "image"]
+        names.sort(key=lambda name: name != "prediction")
+        self.panels.append([_panel(name, drawn[name], _SIDE, _QUALITY) for name in names])
+        iou = confusion.mean_iou(counts.matrix)
+        if np.isnan(iou) or not self._limit:
+            return
+        place = (iou, prediction.name)
+        if len(self._worst) < self._limit or place < self._worst[-1][:2]:
+            large = [_panel(name, one, _WORST_SIDE, _WORST_QUALITY) for name, one in drawn.items()]
+            self._worst.append((*place, large))
+            self._worst.sort(key=lambda one: one[:2])
+            del self._worst[self._limit :]
+
+    def worst(self) -> list[tuple[float, str, list[Panel]]]:
+        """Mean IoU, name, and image, truth, prediction and wrong pixels; the worst image first."""
+        return self._worst.copy()
+
+
+def _panel(heading: str, picture: np.ndarray, side: int, quality: int) -> Panel:
+    """An RGB picture (H, W, 3), made smaller unless its longer side has at most `side` pixels."""
+    height, width = picture.shape[:2]
+    factor = min(side / max(height, width), 1)
+    size = max(round(width * factor), 1), max(round(height * factor), 1)
+    small = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    if factor < 1:
+        small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+    encoded = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
+    return Panel(heading, *size, encoded.tobytes())
