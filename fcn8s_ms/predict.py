@@ -139,7 +139,7 @@ def predict(config: Config) -> Faults:
     bar = _progress_bar(total)
     pipeline = Pipeline(segmenter.predictor, saver, config.batch_size, bar, config.max_pixels)
     try:
-        with saver.folder_made():
+        with saver.folder_made(pictures):
             pipeline.images(images)
             for picture in videos:
                 pipeline.video(picture)
@@ -147,6 +147,8 @@ def predict(config: Config) -> Faults:
         bar.close()
         if pipeline.stopwatch.images:
             print(pipeline.stopwatch)
+    if saver.summary:
+        print(saver.summary)
     return pipeline.faults
 
 

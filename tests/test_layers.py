@@ -70,8 +70,9 @@ FOLDERS = {
     ],
     "inference": [
         {"cross_entropy", "from_logits"},
-        {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "video"},
-        {"outputs", "stopwatch", "view"},
+        {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "polygons", "video"},
+        {"annotations", "stopwatch", "view"},
+        {"outputs"},
         {"predictor"},
         {"pipeline", "segmenter"},
     ],
@@ -134,10 +135,10 @@ WITHOUT_MINDSPORE = set(
     formats.safetensors_file
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
     images.augmentation images.corruption images.geometry images.header images.reader
-    inference.cross_entropy inference.engine inference.from_logits inference.images
-    inference.inputs inference.onnx_engine inference.outputs
-    inference.pipeline inference.predictor inference.segmenter inference.stopwatch
-    inference.video inference.view
+    inference.annotations inference.cross_entropy inference.engine inference.from_logits
+    inference.images inference.inputs inference.onnx_engine inference.outputs
+    inference.pipeline inference.polygons inference.predictor inference.segmenter
+    inference.stopwatch inference.video inference.view
     inspection.checkpoint inspection.exported inspection.facts inspection.model_card
     network.architectures network.conversion network.converted network.layers
     network.paper_weights network.resnet_weights network.upsampling

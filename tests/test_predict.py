@@ -15,6 +15,7 @@ from fcn8s_ms import checkpoint, files, inference, predict, visualize, voc
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference import Segmenter, video
 from fcn8s_ms.model import FCN8s
+from fcn8s_ms.records import coco
 
 from .helpers import TINY, draw_pair, overflowing, read_mask
 
@@ -113,6 +114,30 @@ def test_every_kind_of_result_has_the_pictures_own_size(weights, tmp_path, stree
     printed = capsys.readouterr().out
     assert "street_mask.png: " in printed
     assert "1 image in" in printed and "compiling the network included" in printed
+
+
+def test_polygons_of_all_pictures(weights, tmp_path, street, capsys):
+    (tmp_path / "more").mkdir()
+    shutil.copy(tmp_path / "street.png", tmp_path / "more" / "other.png")
+    pictures = (tmp_path / "street.png", tmp_path / "more")
+    assert run(weights, tmp_path, *pictures, "--save", "polygons", "--tolerance", 0) == 0
+    assert written(tmp_path) == [
+        "classes.txt",
+        "coco.json",
+        "labelme/other.json",
+        "labelme/street.json",
+    ]
+    assert f"coco.json: polygons of 2 pictures, whose names start from {tmp_path}" in (
+        capsys.readouterr().out
+    )
+    expected = segmenter_with()(street)
+    source = coco.read_coco(tmp_path / "out" / "coco.json", tmp_path)
+    assert [pair.name for pair in source.pairs] == ["street", "more/other"]
+    for pair in source.pairs:
+        assert ((pair.draw(50, 75) - 1) == expected).mean() > 0.999  # no background of its own
+    (tmp_path / "film.mp4").touch()
+    assert run(weights, tmp_path, tmp_path / "film.mp4", "--save", "polygons") == 2
+    assert "film.mp4 has none for its frames" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fate", ["deleted", "renamed"])

@@ -15,7 +15,9 @@ from ..errors import InputError
 from ..formats import paths
 from ..options import option
 from . import video
+from .annotations import LABELME, Annotations
 from .inputs import Picture
+from .polygons import TOLERANCE, check_tolerance
 
 __all__ = ["ENDINGS", "ResultOptions", "Saver"]
 
@@ -24,8 +26,9 @@ ENDINGS = {
     "color": "_color.png",
     "overlay": "_overlay.png",
     "probability": "_probability.npz",
+    "polygons": ".json",
 }
-"""Kinds of results, and the endings of their files."""
+"""Kinds of results, and the endings of their files; polygons are in a sub-folder."""
 
 _IN_VIDEO = ("color", "overlay")  # written as a video; the others as a folder, one file per frame
 
@@ -53,9 +56,11 @@ class ResultOptions:
         metavar="KIND,…",
         help="Write these results. mask: NAME_mask.png, a palette PNG whose pixels are class ids, "
         "like VOC's; color: NAME_color.png, the same as RGB; overlay: NAME_overlay.png, the "
-        "classes drawn over the picture; probability: NAME_probability.npz, of all classes. Of a "
-        "video, color and overlay become NAME_….mp4, mask and probability folders NAME_… with one "
-        "file per frame (default: mask,overlay).",
+        "classes drawn over the picture; probability: NAME_probability.npz, of all classes; "
+        "polygons: labelme/NAME.json of every picture for labelme, coco.json of all for CVAT and "
+        "others, and classes.txt, to correct and to build records with again. Of a video, color "
+        "and overlay become NAME_….mp4, mask and probability folders NAME_…, a file per frame "
+        "(default: mask,overlay).",
     )
     plain_names: bool = option(
         False,
@@ -68,6 +73,12 @@ class ResultOptions:
     legend: bool = option(
         True, help="Name the classes that are present in the overlay (default: yes)."
     )
+    tolerance: float = option(
+        TOLERANCE,
+        metavar="PIXELS",
+        help="Let the simplified outlines of polygons lie up to this far from the pixels' edges; "
+        "0 keeps every corner (default: %(default)s).",
+    )
 
     def __post_init__(self) -> None:
         if not self.save or any(kind not in ENDINGS for kind in self.save):
@@ -79,6 +90,7 @@ class ResultOptions:
             raise InputError("--plain-names is for one kind of file; choose it, e.g. --save mask")
         if not 0 <= self.opacity <= 1:
             raise InputError(f"--opacity is {self.opacity}; choose 0…1")
+        check_tolerance(self.tolerance)
 
 
 class Saver:
@@ -104,18 +116,28 @@ class Saver:
         self._background = visualize.background_id(classes)
         self.needs_probabilities = "probability" in options.save
         self._state: tuple[int, ...] | None = None
+        self._annotations: Annotations | None = None
 
     @contextlib.contextmanager
-    def folder_made(self) -> Iterator[None]:
+    def folder_made(self, pictures: Sequence[Picture]) -> Iterator[None]:
         """Creates the folder for a `with` block, in which a result is an error if it has gone.
 
-        At the end a folder that was made and stayed empty is removed again.
+        At the end the files of all pictures together are written, and a folder that was made and
+        stayed empty is removed again.
+
+        Args:
+            pictures: all pictures of the run.
 
         Raises:
-            InputError: it cannot be created.
+            InputError: it cannot be created, or a file of all pictures not written.
         """
-        with paths.kept_if_used(self.folder, "--output"):
+        with paths.kept_if_used(self.folder, "--output"), contextlib.ExitStack() as stack:
             self._state = files.state_of(self.folder)
+            if "polygons" in self._options.save:
+                self._annotations = Annotations(
+                    self.folder, pictures, self._classes, self._palette, self._options.tolerance
+                )
+                stack.enter_context(self._annotations.collected())
             yield
 
     def _make_parent(self, path: Path) -> None:
@@ -134,6 +156,11 @@ class Saver:
                 "which stops: its results so far are not there; predict again"
             ) from None
 
+    @property
+    def summary(self) -> str:
+        """Line to print at the end about files of all pictures together; empty without any."""
+        return "" if self._annotations is None else self._annotations.summary
+
     def paths(self, picture: Picture) -> list[Path]:
         """Files that are written for a picture; for a video also folders."""
         path = self._video_path if picture.is_video else self._path
@@ -141,6 +168,8 @@ class Saver:
 
     def _path(self, name: str, kind: str) -> Path:
         ending = ENDINGS[kind]
+        if kind == "polygons":
+            return self._options.output / LABELME / f"{name}{ending}"
         if self._options.plain_names:
             ending = Path(ending).suffix
         return self._options.output / f"{name}{ending}"
@@ -154,9 +183,15 @@ class Saver:
         """Checks that no result takes the place of a picture.
 
         Raises:
-            InputError: one would; names both.
+            InputError: one would; names both. Or a video has no file that polygons can name.
         """
         pictures = list(pictures)
+        videos = [picture for picture in pictures if picture.is_video]
+        if "polygons" in self._options.save and videos:
+            raise InputError(
+                "--save polygons is for images: labelme's and COCO's files name an image file, and "
+                f"{videos[0].path} has none for its frames; save them as images and predict those"
+            )
         inputs = {os.path.realpath(picture.path): picture.path for picture in pictures}
         for picture in pictures:
             for path in self.paths(picture):
@@ -184,9 +219,13 @@ class Saver:
         """
         ids, probabilities = self._split(result)
         paths = [self._path(name, kind) for kind in self._options.save]
-        self._make_parent(paths[0])
         for path, kind in zip(paths, self._options.save):
-            self._write(path, kind, image, ids, probabilities)
+            self._make_parent(path)
+            if kind == "polygons":
+                assert self._annotations is not None, "polygons are written inside folder_made()"
+                self._annotations.write(name, ids)
+            else:
+                self._write(path, kind, image, ids, probabilities)
         # A histogram of OpenCV's: neither a copy eight times as large nor Python's lock.
         counts = cv2.calcHist([ids], [0], None, [256], [0, 256])
         present = ", ".join(self._classes[label] for label in np.flatnonzero(counts))
