@@ -5,13 +5,14 @@ predicted as class j. Formulas: section 5 of https://arxiv.org/abs/1411.4038.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
 __all__ = [
+    "ConfusedPair",
     "ConfusionMatrix",
     "class_accuracy",
     "class_counts",
@@ -24,6 +25,7 @@ __all__ = [
     "mean",
     "mean_iou",
     "mean_pixel_accuracy",
+    "most_confused",
     "pixel_accuracy",
     "scores_of_counts",
     "trimap",
@@ -240,6 +242,34 @@ def frequency_weighted_iou(matrix: np.ndarray) -> float:
         return float("nan")
     present = frequency > 0
     return float((frequency[present] * class_iou(matrix)[present]).sum())
+
+
+class ConfusedPair(NamedTuple):
+    """Pixels of the class `label` that were predicted as another, and their share of its pixels."""
+
+    label: int
+    predicted: int
+    pixels: int
+    share: float
+
+
+def most_confused(matrix: np.ndarray, limit: int) -> list[ConfusedPair]:
+    """The pairs of a true and another, predicted class with the most pixels, in falling order.
+
+    Args:
+        matrix: integers (C, C), rows are the true classes.
+        limit: largest number of pairs; those without pixels are left out.
+    """
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    pixels = matrix.sum(axis=1)
+    order = np.argsort(-wrong, axis=None, kind="stable")[: max(limit, 0)]
+    pairs = zip(*(place.tolist() for place in np.unravel_index(order, wrong.shape)))
+    return [
+        ConfusedPair(label, other, int(wrong[label, other]), float(count / pixels[label]))
+        for label, other in pairs
+        if (count := wrong[label, other])
+    ]
 
 
 def trimap(label: np.ndarray, width: int) -> np.ndarray:

@@ -177,7 +177,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         )
     classes, palette = _classes(config, segmenter)
     trimap = evaluation.Trimap(config.trimap, len(classes))
-    worst = evaluation.Worst(config.worst)
+    ends = {"worst": evaluation.Worst(config.worst), "best": evaluation.Best(config.best)}
     detailed = not config.fast and config.protocol == "whole"
     boundaries = evaluation.Boundaries(len(classes)) if detailed else None
     certainty = None
@@ -185,7 +185,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         certainty = evaluation.Certainty()
     images = evaluation.PerImage(boundaries, certainty)
     thumbnails = None if config.report is None else Thumbnails(classes, palette)
-    counters = (trimap, boundaries, certainty, worst, images, thumbnails)
+    counters = (trimap, boundaries, certainty, *ends.values(), images, thumbnails)
     also = [one for one in counters if one is not None]
     started = time.perf_counter()
     if config.protocol == "tutorial":
@@ -204,6 +204,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         **_protocol(config, segmenter),
         **evaluation.scores(counts, classes, trimap.counts, boundaries, certainty),
         "confusion matrix": counts.matrix.tolist(),
+        "most confused": report.most_confused(counts.matrix, classes),
         "per image": images.counts,
     }
     if boundaries is not None:
@@ -212,10 +213,11 @@ def evaluate(config: Config) -> dict[str, Any]:
         result["certainty"] = certainty.bins()
     if trimap.counts.matrix.any():
         result["trimap width"] = config.trimap
-    if config.worst:
-        result["worst"] = [
-            {"image": prediction.name, "mean IoU": iou} for iou, prediction in worst.sorted()
-        ]
+    for end, kept in ends.items():
+        if kept.limit:
+            result[end] = [
+                {"image": prediction.name, "mean IoU": iou} for iou, prediction in kept.sorted()
+            ]
     if config.corrupt:
         assert segmenter is not None  # Config refuses masks
         result |= _score_corrupted(config, segmenter, classes)
@@ -227,7 +229,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         report.write_text(config.per_image, images.csv_text())
     if config.pictures is not None:
         paths.make_folder(config.pictures, "--pictures")
-        names = pictures.draw(config.pictures, result, worst, classes, palette)
+        names = pictures.draw(config.pictures, result, ends, classes, palette)
         print(f"Look at {config.pictures / names[0]}", *names[1:], sep=" and ")
     if config.report is not None and thumbnails is not None:
         pages = html_report.write(config.report, result, palette, images, thumbnails)

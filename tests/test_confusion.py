@@ -110,3 +110,11 @@ def test_trimap_is_what_lies_close_to_another_value(width):
 
 def test_one_value_has_no_boundary():
     assert not confusion.trimap(np.full((20, 30), 7, np.uint8), 5).any()
+
+
+def test_most_confused_pairs_by_hand():
+    matrix = np.array([[7, 0, 3], [9, 1, 0], [0, 0, 0]])
+    assert confusion.most_confused(matrix, 5) == [(1, 0, 9, 0.9), (0, 2, 3, 0.3)]
+    assert confusion.most_confused(matrix, 1) == [(1, 0, 9, 0.9)]
+    assert confusion.most_confused(np.eye(2, dtype=int), 5) == []
+    assert matrix.tolist() == [[7, 0, 3], [9, 1, 0], [0, 0, 0]]

@@ -35,7 +35,7 @@ def run(record, *arguments):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_scores_protocol_files_and_pictures(weights, record, tmp_path, capsys, batch_size):
     paths = [tmp_path / f"scores.{kind}" for kind in ("json", "csv", "md")]
-    arguments = ("--checkpoint", weights, "--output", *paths, "--worst", "2")
+    arguments = ("--checkpoint", weights, "--output", *paths, "--worst", "2", "--best", "1")
     arguments += ("--per-image", tmp_path / "images.csv")
     assert run(record, *arguments, "--batch-size", batch_size) == 0
     found = json.loads(paths[0].read_text())
@@ -51,6 +51,10 @@ def test_scores_protocol_files_and_pictures(weights, record, tmp_path, capsys, b
     )
     worst = found["worst"]
     assert len(worst) == 2 and worst[0]["mean IoU"] <= worst[1]["mean IoU"]
+    assert found["best"][0]["mean IoU"] >= worst[1]["mean IoU"]
+    assert found["most confused"][0]["pixels"] == np.max(
+        np.array(found["confusion matrix"]) * (1 - np.eye(21, dtype=int))
+    )
     printed = capsys.readouterr().out
     assert f"mean IoU                 {found['mean IoU']:.4f}" in printed
     assert (
@@ -169,9 +173,10 @@ def test_pictures_have_the_records_colours(weights, record, tmp_path, monkeypatc
             (path.name, image, truth, prediction, classes, title)
         ),
     )
-    arguments = ("--checkpoint", weights, "--worst", "1", "--pictures", tmp_path)
+    arguments = ("--checkpoint", weights, "--worst", "1", "--best", "1", "--pictures", tmp_path)
     assert run(record, *arguments) == 0
-    ((name, image, truth, prediction, classes, title),) = shown
+    (name, image, truth, prediction, classes, title), (best, *_) = shown
+    assert best.startswith("best_001_") and best.removeprefix("best_001_") not in name
     stem = name.removeprefix("worst_001_").removesuffix(".png")
     expected = {
         one: (picture, label) for one, picture, label in record_data(record).whole_samples()
@@ -179,7 +184,7 @@ def test_pictures_have_the_records_colours(weights, record, tmp_path, monkeypatc
     assert np.array_equal(image, expected[stem][0]) and np.array_equal(truth, expected[stem][1])
     assert np.array_equal(prediction, Predictor(Spread())(image))
     assert classes == voc.CLASSES and title.startswith(f"{stem}: mean IoU 0.")
-    for name in ("class_bars.png", "confusion.png", "worst.png"):
+    for name in ("class_bars.png", "confusion.png", "worst.png", "best.png"):
         assert cv2.imread(str(tmp_path / name)) is not None
 
 

@@ -88,7 +88,7 @@ FOLDERS = {
     "visualize": [
         {"fonts", "palette"},
         {"canvas", "overlays"},
-        {"class_scores", "corruptions", "curves", "figures", "reliability"},
+        {"class_scores", "confusion_matrix", "corruptions", "curves", "figures", "reliability"},
     ],
     "training": [
         {
@@ -151,7 +151,7 @@ WITHOUT_MINDSPORE = set(
     training.results
     training.schedule training.tensorboard
     system.threads system.transfer
-    visualize.canvas visualize.class_scores visualize.corruptions
+    visualize.canvas visualize.class_scores visualize.confusion_matrix visualize.corruptions
     visualize.curves visualize.figures
     visualize.fonts visualize.overlays visualize.palette visualize.reliability
     """.split()

@@ -11,10 +11,11 @@ from .predictions import (
     whole_images,
 )
 from .robustness import Corruption, corruptions, count_corrupted, score_corrupted
-from .scoring import Counter, Trimap, Worst, count, evaluate_dataset, scores
+from .scoring import Best, Counter, Trimap, Worst, count, evaluate_dataset, scores
 
 __all__ = [
     "RATIO",
+    "Best",
     "Boundaries",
     "Certainty",
     "Corruption",

@@ -56,6 +56,7 @@ class Config:
     mode: str
     output: list[Path]
     worst: int
+    best: int
     per_image: Path | None
     fast: bool
     corrupt: str | None
@@ -64,7 +65,8 @@ class Config:
     report: Path | None
 
     def __post_init__(self) -> None:
-        least = {"batch_size": 1, "workers": 1, "trimap": 0, "worst": 0, "crop_size": 1, "seed": 0}
+        least = {"batch_size": 1, "workers": 1, "crop_size": 1}
+        least |= dict.fromkeys(("trimap", "worst", "best", "seed"), 0)
         for name, limit in least.items():
             if getattr(self, name) < limit:
                 raise InputError(
@@ -76,6 +78,7 @@ class Config:
             "seed": 2**32 - 1,
             "batch_size": inference.MAX_BATCH,
             "worst": 1000,
+            "best": 1000,
         }
         for name, limit in most.items():
             if getattr(self, name) > limit:
@@ -106,10 +109,10 @@ class Config:
                     "--protocol tutorial scores random crops; --resize, --scales, --flip and "
                     "--sliding are for whole images"
                 )
-            if self.worst or self.predictions or self.per_image or self.corrupt:
+            if self.worst or self.best or self.predictions or self.per_image or self.corrupt:
                 raise InputError(
-                    "--protocol tutorial scores random crops; --worst, --per-image, --corrupt "
-                    "and --predictions are for whole images"
+                    "--protocol tutorial scores random crops; --worst, --best, --per-image, "
+                    "--corrupt and --predictions are for whole images"
                 )
         if self.per_image is not None and self.per_image.suffix.lower() != ".csv":
             raise InputError(f"--per-image {self.per_image} does not end in .csv; it is a table")
@@ -182,7 +185,9 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--fast",
         action="store_true",
-        help="Leave out boundary IoU and the scores of certainty.",
+        help="Leave out boundary IoU and the scores of certainty, which take 1 ms and 7 ms of "
+        "processor time for an image of 480x360 pixels and 11 classes; FCN-8s takes 960 ms on a "
+        "CPU.",
     )
     add(
         "--corrupt",
@@ -230,11 +235,13 @@ def get_parser() -> argparse.ArgumentParser:
         "ending of each name: .json, .csv, .md.",
     )
     add("--worst", type=int, default=0, metavar="N", help="Name the N images of lowest mean IoU.")
+    add("--best", type=int, default=0, metavar="N", help="Name the N images of highest mean IoU.")
     add(
         "--per-image",
         type=Path,
         metavar="FILE",
-        help="Write a table of every image with size, scores, mean certainty and seconds, as CSV.",
+        help="Write a table of every image with size, scores, mean certainty and seconds, as CSV; "
+        "it takes less than 1 ms per image.",
     )
     add(
         "--compare",
@@ -250,9 +257,9 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="Draw class_bars.png (the IoU of every class), confusion.png, certainty.png, "
-        "corruptions.png (mean IoU over strength, with --corrupt), and each of the worst images "
-        "with truth, prediction and errors, into this folder, and the first 100 of them into its "
-        "worst.png.",
+        "corruptions.png (mean IoU over strength, with --corrupt), and each of the worst and "
+        "best images with truth, prediction and errors, into this folder, and the first 100 of "
+        "them into its worst.png and best.png.",
     )
     add(
         "--report",

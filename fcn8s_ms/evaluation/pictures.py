@@ -1,6 +1,6 @@
-"""Pictures of an evaluation: confusion matrix, certainty, worst images."""
+"""Pictures of an evaluation: confusion matrix, certainty, robustness, worst and best images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from .scoring import Worst
 
 __all__ = ["Picture", "draw", "draw_scores"]
 
-_MOST_ROWS = 100  # of worst.png; more make a picture that few programs open
+_MOST_ROWS = 100  # of worst.png and best.png; more make a picture that few programs open
 
 
 class Picture(NamedTuple):
@@ -48,7 +48,7 @@ def draw_scores(folder: Path, result: dict[str, Any]) -> list[Picture]:
             "confusion.png",
             "Confusion matrix",
             "Each row is a true class: how many percent of its pixels were predicted as which "
-            "class.",
+            "class. Next to it stand the pairs with the most confused pixels.",
         ),
     ]
     visualize.class_bars(folder / drawn[0].name, result, title)
@@ -81,14 +81,18 @@ def draw_scores(folder: Path, result: dict[str, Any]) -> list[Picture]:
 
 
 def draw(
-    folder: Path, result: dict[str, Any], worst: Worst, classes: Sequence[str], palette: np.ndarray
+    folder: Path,
+    result: dict[str, Any],
+    ends: Mapping[str, Worst],
+    classes: Sequence[str],
+    palette: np.ndarray,
 ) -> list[str]:
-    """Draws the pictures of an evaluation: its scores, and the worst images.
+    """Draws the pictures of an evaluation: its scores, and the images at the ends.
 
     Args:
         folder: an existing folder.
         result: as `fcn8s_ms.eval` writes it as JSON.
-        worst: the worst images, each of which gets a picture.
+        ends: the worst images, each of which gets a picture, as `worst`, and the `best`.
         classes: class names.
         palette: uint8 (C, 3), RGB.
 
@@ -97,25 +101,28 @@ def draw(
     """
     title = f"{Path(result['data']).name}: mean IoU {result['mean IoU']:.4f}"
     names = [picture.name for picture in draw_scores(folder, result)]
-    for place, (iou, prediction) in enumerate(worst.sorted(), start=1):
-        name = prediction.name.replace("/", "_").replace("\\", "_")
-        visualize.comparison(
-            folder / f"worst_{place:03d}_{name}.png",
-            prediction.image,
-            prediction.label,
-            prediction.ids,
-            classes,
-            palette,
-            f"{prediction.name}: mean IoU {iou:.4f}",
-        )
-    shown = [one for _, one in worst.sorted()[:_MOST_ROWS]]
-    if shown:
-        visualize.prediction_grid(
-            folder / "worst.png",
-            [(one.name, one.image, one.label, one.ids) for one in shown],
-            classes,
-            palette,
-            f"{title}; the {len(shown)} worst images",
-        )
-        names.append("worst*.png")
+    for end, kept in ends.items():
+        found = kept.sorted()
+        for place, (iou, prediction) in enumerate(found, start=1):
+            name = prediction.name.replace("/", "_").replace("\\", "_")
+            visualize.comparison(
+                folder / f"{end}_{place:03d}_{name}.png",
+                prediction.image,
+                prediction.label,
+                prediction.ids,
+                classes,
+                palette,
+                f"{prediction.name}: mean IoU {iou:.4f}",
+            )
+        shown = [one for _, one in found[:_MOST_ROWS]]
+        if shown:
+            visualize.prediction_grid(
+                folder / f"{end}.png",
+                [(one.name, one.image, one.label, one.ids) for one in shown],
+                classes,
+                palette,
+                f"{title}; the {len(shown)} {end} images",
+                dpi=visualize.PRINT,
+            )
+            names.append(f"{end}*.png")
     return names

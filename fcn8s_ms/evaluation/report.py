@@ -3,11 +3,13 @@
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import files
+import numpy as np
+
+from .. import confusion, files
 from ..errors import InputError
 from ..formats.columns import columns
 
@@ -18,6 +20,7 @@ __all__ = [
     "corruption_rows",
     "csv_text",
     "markdown",
+    "most_confused",
     "protocol_line",
     "table",
     "totals",
@@ -60,8 +63,47 @@ def totals(result: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in result.items() if isinstance(value, float)}
 
 
-def _worst(result: dict[str, Any]) -> list[dict[str, Any]]:
-    return result.get("worst", [])
+_PAIRS, _PAIRS_SHOWN = 20, 10
+_ENDS = {"worst": "lowest mean IoU", "best": "highest mean IoU"}
+
+
+def most_confused(matrix: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The 20 pairs of classes that were confused most often, by falling number of pixels.
+
+    Args:
+        matrix: integers (C, C), rows are the true classes.
+        classes: class names.
+
+    Returns:
+        Dicts of the true `class`, what it was `predicted as`, and these pixels: their number
+        `pixels` and `share` of all pixels of the true class.
+    """
+    return [
+        {
+            "class": classes[pair.label],
+            "predicted as": classes[pair.predicted],
+            "pixels": pair.pixels,
+            "share": pair.share,
+        }
+        for pair in confusion.most_confused(matrix, _PAIRS)
+    ]
+
+
+def _confused(result: dict[str, Any]) -> list[list[str]]:
+    """The pairs most often confused as rows, with a heading; empty without any."""
+    found = result.get("most confused", [])[:_PAIRS_SHOWN]
+    rows = [
+        [one["class"], one["predicted as"], f"{one['pixels']:,}", _number(one["share"], False)]
+        for one in found
+    ]
+    return [["most confused", "predicted as", "pixels", "share of class"], *rows] if rows else []
+
+
+def _ends(result: dict[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Headings and images of the worst and the best."""
+    for end, heading in _ENDS.items():
+        if result.get(end):
+            yield heading, result[end]
 
 
 def corruption_rows(result: dict[str, Any]) -> list[list[str]]:
@@ -107,8 +149,8 @@ def table(result: dict[str, Any]) -> str:
     in labels nor in predictions.
 
     Args:
-        result: result of `fcn8s_ms.evaluation.scores`, perhaps with `corruptions` and
-            `worst` as in the program's JSON.
+        result: result of `fcn8s_ms.evaluation.scores`, perhaps with `corruptions`,
+            `most confused`, `worst` and `best` as in the program's JSON.
     """
     names = class_columns(result)
     rows = [["class", *names]]
@@ -118,9 +160,11 @@ def table(result: dict[str, Any]) -> str:
     text += [f"{name:<24} {_number(value, False)}" for name, value in totals(result).items()]
     if corruption_rows(result):
         text += ["", columns(corruption_rows(result))]
-    if _worst(result):
-        text += ["", "lowest mean IoU"]
-        text += [f"  {item['mean IoU']:.4f}  {item['image']}" for item in _worst(result)]
+    if _confused(result):
+        text += ["", columns(_confused(result), left=2)]
+    for heading, images in _ends(result):
+        text += ["", heading]
+        text += [f"  {item['mean IoU']:.4f}  {item['image']}" for item in images]
     return "\n".join(text)
 
 
@@ -136,14 +180,14 @@ def markdown(result: dict[str, Any]) -> str:
     lines += ["", row(["class", *names]), "| --- |" + " ---: |" * len(names)]
     for name, values in result["per class"].items():
         lines.append(row([name, *(_number(values[one], _COLUMNS[one]) for one in names)]))
-    for place, cells in enumerate(corruption_rows(result)):
-        if not place:
-            lines += ["", row(cells), "| --- |" + " ---: |" * (len(cells) - 1)]
-        else:
-            lines.append(row(cells))
-    if _worst(result):
-        lines += ["", row(["lowest mean IoU", "image"]), "| ---: | --- |"]
-        lines += [row([_number(one["mean IoU"], False), one["image"]]) for one in _worst(result)]
+    for rows, left in ((corruption_rows(result), 1), (_confused(result), 2)):
+        for place, cells in enumerate(rows):
+            lines += [row(cells)] if place else ["", row(cells)]
+            if not place:
+                lines.append("|" + " --- |" * left + " ---: |" * (len(cells) - left))
+    for heading, images in _ends(result):
+        lines += ["", row([heading, "image"]), "| ---: | --- |"]
+        lines += [row([_number(one["mean IoU"], False), one["image"]]) for one in images]
     lines += ["", "".join(f"{line}. " for line in _sources(result))]
     lines[-1] += f"Protocol: {protocol_line(result)}."
     return "\n".join(lines) + "\n"
@@ -192,7 +236,8 @@ def write(path: files.PathLike, result: dict[str, Any]) -> None:
     Args:
         path: file to write; its folder is made.
         result: result of `fcn8s_ms.evaluation.scores` with `images`, `data` and `protocol`, perhaps
-            `checkpoint` or `predictions`, `engine`, `trimap width`, `corruptions` and `worst`.
+            `checkpoint` or `predictions`, `engine`, `trimap width`, `corruptions`,
+            `most confused`, `worst` and `best`.
 
     Raises:
         InputError: the file has another suffix or cannot be written.

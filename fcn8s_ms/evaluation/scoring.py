@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .predictions import Prediction, predict_dataset
 if TYPE_CHECKING:  # it loads MindSpore
     from ..dataset import SegDataset
 
-__all__ = ["Counter", "Trimap", "Worst", "count", "evaluate_dataset", "scores"]
+__all__ = ["Best", "Counter", "Trimap", "Worst", "count", "evaluate_dataset", "scores"]
 
 
 class Counter(Protocol):
@@ -67,10 +67,11 @@ class Worst:
     """
 
     limit: int
+    _sign: ClassVar[float] = -1.0
     _heap: list[tuple[float, list[int], Prediction]] = field(default_factory=list)
 
     def add(self, prediction: Prediction, counts: ConfusionMatrix) -> None:
-        """Keeps a prediction if it is among the worst.
+        """Keeps a prediction if it is among those sought.
 
         Args:
             prediction: prediction for one image.
@@ -78,16 +79,22 @@ class Worst:
         """
         iou = confusion.mean_iou(counts.matrix)
         if self.limit and not np.isnan(iou):
-            # Of two equal ones the first name counts as worse, whatever the order they come in.
-            item = (-iou, [-ord(letter) for letter in prediction.name], prediction)
+            # Of two equal ones the first name comes first, whatever the order they come in.
+            item = (self._sign * iou, [-ord(letter) for letter in prediction.name], prediction)
             if len(self._heap) < self.limit:
                 heapq.heappush(self._heap, item)
             else:
                 heapq.heappushpop(self._heap, item)
 
     def sorted(self) -> list[tuple[float, Prediction]]:
-        """Pairs of mean IoU and prediction, the worst first."""
-        return [(-item[0], item[2]) for item in sorted(self._heap, reverse=True)]
+        """Pairs of mean IoU and prediction, the most extreme first."""
+        return [(self._sign * item[0], item[2]) for item in sorted(self._heap, reverse=True)]
+
+
+class Best(Worst):
+    """Predictions of highest mean IoU; otherwise as `Worst`."""
+
+    _sign = 1.0
 
 
 def count(

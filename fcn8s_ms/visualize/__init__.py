@@ -3,16 +3,19 @@
 Images are BGR, as OpenCV decodes them; pictures that are returned or written are RGB.
 """
 
+from .canvas import PRINT
 from .class_scores import class_bars, class_iou
+from .confusion_matrix import confusion_plot
 from .corruptions import corruption_curves
 from .curves import Course, course_curves, curves, runs_curves
-from .figures import comparison, confusion_plot, panels, prediction_grid, sample_grid
+from .figures import comparison, panels, prediction_grid, sample_grid
 from .fonts import prepare_figure
 from .overlays import draw_legend, overlay, write_mask, write_picture
 from .palette import background_id, default_palette
 from .reliability import reliability_plot
 
 __all__ = [
+    "PRINT",
     "Course",
     "background_id",
     "class_bars",

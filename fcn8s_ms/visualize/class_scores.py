@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import files
-from .canvas import new_figure, save_figure
+from .canvas import PRINT, new_figure, save_figure
 
 if TYPE_CHECKING:  # loaded when a figure is drawn
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def class_bars(path: files.PathLike, result: Mapping[str, Any], title: str = "")
     rows = sorted(result["per class"].items(), key=lambda row: -_number(row[1]["IoU"]))
     across = max(-(-len(rows) // _ROWS), 1)
     down = -(-len(rows) // across)
-    figure = new_figure(5.2 * across + 0.6, 0.22 * down + 1.3)
+    figure = new_figure(5.2 * across + 0.6, 0.22 * down + 1.3, PRINT)
     for axis, first in zip(figure.subplots(1, across, squeeze=False)[0], range(0, len(rows), down)):
         _bars(axis, rows[first : first + down], down, result["mean IoU"])
     if title:

@@ -1,4 +1,4 @@
-"""Figures drawn with matplotlib: grids of images, confusion matrices."""
+"""Figures drawn with matplotlib: grids of images, and one image with its errors."""
 
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ import numpy as np
 from .. import confusion, files
 from ..voc import IGNORE_LABEL
 from . import fonts
-from .canvas import new_figure, save_figure
+from .canvas import PRINT, new_figure, save_figure
 from .overlays import overlay
 from .palette import background_id
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:  # loaded when a figure is drawn
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["comparison", "confusion_plot", "panels", "prediction_grid", "sample_grid"]
+__all__ = ["comparison", "panels", "prediction_grid", "sample_grid"]
 
 _VOID_COLOUR = (224, 224, 192)  # VOC's tone for ignored pixels
 _LEGEND_COLUMNS = 6
-_LONGEST_NAME = 40
 _LONGEST_CAPTION = 36
+_TALLEST = 30_000  # pixels of a grid
 # For wrong pixels, in order of preference.
 _ERROR_COLOURS = {
     "red": (230, 0, 0),
@@ -34,8 +34,6 @@ _ERROR_COLOURS = {
 }
 _CLEARLY_APART = 30.0  # in CIE Lab
 
-# --- images and labels ---------------------------------------------------------------------------
-
 
 def prediction_grid(
     path: files.PathLike,
@@ -44,6 +42,7 @@ def prediction_grid(
     palette: np.ndarray,
     title: str = "",
     networks: Sequence[str] = ("prediction",),
+    dpi: int = 110,
 ) -> None:
     """Writes rows of image, truth and predictions, with a legend of the classes that occur.
 
@@ -57,6 +56,7 @@ def prediction_grid(
         palette: uint8 (256, 3), RGB.
         title: text above the grid.
         networks: headings of the predictions.
+        dpi: dots per inch; a picture of many rows has fewer.
     """
     captions = [
         [name, "truth"]
@@ -66,7 +66,7 @@ def prediction_grid(
         ]
         for name, _, truth, *predictions in rows
     ]
-    _grid(path, [row[1:] for row in rows], captions, classes, palette, title)
+    _grid(path, [row[1:] for row in rows], captions, classes, palette, title, dpi)
 
 
 def _score(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> str:
@@ -133,7 +133,7 @@ def comparison(
     down = len(cells) // across
     side = 5 if across == 2 else 3
     aspect = min(max(height / width, 0.2), 4)  # of ribbons it would be meters
-    figure = new_figure(side * across, side * down * aspect + 1.2)
+    figure = new_figure(side * across, side * down * aspect + 1.2, PRINT)
     axes = figure.subplots(down, across, squeeze=False)
     for axis, (name, cell) in zip(axes.flat, cells.items()):
         _show(axis, cell)
@@ -205,11 +205,13 @@ def _grid(
     classes: Sequence[str],
     palette: np.ndarray,
     title: str,
+    dpi: int = 110,
 ) -> None:
     """Writes rows of images (H, W, 3) and labels (H, W) with captions; the last may be shorter."""
     across = max(map(len, rows), default=1)
     heights = [max(_aspect(cell) for cell in row) for row in rows]
-    figure = new_figure(3 * across, sum(3 * height + 0.3 for height in heights) + 1.2)
+    tall = sum(3 * height + 0.3 for height in heights) + 1.2
+    figure = new_figure(3 * across, tall, min(dpi, round(_TALLEST / tall)))
     axes = figure.subplots(len(rows), across, squeeze=False, height_ratios=heights)
     colours = _with_void(palette)
     present: set[int] = set()
@@ -278,58 +280,4 @@ def _finish(
         text.set_text(name)
     if title:
         figure.suptitle(title)
-    save_figure(figure, path)
-
-
-# --- scores --------------------------------------------------------------------------------------
-
-
-def confusion_plot(
-    path: files.PathLike, matrix: np.ndarray, classes: Sequence[str], title: str = ""
-) -> None:
-    """Writes a confusion matrix as a picture; each row is normalised by the true class's pixels.
-
-    Args:
-        path: PNG file to write.
-        matrix: integers (C, C), rows are the true classes.
-        classes: class names.
-        title: text above the matrix.
-    """
-    count = len(classes)
-    pixels = matrix.sum(axis=1, keepdims=True)
-    share = np.divide(matrix, pixels, out=np.zeros(matrix.shape), where=pixels > 0)
-    cell = min(0.4, 40 / count)  # inches, of which a picture of 255 classes has no more than 40
-    side = max(cell * count, 3)
-    classes = [
-        name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
-        for name in fonts.readable(classes)
-    ]
-    longest = max(fonts.text_width(name, 100) for name in classes) * 0.0016
-    figure = new_figure(side + longest + 1.2, side + longest + 0.8, dpi=120)
-    axis = figure.subplots()
-    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(share >= 0.005):
-        value = share[row, column]
-        axis.text(
-            column,
-            row,
-            f"{100 * value:.0f}",
-            ha="center",
-            va="center",
-            fontsize=min(8, 46 * cell),
-            color="white" if value > 0.55 else "black",
-        )
-    absent = np.flatnonzero(pixels[:, 0] == 0)
-    for row in absent:
-        axis.axhspan(row - 0.5, row + 0.5, facecolor="0.93", edgecolor="none")
-    for set_ticks in (axis.set_xticks, axis.set_yticks):
-        set_ticks(range(count), classes, fontsize=min(10, 58 * cell))
-        set_ticks(np.arange(count + 1) - 0.5, minor=True)
-    axis.tick_params(axis="x", labelrotation=90)
-    axis.grid(which="minor", color="0.85", linewidth=0.5)
-    axis.tick_params(which="both", length=0)
-    axis.set_xlabel("predicted as, % of the pixels of the true class")
-    axis.set_ylabel("true class" + (" (gray: no pixels)" if absent.size else ""))
-    if title:
-        axis.set_title(title, fontsize=10)
     save_figure(figure, path)

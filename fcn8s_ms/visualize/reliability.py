@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import files
-from .canvas import new_figure, save_figure
+from .canvas import PRINT, new_figure, save_figure
 
 __all__ = ["reliability_plot"]
 
@@ -21,7 +21,7 @@ def reliability_plot(path: files.PathLike, bins: Sequence[dict[str, Any]], title
         bins: as of `fcn8s_ms.evaluation.Certainty.bins`.
         title: text above the diagram.
     """
-    figure = new_figure(4.5, 5.5, dpi=120)
+    figure = new_figure(4.5, 5.5, PRINT)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     left = [one["least"] for one in bins]
     widths = [one["most"] - one["least"] for one in bins]

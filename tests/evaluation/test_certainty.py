@@ -126,4 +126,4 @@ def test_reliability_plot(tmp_path):
     from PIL import Image
 
     reliability_plot(tmp_path / "a.png", counted(predictions(0)).bins(), "title")
-    assert Image.open(tmp_path / "a.png").size == (540, 660)
+    assert Image.open(tmp_path / "a.png").size == (900, 1100)

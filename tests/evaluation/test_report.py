@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 
+import numpy as np
 import pytest
 
 from fcn8s_ms.errors import InputError
@@ -121,3 +122,26 @@ def test_other_endings_and_places(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         report.write(tmp_path / "file" / "a.json", RESULT)
+
+
+def test_confused_pairs_and_the_best_images():
+    confused = report.most_confused(np.array([[7, 0, 3], [9, 1, 0], [0, 0, 0]]), ["x", "y", "z"])
+    assert confused[1] == {"class": "x", "predicted as": "z", "pixels": 3, "share": 0.3}
+    best = [{"image": "b", "mean IoU": 0.75}]
+    result = {**RESULT, "most confused": confused, "best": best}
+    assert report.table(result).splitlines()[-9:] == [
+        "most confused  predicted as  pixels  share of class",
+        "y              x                  9          0.9000",
+        "x              z                  3          0.3000",
+        "",
+        "lowest mean IoU",
+        "  0.2500  x",
+        "",
+        "highest mean IoU",
+        "  0.7500  b",
+    ]
+    page = report.markdown(result)
+    assert (
+        "| most confused | predicted as | pixels | share of class |\n| --- | --- | ---: |" in page
+    )
+    assert "| y | x | 9 | 0.9000 |" in page and "| 0.7500 | b |" in page

@@ -181,14 +181,16 @@ def test_worst_images_whatever_the_order():
     }
     labels = {name: label for name in ids} | {"ignored": np.full_like(label, 255)}
     for names in (list(ids), list(reversed(ids))):
-        worst = evaluation.Worst(3)
+        worst, best = evaluation.Worst(3), evaluation.Best(2)
         evaluation.count(
             (
                 evaluation.Prediction(name, None, labels[name], np.array([ids[name]], np.uint8))
                 for name in names
             ),
             2,
-            [worst],
+            [worst, best],
         )
         found = [(prediction.name, iou) for iou, prediction in worst.sorted()]
         assert found == [("also wrong", 0), ("wrong", 0), ("half", (1 / 2 + 2 / 3) / 2)]
+        found = [(prediction.name, iou) for iou, prediction in best.sorted()]
+        assert found == [("right", 1), ("half", (1 / 2 + 2 / 3) / 2)]
