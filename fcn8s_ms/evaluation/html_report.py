@@ -179,20 +179,19 @@ class _Cards:
         rows = images.rows
         self._order = sorted(range(len(rows)), key=lambda at: _rank(rows[at]))
 
-    def _card(self, place: int, on_page: int) -> str:
+    def _card(self, place: int) -> str:
         at = self._order[place]
         return html_sections.card(
             self._images.rows[at],
             self._images.counts[at]["counts"],
             self._thumbnails.panels[at],
-            on_page,
         )
 
     def slices(self, room: int) -> list[range]:
         """Places of the images of each page, one at least; on the first they have `room` bytes."""
         found, start = [], 0
         for place in range(len(self._order)):
-            size = len(self._card(place, place).encode(errors="backslashreplace"))
+            size = len(self._card(place).encode(errors="backslashreplace"))
             if size > room and place > start:
                 found.append(range(start, place))
                 start, room = place, LARGEST_PAGE
@@ -205,8 +204,7 @@ class _Cards:
             return
         row = self._images.rows[0]
         yield html_sections.images_start(row, names, places, len(self._order), links)
-        for on_page, place in enumerate(places):
-            yield self._card(place, on_page)
+        yield from map(self._card, places)
         yield html_sections.images_end(links)
 
 

@@ -27,7 +27,7 @@ __all__ = [
     "worst",
 ]
 
-_PRINTED = 24  # images; of thousands nobody wants all on paper
+_PRINTED = 24  # images, as report.css has it; of thousands nobody wants all on paper
 _OPEN_LEGEND = 24  # classes; a longer legend is folded
 _LARGE_PICTURE = 1_000_000  # bytes from which on a PNG holds photos, which WebP makes smaller
 _LONGEST_WEBP = 16_383  # pixels
@@ -50,6 +50,8 @@ _MEANING = {
     "is better.",
     "errors in doubtful tenth": "the share of all errors that the least certain tenth of the "
     "pixels holds: 0.1 if certainty says nothing.",
+    "corrupted mean IoU": "the mean of the mean IoU on images made worse, over all kinds and "
+    "strengths.",
     "mean certainty": "the mean probability of the predicted class over the labelled pixels of an "
     "image.",
 }
@@ -306,20 +308,17 @@ def images_start(
             if len(place) > _PRINTED
             else ""
         )
-        + f'<ol class="cards" data-printed="{_PRINTED}">\n'
+        + '<ol class="cards">\n'
     )
 
 
-def card(
-    row: dict[str, Any], counts: Sequence[Sequence[int]], panels: Sequence[Panel], place: int
-) -> str:
+def card(row: dict[str, Any], counts: Sequence[Sequence[int]], panels: Sequence[Panel]) -> str:
     """One image with its pictures and scores.
 
     Args:
         row: one of `PerImage.rows`.
         counts: its `counts` in `PerImage.counts`.
         panels: its pictures.
-        place: its place on the page.
     """
     ious = confusion.iou_of_counts(np.array([one[1:] for one in counts], float).reshape(-1, 3).T)
     of_classes = " ".join(
@@ -327,9 +326,8 @@ def card(
     )
     numbers = [(name, _data(row[name])) for name in _columns(row)]
     numbers.append(("size", f"{row['width']}×{row['height']}"))
-    beyond = ' class="beyond"' if place >= _PRINTED else ""
     return (
-        f'<li{beyond} data-classes="{of_classes}"><h3><bdi>{escape(row["image"])}</bdi></h3>\n'
+        f'<li data-classes="{of_classes}"><h3><bdi>{escape(row["image"])}</bdi></h3>\n'
         f"{_panels(panels, len(panels))}{_terms(numbers, 'numbers')}"
         '<p class="chosen" hidden></p></li>\n'
     )

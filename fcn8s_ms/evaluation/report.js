@@ -9,10 +9,9 @@
     const numbers = !isNaN(one) && !isNaN(other);
     return direction * (numbers ? one - other : collator.compare(one, other));
   }
-  function sort(parent, items, key, direction) {
+  function sorted(items, key, direction) {
     const keyed = items.map((item) => [key(item), item]);
-    keyed.sort((one, other) => compare(one[0], other[0], direction));
-    parent.append(...keyed.map((pair) => pair[1]));
+    return keyed.sort((one, other) => compare(one[0], other[0], direction)).map((pair) => pair[1]);
   }
   const value = (cell) => (cell.querySelector('data') || { value: cell.textContent.trim() }).value;
 
@@ -29,7 +28,7 @@
         const down = before ? before === 'ascending' : column > 0;
         heads.forEach((one) => one.removeAttribute('aria-sort'));
         head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-        sort(body, [...body.rows], (row) => value(row.cells[column]), down ? -1 : 1);
+        body.append(...sorted([...body.rows], (row) => value(row.cells[column]), down ? -1 : 1));
       });
     });
   }
@@ -45,7 +44,7 @@
     };
     show(false);
     button.addEventListener('click', () => show(!frame.classList.contains('whole')));
-    const fits = () => { button.hidden = !frame.classList.contains('whole') && image.naturalWidth <= frame.clientWidth; };
+    const fits = () => { button.hidden = !frame.classList.contains('whole') && image.naturalWidth < 1.2 * frame.clientWidth; };
     image.decode().then(fits, fits);
     addEventListener('resize', fits);
     figure.append(button);
@@ -53,44 +52,47 @@
 
   const list = document.querySelector('.cards');
   if (!list) return;
-  const cards = [...list.children], tools = document.querySelector('.tools');
+  let cards = [...list.children], direction = 1;
+  const tools = document.querySelector('.tools');
   const [by, of, order, search] = ['by', 'of', 'order', 'search'].map((id) => document.getElementById(id));
-  const said = document.getElementById('said'), printed = Number(list.dataset.printed);
+  const said = document.getElementById('said');
   const names = new Map(cards.map((card) => [card, card.querySelector('h3').textContent]));
   const classes = new Map(cards.map((card) => [card, new Map(
     card.dataset.classes.split(' ').filter(Boolean).map((pair) => pair.split(':')))]));
-  let direction = 1;
 
-  function update() {
-    const chosen = of.value, wanted = search.value.trim().toLowerCase();
-    let shown = 0;
-    for (const card of cards) {
-      const iou = classes.get(card).get(chosen), line = card.querySelector('.chosen');
-      line.hidden = iou === undefined;
-      line.textContent = line.hidden ? '' : `IoU of ${of.selectedOptions[0].textContent}: ${Number(iou).toFixed(4)}`;
-      card.hidden = (chosen !== '' && iou === undefined) || !names.get(card).toLowerCase().includes(wanted);
-      shown += !card.hidden;
-    }
-    by.options[0].disabled = chosen === '';
+  // Cards leave the page and return: to hide some of thousands takes browsers seconds.
+  function filter() {
+    const wanted = search.value.trim().toLowerCase();
+    const shown = cards.filter((card) =>
+      (of.value === '' || classes.get(card).has(of.value)) && names.get(card).toLowerCase().includes(wanted));
+    list.replaceChildren(...shown);
+    said.textContent = `${shown.length.toLocaleString('en')} of ${cards.length.toLocaleString('en')} images shown`;
+  }
+  function reorder() {
     const keys = {
-      class: (card) => classes.get(card).get(chosen) ?? '',
+      class: (card) => classes.get(card).get(of.value) ?? '',
       name: (card) => names.get(card),
     };
-    sort(list, cards, keys[by.value] || ((card) => all('data', card)[by.value].value), direction);
-    [...list.children].filter((card) => !card.hidden).forEach(
-      (card, place) => card.classList.toggle('beyond', place >= printed));
+    const key = keys[by.value] || ((card) => all('data', card)[by.value].value);
+    cards = sorted(cards, key, direction);
     const ends = by.value === 'name' ? ['A to Z ▲', 'Z to A ▼'] : ['Lowest first ▲', 'Highest first ▼'];
     order.textContent = ends[direction > 0 ? 0 : 1];
-    said.textContent = `${shown.toLocaleString('en')} of ${cards.length.toLocaleString('en')} images shown`;
+    filter();
   }
   of.addEventListener('change', () => {
+    for (const card of cards) {
+      const iou = classes.get(card).get(of.value), line = card.querySelector('.chosen');
+      line.hidden = iou === undefined;
+      if (!line.hidden) line.textContent = `IoU of ${of.selectedOptions[0].textContent}: ${Number(iou).toFixed(4)}`;
+    }
+    by.options[0].disabled = of.value === '';
     if (of.value !== '') [by.value, direction] = ['class', 1];
     else if (by.value === 'class') by.value = '0';
-    update();
+    reorder();
   });
-  by.addEventListener('change', update);
-  search.addEventListener('input', update);
-  order.addEventListener('click', () => { direction = -direction; update(); });
+  by.addEventListener('change', reorder);
+  search.addEventListener('input', filter);
+  order.addEventListener('click', () => { direction = -direction; reorder(); });
   tools.hidden = false;
-  update();
+  reorder();
 })();

@@ -22,6 +22,7 @@ from ..helpers import Spread, draw_pair, error_line_of, ordinary_user, read_stri
 
 # Names that are code where they are not escaped.
 CLASSES = ("<script>alert(1)</script>", "天空", "a&amp;b", "\"><img src=x onerror='alert(1)'>")
+CLASSES += ("long" * 60,)
 VOID = {"meta", "img", "input", "br"}
 
 
@@ -69,7 +70,7 @@ def made(names, classes=CLASSES, size=(48, 64), noise=False, copies=1):
     rng = np.random.RandomState(0)
     for name in names:
         image, label = draw_pair(name, *size)
-        label[label != 255] %= len(classes)
+        label[label == 15], label[label == 7] = 3, 2
         image = rng.randint(0, 256, image.shape) if noise else cv2.blur(image, (9, 9))
         image = image.astype(np.uint8)
         ids = np.where(label == 255, 0, np.roll(label, 5, 1)).astype(np.uint8)
@@ -116,7 +117,14 @@ def report(record, tmp_path_factory):
 def odd(tmp_path_factory):
     """A report whose names are code; returns its page and the names of its images."""
     folder = tmp_path_factory.mktemp("odd") / "a#b 天"
-    names = ["</h3><script>alert(1)</script>", "天空", "b\udc80", "&lt;", '" onload="alert(1)']
+    names = [
+        "</h3><script>alert(1)</script>",
+        "天空",
+        "b\udc80",
+        "&lt;",
+        '" onload="alert(1)',
+        "long" * 60,
+    ]
     html_report.write(folder / "index.html", *made(names))
     return folder / "index.html", names
 
@@ -167,7 +175,7 @@ def test_images_have_the_scores_of_their_table(report):
 def test_ious_of_an_images_classes():
     """Of class 0: 3 of 3 + 4 - 3 pixels; class 2 is predicted nowhere."""
     result, _, images, thumbnails = made(["a"])
-    text = html_sections.card(images.rows[0], [[0, 3, 4, 3], [2, 0, 1, 0]], thumbnails.panels[0], 0)
+    text = html_sections.card(images.rows[0], [[0, 3, 4, 3], [2, 0, 1, 0]], thumbnails.panels[0])
     assert 'data-classes="0:0.75 2:0"' in text
 
 
@@ -434,8 +442,18 @@ def test_images_are_sorted_and_chosen(opened, odd):
     page.select_option("#of", "3")
     card = page.locator(".cards li:visible").first
     assert card.locator(".chosen").inner_text().startswith(f"IoU of {CLASSES[3]}: 0.")
+
+
+def test_paper_has_the_first_images(browser, tmp_path, no_pictures):
+    html_report.write(tmp_path / "index.html", *made([*"abcde"], copies=6))
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    assert page.locator(".cards li:visible").count() == 30
     page.emulate_media(media="print")
-    assert not page.is_visible("#by") and page.is_visible(".cards li")
+    assert page.locator(".cards li:visible").count() == 24
+    assert page.is_visible("text=Of 30 images the first 24 are printed.")
+    assert not page.is_visible("#by") and not page.is_visible("nav")
+    page.close()
 
 
 def test_without_scripts_everything_is_there(browser, odd):
