@@ -116,7 +116,12 @@ FOLDERS = {
         {"checkpoint", "contents", "exported", "record"},
         {"model_card"},
     ],
-    "deployment": [{"deployed", "onnx_nodes"}, {"onnx_paper"}, {"onnx_networks"}, {"onnx_graph"}],
+    "deployment": [
+        {"arguments", "deployed", "onnx_nodes"},
+        {"onnx_paper"},
+        {"onnx_networks"},
+        {"onnx_graph"},
+    ],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -181,6 +186,7 @@ LAZY |= {
     "training.stored",
     "build",
     "compare",
+    "deployment.arguments",
     "train",
     "eval",
     "predict",
