@@ -49,12 +49,14 @@ def export(config: Config) -> float | None:
 
     Returns:
         Largest difference from the checkpoint's logits, relative to the largest one; with `argmax`
-        the share of the pixels whose class differs. None for AIR, which is not run here, and for a
+        the share of the pixels whose class differs; with `int8` that of the file in float32 that
+        it was made from. None for AIR, which is not run here, and for a
         card alone.
 
     Raises:
         InputError: an argument, the checkpoint or the picture cannot be used, a package is not
-            installed, the disk is full, or the file does not compute what the checkpoint does.
+            installed, the disk is full, the file does not compute what the checkpoint does, or int8
+            costs more than `max_drop`.
     """
     config = replace(config, checkpoint=checkpoints.chosen(config.checkpoint))
     card = _card(config)  # first: what is wrong with it shows before minutes of work
@@ -72,7 +74,7 @@ def _card(config: Config) -> str:
         return ""
     exported = None
     if config.output is not None:
-        interface = _interface(config.normalize, config.argmax)
+        interface = _interface(config)
         exported = f"`{config.output.name}`, {config.format}, {interface}"
     return model_card(config.checkpoint, config.scores, exported)
 
@@ -91,35 +93,49 @@ def _write_card(path: Path, text: str) -> None:
 def _export(config: Config, output: Path) -> float | None:
     """Writes the exported file; returns as `export`."""
     from .deployment import deployed
+    from .evaluation import int8
     from .inference import Segmenter
 
     target = device.configure(config.device, device_id=config.device_id, mode=config.mode)
-    _check_format(config.format, target)
+    _check_packages(config, target)
     segmenter = Segmenter.from_checkpoint(config.checkpoint)
     network = _network(segmenter, config.checkpoint)
     multiple = segmenter.predictor.engine.multiple
-    for name, side in zip(("height", "width"), config.size or ()):
-        if side % multiple:
+    pads = config.normalize and config.format == "ONNX"  # inside, to any size
+    for name, side in zip(("height", "width"), (config.size or ())[1:]):
+        if side % multiple and not pads:
             raise InputError(
                 f"{flag(name)} is {side}; {config.checkpoint} takes multiples of {multiple}: take "
                 f"{transforms.next_multiple(side, multiple)}"
             )
+    if config.int8:
+        int8.check_records(config, len(segmenter.classes))
     # MINDIR files do not pad pixels.
     whole = multiple if config.normalize and config.format == "MINDIR" else 1
-    picture = _comparison_picture(config.image, whole)
+    picture = _comparison_picture(config.image, whole, config.size)
 
     difference = None
     with _new_file(output) as unfinished:
         # First: whatever writing might do to the network would show.
         expected = None if config.format == "AIR" else _logits(segmenter, picture)
-        interface = {"argmax": config.argmax, "normalize": config.normalize}
+        # Of int8 files the original in float32 is compared, and then scored against the file.
+        written = unfinished.with_name("float32.onnx") if config.int8 else unfinished
+        size = None if config.int8 else config.size
         if config.format == "ONNX":
-            _write_onnx(segmenter, network, unfinished, fp16=config.fp16, **interface)
+            _write_onnx(segmenter, network, written, config, size)
         else:
-            deployed.write(network, unfinished, config.format, size=config.size, **interface)
+            deployed.write(
+                network,
+                unfinished,
+                config.format,
+                size=config.size,
+                argmax=config.argmax,
+                normalize=config.normalize,
+            )
         if expected is not None:
             batch = picture[np.newaxis] if config.normalize else _normalized(picture, multiple)
-            found = _without_padding(_run_file(unfinished, config.format, batch), picture)
+            batch = np.repeat(batch, size[0] if size else 1, axis=0)
+            found = _without_padding(_run_file(written, config.format, batch), picture)
             difference = _difference(found, expected, config.argmax)
             limit = _limit(config.fp16, config.argmax)
             if not difference <= limit:  # nor is NaN
@@ -128,18 +144,20 @@ def _export(config: Config, output: Path) -> float | None:
                     f"difference {difference:.2g}, allowed {limit:g}; nothing was written. "
                     + ("Leave out --fp16" if config.fp16 else "Are the weights finite?")
                 )
+        if config.int8:
+            int8.write(config, written, unfinished, segmenter.resize_of_training)
     _report(config, output, difference)
     return difference
 
 
-def _check_format(file_format: str, target: str) -> None:
+def _check_packages(config: Config, target: str) -> None:
     """Says before minutes of work what cannot be written here."""
-    if file_format == "AIR" and target != "Ascend":
+    if config.format == "AIR" and target != "Ascend":
         raise InputError(
-            f"AIR files can be written on an Ascend only, this is a {target}; write MINDIR here, "
-            "which MindSpore Lite converts for Ascend"
+            f"AIR files can be written on an Ascend only, this is a {target}; write ONNX or MINDIR "
+            "here, which atc and MindSpore Lite convert for Ascend"
         )
-    if file_format == "ONNX":
+    if config.format == "ONNX":
         from .deployment import onnx_graph
 
         onnx_graph.import_onnx()
@@ -157,13 +175,18 @@ def _network(segmenter: "Segmenter", checkpoint: Path) -> "nn.Cell":
     return engine.network
 
 
-def _comparison_picture(path: Path | None, multiple: int) -> np.ndarray:
+def _comparison_picture(
+    path: Path | None, multiple: int, size: tuple[int, int, int] | None
+) -> np.ndarray:
     """Picture to compare on: uint8 (H, W, 3), BGR.
 
     Args:
         path: image file; None for a drawn picture.
         multiple: crop the sides to multiples of it.
+        size: batch, height and width; the picture is scaled to them. None keeps its size.
     """
+    import cv2
+
     from .inference import read_image
     from .records import demo
 
@@ -172,6 +195,8 @@ def _comparison_picture(path: Path | None, multiple: int) -> np.ndarray:
         picture = np.ascontiguousarray(drawn[..., ::-1])
     else:
         picture = read_image(path)
+    if size is not None:
+        return cv2.resize(picture, size[:0:-1], interpolation=cv2.INTER_AREA)
     height, width = (side // multiple * multiple for side in picture.shape[:2])
     picture = picture[:height, :width]
     if not picture.size:
@@ -209,17 +234,15 @@ def _write_onnx(
     segmenter: "Segmenter",
     network: "nn.Cell",
     path: Path,
-    *,
-    argmax: bool,
-    normalize: bool,
-    fp16: bool,
+    config: Config,
+    size: tuple[int, int, int] | None,
 ) -> None:
-    from .deployment import onnx_graph
+    from .deployment import fixed_size, onnx_graph
 
     resize = segmenter.resize_of_training
     model = onnx_graph.build(
         network,
-        argmax=argmax,
+        argmax=config.argmax,
         metadata={
             "classes": segmenter.classes,
             "palette": segmenter.palette[: len(segmenter.classes)].tolist(),
@@ -227,23 +250,29 @@ def _write_onnx(
             "std": voc.IMAGE_STD,
             "architecture": type(network).__name__,
             "version": __version__,
-            "interface": _interface(normalize, argmax),
+            "interface": _interface(config),
             "multiple": segmenter.predictor.engine.multiple,
+            "precision": "float16" if config.fp16 else "float32",
             **({"resize_of_training": resize} if resize else {}),
         },
-        mean=voc.IMAGE_MEAN if normalize else None,
-        std=voc.IMAGE_STD if normalize else None,
+        mean=voc.IMAGE_MEAN if config.normalize else None,
+        std=voc.IMAGE_STD if config.normalize else None,
     )
-    if fp16:
+    if config.fp16:
         model = onnx_graph.to_float16(model)
+    if size is not None:
+        model = fixed_size.with_fixed_size(model, *size)
     onnx_graph.write(model, path)
 
 
-def _interface(normalize: bool, argmax: bool) -> str:
-    source = "float32 (N, 3, H, W), normalised BGR"
-    if normalize:
-        source = "uint8 (N, H, W, 3), BGR"
-    output = "class_ids int32 (N, H, W)" if argmax else "logits float32 (N, classes, H, W)"
+def _interface(config: Config) -> str:
+    count, height, width = config.size or ("N", "H", "W")
+    source = f"float32 ({count}, 3, {height}, {width}), normalised BGR"
+    if config.normalize:
+        source = f"uint8 ({count}, {height}, {width}, 3), BGR"
+    output = f"logits float32 ({count}, classes, {height}, {width})"
+    if config.argmax:
+        output = f"class_ids int32 ({count}, {height}, {width})"
     return f"image {source} -> {output}"
 
 
@@ -293,8 +322,9 @@ def _limit(fp16: bool, argmax: bool) -> float:
 
 def _report(config: Config, output: Path, difference: float | None) -> None:
     size = output.stat().st_size / 1e6
-    interface = _interface(config.normalize, config.argmax)
-    print(f"{output}: {config.format}, {size:,.0f} MB, {interface}")
+    interface = _interface(config)
+    kind = f"{config.format} in int8" if config.int8 else config.format
+    print(f"{output}: {kind}, {size:,.0f} MB, {interface}")
     if difference is None:
         print("It was not run here: compare it on the device it is for.")
         return
@@ -302,7 +332,8 @@ def _report(config: Config, output: Path, difference: float | None) -> None:
     if config.argmax:
         found = f"share of pixels of another class {difference:.2g}"
     source = config.image or "a drawn picture"
-    print(f"Compared with {config.checkpoint} on {source}: {found}.")
+    what = "Its original in float32, compared" if config.int8 else "Compared"
+    print(f"{what} with {config.checkpoint} on {source}: {found}.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

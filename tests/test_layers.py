@@ -78,8 +78,8 @@ FOLDERS = {
     ],
     "evaluation": [
         {"crops", "predictions", "report"},
-        {"boundaries", "certainty", "comparison", "robustness"},
-        {"per_image", "scoring", "thumbnails"},
+        {"boundaries", "certainty", "comparison", "in_turn", "robustness"},
+        {"int8", "per_image", "scoring", "thumbnails"},
         {"pictures"},
         {"html_sections"},
         {"html_report"},
@@ -117,10 +117,11 @@ FOLDERS = {
         {"model_card"},
     ],
     "deployment": [
-        {"arguments", "deployed", "onnx_nodes"},
+        {"arguments", "deployed", "onnx_nodes", "quantise"},
         {"onnx_paper"},
         {"onnx_networks"},
         {"onnx_graph"},
+        {"fixed_size"},
     ],
     "distributed": [{"watchdog"}, {"ranks"}, {"agreement"}],
 }
@@ -129,9 +130,10 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 WITHOUT_MINDSPORE = set(
     """
     __init__ confusion ending errors fetch files options transforms voc
-    distributed.watchdog
+    deployment.quantise distributed.watchdog
     evaluation.boundaries evaluation.certainty evaluation.comparison
-    evaluation.html_report evaluation.html_sections evaluation.per_image evaluation.pictures
+    evaluation.html_report evaluation.html_sections evaluation.in_turn
+    evaluation.per_image evaluation.pictures
     evaluation.predictions evaluation.report evaluation.robustness
     evaluation.scoring evaluation.thumbnails
     formats.columns

@@ -175,7 +175,7 @@ def _descriptions(parser: Parser) -> list[str]:
 
 def _with_keywords(text: str, parser: Parser) -> str:
     """A description with keywords for flags, unless it has a command with those of others."""
-    flags = re.findall(r"--[a-z][a-z_-]*", text)
+    flags = re.findall(r"--[a-z][a-z0-9_-]*", text)
     if any(one not in parser._option_string_actions for one in flags):
         return text
-    return re.sub(r"--[a-z][a-z-]*", lambda found: _name_of(found[0]), text)
+    return re.sub(r"--[a-z][a-z0-9-]*", lambda found: _name_of(found[0]), text)

@@ -50,7 +50,7 @@ def write(
     path: files.PathLike,
     file_format: str,
     *,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, int, int] | None = None,
     argmax: bool = False,
     normalize: bool = False,
 ) -> None:
@@ -60,15 +60,14 @@ def write(
         network: `FCN8s`, `FCN16s` or `FCN32s`; not changed.
         path: file to write.
         file_format: 'MINDIR' or 'AIR'.
-        size: height and width, for a batch of 1; None for any size and batch.
+        size: images of a batch, height and width; None for any.
         argmax: as for `Deployed`.
         normalize: as for `Deployed`.
 
     Raises:
         OSError: MindSpore cannot write the file.
     """
-    height, width = size or (None, None)
-    count = None if size is None else 1
+    count, height, width = size or (None, None, None)
     if normalize:
         source = Tensor(shape=[count, height, width, 3], dtype=ms.uint8)
     else:

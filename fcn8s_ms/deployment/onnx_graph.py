@@ -19,8 +19,8 @@ from .onnx_nodes import Graph
 
 __all__ = ["build", "import_onnx", "run", "to_float16", "write"]
 
-_OPSET = 17
-_IR_VERSION = 8  # of opset 17: ONNX Runtime 1.12 and later reads it
+_OPSET = 15  # the last one that Ascend's atc of CANN 8.0 reads
+_IR_VERSION = 8  # of opset 15
 
 
 def import_onnx() -> Any:

@@ -8,6 +8,7 @@ from .predictions import (
     predict_dataset,
     predict_first,
     read_predictions,
+    spread_samples,
     whole_images,
 )
 from .robustness import Corruption, corruptions, count_corrupted, score_corrupted
@@ -33,5 +34,6 @@ __all__ = [
     "read_predictions",
     "score_corrupted",
     "scores",
+    "spread_samples",
     "whole_images",
 ]

@@ -12,6 +12,7 @@ from ..errors import InputError, listing
 from ..images.reader import MAX_PIXELS
 from ..inference import Predictor
 from ..records.masks import MaskReader
+from ..records.samples import decode
 
 if TYPE_CHECKING:  # it loads MindSpore
     from ..dataset import SegDataset
@@ -22,6 +23,7 @@ __all__ = [
     "predict_first",
     "predict_images",
     "read_predictions",
+    "spread_samples",
     "whole_images",
 ]
 
@@ -198,6 +200,29 @@ def _is_image(name: str) -> bool:
 
 def _png(stem: Path, ending: str) -> Path:
     return stem.with_name(f"{stem.name}{ending}.png")
+
+
+def spread_samples(
+    data_file: files.PathLike, count: int, num_classes: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Images of a record at equal distances from the first on.
+
+    Args:
+        data_file: record file.
+        count: largest number of images; all of the record if it has no more.
+        num_classes: number of classes.
+
+    Yields:
+        (name, image, label): str, uint8 (H, W, 3) BGR, uint8 (H, W).
+
+    Raises:
+        InputError: the record, or a sample of it, cannot be used.
+    """
+    file, total = records.open_record(data_file)
+    chosen = {place * total // count for place in range(count)} if count < total else None
+    for place, (name, image, label) in enumerate(records.read_samples(file)):
+        if chosen is None or place in chosen:
+            yield name, *decode(file, name, image, label, num_classes=num_classes)
 
 
 def predict_first(

@@ -1,5 +1,6 @@
 """The engine that computes an exported network with ONNX Runtime; it needs no MindSpore."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ _PROVIDERS = {
 class OnnxEngine:
     """Runs a file of `python -m fcn8s_ms.export --format ONNX` on batches of any size.
 
+    A file of a fixed size gets batches padded to it, and smaller ones if a batch has more images.
+
     Args:
         path: the ONNX file.
         device: 'CPU', 'GPU', 'Ascend', or 'auto' for the first of Ascend, GPU, CPU that the
@@ -36,6 +39,7 @@ class OnnxEngine:
         has_logits: whether it computes logits; class ids only with `--argmax`.
         reduces_on_host: the same; class ids follow from the logits outside of the file.
         takes_pixels: whether batches are pixels, of a file exported with `--normalize`.
+        size: images of a batch, height and width of a file that takes no others; None for any.
         metadata: entries that the export put into the file: `classes`, `palette`, `mean`, `std`, …
 
     Raises:
@@ -80,6 +84,7 @@ class OnnxEngine:
         source, output = _interface(self._session, path, self.n_class)
         self.has_logits = self.reduces_on_host = output.name != "class_ids"
         self.takes_pixels = source.type == "tensor(uint8)"
+        self.size = _fixed_size(source.shape, self.takes_pixels)
         self._source, self._output, self._path = source.name, output.name, path
 
     @property
@@ -88,6 +93,44 @@ class OnnxEngine:
         return self._name
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
+        if self.size is None:
+            return self._run_whole(batch)
+        count, *sides = self.size
+        height, width = batch.shape[1:3] if self.takes_pixels else batch.shape[2:]
+        if height > sides[0] or width > sides[1]:
+            raise InputError(self._too_large(height, width))
+        results = []
+        for start in range(0, len(batch), count):
+            part = batch[start : start + count]
+            results.append(self._run_whole(self._padded(part))[: len(part), ..., :height, :width])
+        return np.concatenate(results)
+
+    def _padded(self, part: np.ndarray) -> np.ndarray:
+        """A batch of the fixed size, filled up with zeros, or pixels of the mean colour."""
+        assert self.size is not None
+        if self.takes_pixels:
+            whole = np.empty((*self.size, 3), np.uint8)
+            whole[:] = np.rint(self.metadata["mean"]).astype(np.uint8)
+            whole[: len(part), : part.shape[1], : part.shape[2]] = part
+        else:
+            count, height, width = self.size
+            whole = np.zeros((count, 3, height, width), np.float32)
+            whole[: len(part), :, : part.shape[2], : part.shape[3]] = part
+        return whole
+
+    def _too_large(self, height: int, width: int) -> str:
+        assert self.size is not None
+        _, *most = self.size
+        remedy = "scale images down first"
+        if self.has_logits:
+            side = min(most)
+            remedy = f"pass --resize {most[0]}x{most[1]}, or windows: --sliding {side} {side // 2}"
+        return (
+            f"network {self._path} was exported for {most[0]}x{most[1]} (height x width) and an "
+            f"image needs {height}x{width}: {remedy}; or export it without --height and --width"
+        )
+
+    def _run_whole(self, batch: np.ndarray) -> np.ndarray:
         batch = np.ascontiguousarray(batch, np.uint8 if self.takes_pixels else np.float32)
         try:
             result: np.ndarray = self._session.run([self._output], {self._source: batch})[0]
@@ -161,6 +204,14 @@ def _metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, 
             f"network {path}: its metadata is not UTF-8 text; export it again with fcn8s_ms.export"
         ) from None
     return onnx_metadata.parse(texts, f"network {path}")
+
+
+def _fixed_size(shape: Sequence[Any], takes_pixels: bool) -> tuple[int, int, int] | None:
+    """Images of a batch, height and width, if the shape of the input fixes them all."""
+    count, height, width = shape[:3] if takes_pixels else (shape[0], *shape[2:])
+    if isinstance(count, int) and isinstance(height, int) and isinstance(width, int):
+        return count, height, width
+    return None
 
 
 def _interface(
