@@ -44,6 +44,7 @@ ENGLISH = (
     "notebooks/own_photos.md",
     "fcn8s_ms/README.md",
     "tools/README.md",
+    "tools/ascend_boards.md",
     "notebooks/README.md",
     "tests/README.md",
     "tests/golden/README.md",
@@ -53,6 +54,7 @@ CHINESE = (
     "notebooks/own_photos_zh.md",
     "fcn8s_ms/README_zh.md",
     "tools/README_zh.md",
+    "tools/ascend_boards_zh.md",
     "notebooks/README_zh.md",
 )
 DOCUMENTS = (*ENGLISH, *CHINESE)
@@ -63,7 +65,8 @@ UNTRACKED = ("build", "dataset", "dist", "predictions", "runs")  # folders that 
 
 # Flags of other programs that the documents name: ruff, pip, converter_lite, atc, msrun.
 FOREIGN_FLAGS = {"--check", "--no-deps", "--fmk", "--modelFile", "--outputFile"}
-FOREIGN_FLAGS |= {"--framework", "--model", "--soc_version", "--worker_num", "--local_worker_num"}
+FOREIGN_FLAGS |= {"--framework", "--model", "--soc_version", "--input_format", "--input_shape"}
+FOREIGN_FLAGS |= {"--insert_op_conf", "--worker_num", "--local_worker_num"}
 FOREIGN_FLAGS |= {"--master_addr", "--master_port", "--node_rank", "--join"}
 FOREIGN_FLAGS |= {"--cases", "--fuzz", "--signals"}  # of the tests
 # Programs that pass on what they do not know, and to which.
@@ -99,6 +102,7 @@ def runnable(text):
 def test_every_page_is_checked():
     found = [*ROOT.glob("README*.md"), *ROOT.glob("[a-z]*/README*.md")]
     found += [*ROOT.glob("[a-z]*/[a-z]*/README*.md"), *ROOT.glob("notebooks/*.md")]
+    found += ROOT.glob("tools/*.md")
     found = {path.relative_to(ROOT).as_posix() for path in found}
     assert {path for path in found if path.split("/")[0] not in UNTRACKED} == set(DOCUMENTS)
 
