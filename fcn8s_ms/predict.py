@@ -134,6 +134,7 @@ def predict(config: Config) -> Faults:
     segmenter = _load(config)
     saver = Saver(config.results, segmenter.classes, segmenter.palette)
     saver.check_inputs_stay(pictures)
+    saver.check_engine(segmenter.predictor.engine)
 
     total = len(images) + sum(video.frame_count(picture.path) for picture in videos)
     bar = _progress_bar(total)

@@ -71,9 +71,9 @@ FOLDERS = {
     "inference": [
         {"cross_entropy", "from_logits"},
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "polygons", "video"},
-        {"annotations", "stopwatch", "view"},
-        {"outputs"},
+        {"annotations", "certainty", "stopwatch", "view"},
         {"predictor"},
+        {"outputs"},
         {"pipeline", "segmenter"},
     ],
     "evaluation": [
@@ -142,8 +142,8 @@ WITHOUT_MINDSPORE = set(
     formats.safetensors_file
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
     images.augmentation images.corruption images.geometry images.header images.reader
-    inference.annotations inference.cross_entropy inference.engine inference.from_logits
-    inference.images inference.inputs inference.onnx_engine inference.outputs
+    inference.annotations inference.certainty inference.cross_entropy inference.engine
+    inference.from_logits inference.images inference.inputs inference.onnx_engine inference.outputs
     inference.pipeline inference.polygons inference.predictor inference.segmenter
     inference.stopwatch inference.video inference.view
     inspection.checkpoint inspection.exported inspection.facts inspection.model_card

@@ -85,9 +85,10 @@ def written(tmp_path):
 
 
 def test_every_kind_of_result_has_the_pictures_own_size(weights, tmp_path, street, capsys):
-    kinds = "mask,color,overlay,probability"
+    kinds = "mask,color,overlay,probability,certainty"
     assert run(weights, tmp_path, tmp_path / "street.png", "--save", kinds) == 0
     assert written(tmp_path) == [
+        "street_certainty.png",
         "street_color.png",
         "street_mask.png",
         "street_overlay.png",
@@ -114,6 +115,17 @@ def test_every_kind_of_result_has_the_pictures_own_size(weights, tmp_path, stree
     printed = capsys.readouterr().out
     assert "street_mask.png: " in printed
     assert "1 image in" in printed and "compiling the network included" in printed
+
+
+def test_uncertain_pixels_are_ignored(weights, tmp_path, street):
+    largest = segmenter_with().probabilities(street).max(axis=0)
+    least = round(float(np.median(largest)), 3)
+    flags = ("--save", "mask,certainty", "--min-certainty", least, "--batch-size", 2)
+    assert run(weights, tmp_path, tmp_path / "street.png", *flags) == 0
+    ignored = read_mask(tmp_path / "out" / "street_mask.png") == 255
+    assert 0 < ignored.mean() < 1 and np.array_equal(ignored, largest < np.float32(least))
+    grey = cv2.imread(str(tmp_path / "out" / "street_certainty.png"), cv2.IMREAD_UNCHANGED)
+    assert np.abs(grey / 255 - largest).max() < 0.6 / 255
 
 
 def test_polygons_of_all_pictures(weights, tmp_path, street, capsys):

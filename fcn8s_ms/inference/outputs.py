@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -14,10 +15,14 @@ from .. import files, visualize
 from ..errors import InputError
 from ..formats import paths
 from ..options import option
+from ..voc import IGNORE_LABEL
 from . import video
 from .annotations import LABELME, Annotations
+from .certainty import ignored_below, in_grey, in_heat
+from .engine import Engine, has_logits
 from .inputs import Picture
 from .polygons import TOLERANCE, check_tolerance
+from .predictor import Predictor
 
 __all__ = ["ENDINGS", "ResultOptions", "Saver"]
 
@@ -26,11 +31,22 @@ ENDINGS = {
     "color": "_color.png",
     "overlay": "_overlay.png",
     "probability": "_probability.npz",
+    "certainty": "_certainty.png",
+    "heatmap": "_heatmap.png",
     "polygons": ".json",
 }
 """Kinds of results, and the endings of their files; polygons are in a sub-folder."""
 
-_IN_VIDEO = ("color", "overlay")  # written as a video; the others as a folder, one file per frame
+# Written as a video; the others as a folder, one file per frame.
+_IN_VIDEO = ("color", "overlay", "heatmap")
+
+_OF_LOGITS = ("probability", "certainty", "heatmap")
+
+UNCERTAIN = "uncertain"
+"""Name of pixels below `min_certainty` in legends and lines."""
+
+Result: TypeAlias = "np.ndarray | tuple[np.ndarray, np.ndarray]"
+"""What a prediction gives for a picture, see `Saver`."""
 
 
 def _kinds(text: str) -> tuple[str, ...]:
@@ -57,9 +73,11 @@ class ResultOptions:
         help="Write these results. mask: NAME_mask.png, a palette PNG whose pixels are class ids, "
         "like VOC's; color: NAME_color.png, the same as RGB; overlay: NAME_overlay.png, the "
         "classes drawn over the picture; probability: NAME_probability.npz, of all classes; "
+        "certainty: NAME_certainty.png, the probability of the chosen class in grey, 255 for 1; "
+        "heatmap: NAME_heatmap.png, the same in colours; "
         "polygons: labelme/NAME.json of every picture for labelme, coco.json of all for CVAT and "
         "others, and classes.txt, to correct and to build records with again. Of a video, color "
-        "and overlay become NAME_….mp4, mask and probability folders NAME_…, a file per frame "
+        "overlay and heatmap become NAME_….mp4, the others folders NAME_…, a file per frame "
         "(default: mask,overlay).",
     )
     plain_names: bool = option(
@@ -72,6 +90,12 @@ class ResultOptions:
     )
     legend: bool = option(
         True, help="Name the classes that are present in the overlay (default: yes)."
+    )
+    min_certainty: float = option(
+        0.0,
+        metavar="P",
+        help="Give pixels whose class has a probability below P the ignore label 255; overlays "
+        "show them in its colour, as 'uncertain' (default: %(default)s, which is none).",
     )
     tolerance: float = option(
         TOLERANCE,
@@ -91,12 +115,15 @@ class ResultOptions:
         if not 0 <= self.opacity <= 1:
             raise InputError(f"--opacity is {self.opacity}; choose 0…1")
         check_tolerance(self.tolerance)
+        if not 0 <= self.min_certainty <= 1:
+            raise InputError(f"--min-certainty is {self.min_certainty}; choose 0…1")
 
 
 class Saver:
     """Writes the results of pictures.
 
-    A result is uint8 (H, W), class ids; or, where `needs_probabilities`, float32 (C, H, W).
+    A result is what `predictions` yields: uint8 (H, W), class ids; where certainty is needed a
+    pair, with float32 (H, W); where `needs_probabilities`, float32 (C, H, W).
 
     Args:
         options: what to write, and where.
@@ -114,7 +141,14 @@ class Saver:
         self._classes = classes
         self._palette = palette
         self._background = visualize.background_id(classes)
+        # As pictures and lines show them; the label of ignored pixels follows the classes.
+        self._shown_classes = (*classes, UNCERTAIN)
+        self._shown_palette = palette.copy()
+        self._shown_palette[len(classes)] = palette[IGNORE_LABEL]
         self.needs_probabilities = "probability" in options.save
+        self.needs_certainty = options.min_certainty > 0 or bool(
+            {"certainty", "heatmap"} & {*options.save}
+        )
         self._state: tuple[int, ...] | None = None
         self._annotations: Annotations | None = None
 
@@ -155,6 +189,35 @@ class Saver:
                 f"--output {self.folder} was deleted, renamed or replaced during the prediction, "
                 "which stops: its results so far are not there; predict again"
             ) from None
+
+    def check_engine(self, engine: Engine) -> None:
+        """Checks that an engine computes what the results need.
+
+        Raises:
+            InputError: they need logits, and it computes class ids only.
+        """
+        if has_logits(engine) or not (self.needs_probabilities or self.needs_certainty):
+            return
+        kinds = [kind for kind in self._options.save if kind in _OF_LOGITS]
+        wish = f"--save {','.join(kinds)}" if kinds else "--min-certainty"
+        raise InputError(
+            f"{wish} needs logits, and this network was exported with --argmax: it computes class "
+            "ids only; export it without"
+        )
+
+    def predictions(
+        self, predictor: Predictor, images: Iterable[tuple[Any, np.ndarray]], **options: Any
+    ) -> Iterator[tuple[Any, Any]]:
+        """Results with their keys, of the kind that is needed.
+
+        Args:
+            predictor: computes them.
+            images: as for `Predictor.many`, as are the options.
+            options: `batch_size`, `on_error` and `pool`.
+        """
+        if self.needs_certainty and not self.needs_probabilities:
+            return predictor.many_with_certainty(images, **options)
+        return predictor.many(images, probabilities=self.needs_probabilities, **options)
 
     @property
     def summary(self) -> str:
@@ -202,13 +265,13 @@ class Saver:
                         "pictures to predict; choose another --output"
                     )
 
-    def save(self, name: str, image: np.ndarray, result: np.ndarray) -> str:
+    def save(self, name: str, image: np.ndarray, result: Result) -> str:
         """Writes the files of an image.
 
         Args:
             name: name of the picture.
             image: uint8 (H, W, 3), BGR.
-            result: class ids or probabilities.
+            result: see the class.
 
         Returns:
             A line to print: the first file, and the classes present.
@@ -217,7 +280,7 @@ class Saver:
             OSError: a file cannot be written.
             InputError: the folder has gone.
         """
-        ids, probabilities = self._split(result)
+        ids, certainty, probabilities = self._split(result)
         paths = [self._path(name, kind) for kind in self._options.save]
         for path, kind in zip(paths, self._options.save):
             self._make_parent(path)
@@ -225,14 +288,15 @@ class Saver:
                 assert self._annotations is not None, "polygons are written inside folder_made()"
                 self._annotations.write(name, ids)
             else:
-                self._write(path, kind, image, ids, probabilities)
+                self._write(path, kind, image, ids, certainty, probabilities)
         # A histogram of OpenCV's: neither a copy eight times as large nor Python's lock.
         counts = cv2.calcHist([ids], [0], None, [256], [0, 256])
-        present = ", ".join(self._classes[label] for label in np.flatnonzero(counts))
+        labels = [min(label, len(self._classes)) for label in np.flatnonzero(counts)]
+        present = ", ".join(self._shown_classes[label] for label in labels)
         return f"{paths[0]}: {present}"
 
     @contextlib.contextmanager
-    def video(self, name: str, fps: float) -> Iterator[Callable[[np.ndarray, np.ndarray], None]]:
+    def video(self, name: str, fps: float) -> Iterator[Callable[[np.ndarray, Result], None]]:
         """Writes the files of a video; they get their names at the end of the `with` block.
 
         Args:
@@ -250,19 +314,19 @@ class Saver:
         writers = {kind: video.Writer(targets[kind], fps) for kind in targets if kind in _IN_VIDEO}
         number = 0
 
-        def add(image: np.ndarray, result: np.ndarray) -> None:
+        def add(image: np.ndarray, result: Result) -> None:
             nonlocal number
             if not number:
                 self._make_parent(self._options.output / name)
-            ids, probabilities = self._split(result)
+            ids, certainty, probabilities = self._split(result)
             for kind, target in targets.items():
                 if kind in writers:
                     # In one place: a legend that jumps from frame to frame cannot be read.
-                    writers[kind].write(self._drawn(kind, image, ids, "top left"))
+                    writers[kind].write(self._drawn(kind, image, ids, certainty, "top left"))
                 else:
                     frame = target / f"{number:06d}{Path(ENDINGS[kind]).suffix}"
                     self._make_parent(frame)
-                    self._write(frame, kind, image, ids, probabilities)
+                    self._write(frame, kind, image, ids, certainty, probabilities)
             number += 1
 
         is_complete = False
@@ -273,11 +337,22 @@ class Saver:
             for writer in writers.values():
                 writer.close(is_complete)
 
-    def _split(self, result: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Class ids, and probabilities or None."""
-        if not self.needs_probabilities:
-            return result, None
-        return result.argmax(axis=0).astype(np.uint8), result
+    def _split(self, result: Result) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Class ids, and certainty and probabilities if they are needed."""
+        certainty = probabilities = None
+        if self.needs_probabilities:
+            assert isinstance(result, np.ndarray)
+            probabilities = result
+            ids = result.argmax(axis=0).astype(np.uint8)
+            if self.needs_certainty:
+                certainty = result.max(axis=0)
+        elif isinstance(result, tuple):
+            ids, certainty = result
+        else:
+            ids = result
+        if certainty is not None and self._options.min_certainty:
+            ids = ignored_below(ids, certainty, self._options.min_certainty)
+        return ids, certainty, probabilities
 
     def _write(
         self,
@@ -285,26 +360,37 @@ class Saver:
         kind: str,
         image: np.ndarray,
         ids: np.ndarray,
+        certainty: np.ndarray | None,
         probabilities: np.ndarray | None,
     ) -> None:
         if kind == "mask":
             visualize.write_mask(path, ids, self._palette)
+        elif certainty is not None and kind == "certainty":
+            files.write_bytes(path, cv2.imencode(".png", in_grey(certainty))[1].tobytes())
         elif probabilities is not None and kind == "probability":
             _write_probabilities(path, probabilities, self._classes)
         else:
-            visualize.write_picture(path, self._drawn(kind, image, ids))
+            visualize.write_picture(path, self._drawn(kind, image, ids, certainty))
 
     def _drawn(
-        self, kind: str, image: np.ndarray, ids: np.ndarray, corner: str | None = None
+        self,
+        kind: str,
+        image: np.ndarray,
+        ids: np.ndarray,
+        certainty: np.ndarray | None,
+        corner: str | None = None,
     ) -> np.ndarray:
+        if certainty is not None and kind == "heatmap":
+            return in_heat(certainty, self._options.legend, corner)
         if kind == "color":
             return self._palette[ids]
-        picture = visualize.overlay(
-            image, ids, self._palette, self._options.opacity, self._background
-        )
+        palette = self._shown_palette
+        if self._options.min_certainty:
+            ids = np.minimum(ids, len(self._classes))
+        picture = visualize.overlay(image, ids, palette, self._options.opacity, self._background)
         if not self._options.legend:
             return picture
-        return visualize.draw_legend(picture, ids, self._classes, self._palette, corner)
+        return visualize.draw_legend(picture, ids, self._shown_classes, palette, corner)
 
 
 def _write_probabilities(path: Path, probabilities: np.ndarray, classes: Sequence[str]) -> None:

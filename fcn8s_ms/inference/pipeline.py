@@ -169,10 +169,10 @@ class Pipeline:
         pool: Executor,
     ) -> Iterator[tuple[Any, np.ndarray]]:
         """Results with their keys, timed."""
-        for result in self._predictor.many(
+        for result in self._saver.predictions(
+            self._predictor,
             images,
-            self._batch_size,
-            probabilities=self._saver.needs_probabilities,
+            batch_size=self._batch_size,
             on_error=on_error,
             pool=pool,
         ):
