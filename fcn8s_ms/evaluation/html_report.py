@@ -154,6 +154,7 @@ def _front(path: Path, result: dict[str, Any], palette: np.ndarray, thumbnails: 
             html_sections.scores(result),
             html_sections.protocol(result),
             html_sections.classes(result, palette),
+            html_sections.confused(result, palette),
             html_sections.robustness(result),
             html_sections.pictures(drawn),
             html_sections.worst(thumbnails.worst(), list(result["per class"]), palette),

@@ -18,6 +18,7 @@ from .thumbnails import Panel
 __all__ = [
     "card",
     "classes",
+    "confused",
     "images_end",
     "images_start",
     "pictures",
@@ -160,6 +161,26 @@ def classes(result: dict[str, Any], palette: np.ndarray) -> str:
             cells.append(f"<td{bar}>{_data(row[column])}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>\n")
     return _section("classes", "Classes", _table("Table of the classes", heading, rows))
+
+
+def confused(result: dict[str, Any], palette: np.ndarray) -> str:
+    """The table of the pairs that were confused most often; nothing without any."""
+    pairs = result.get("most confused", [])
+    if not pairs:
+        return ""
+    labels = {name: label for label, name in enumerate(result["per class"])}
+    rows = []
+    for pair in pairs:
+        name, predicted = (
+            _class_name(pair[key], palette[labels[pair[key]]]) for key in ("class", "predicted as")
+        )
+        rows.append(
+            f'<tr><th scope="row">{name}</th><td class="text">{predicted}</td>'
+            f"<td>{_data(pair['pixels'])}</td><td>{_data(pair['share'])}</td></tr>\n"
+        )
+    heading = ["class", "predicted as", "pixels", "share of the class"]
+    table = _table("Most confused classes", heading, rows)
+    return _section("confused", "Most confused classes", table)
 
 
 def robustness(result: dict[str, Any]) -> str:

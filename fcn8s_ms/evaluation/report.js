@@ -18,14 +18,16 @@
   for (const table of all('table')) {
     const heads = all('thead th', table), body = table.tBodies[0];
     heads.forEach((head, column) => {
+      // Scores begin with the highest, names with the first.
+      const isText = !body.rows[0].cells[column].querySelector('data') && isNaN(body.rows[0].cells[column].textContent);
       const button = document.createElement('button');
       button.type = 'button';
+      head.classList.toggle('text', isText);
       button.append(...head.childNodes);
       head.append(button);
       button.addEventListener('click', () => {
         const before = head.getAttribute('aria-sort');
-        // Scores begin with the highest, names with the first.
-        const down = before ? before === 'ascending' : column > 0;
+        const down = before ? before === 'ascending' : !isText;
         heads.forEach((one) => one.removeAttribute('aria-sort'));
         head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
         body.append(...sorted([...body.rows], (row) => value(row.cells[column]), down ? -1 : 1));

@@ -63,6 +63,11 @@ def values(page, kind):
         yield {name: (float(value or "nan"), shown) for name, value, shown in found}
 
 
+def section(page, name):
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf'<section id="{name}">.*?</section>', text, re.S)[0]
+
+
 def made(names, classes=CLASSES, size=(48, 64), noise=False, copies=1):
     """What an evaluation of drawn images hands over; each image stands there `copies` times."""
     counts, palette = confusion.ConfusionMatrix(len(classes)), voc.palette()
@@ -139,7 +144,7 @@ def test_numbers_are_those_of_the_json(report):
     assert totals == {
         name: (value, f"{value:.4f}") for name, value in expected.items() if type(value) is float
     }
-    rows = re.findall(r"<tr>(.*?)</tr>", page.read_text(encoding="utf-8"))
+    rows = re.findall(r"<tr>(.*?)</tr>", section(page, "classes"))
     heads = re.findall(r'<th scope="col">([^<]*)</th>', rows[0])
     assert heads[:3] == ["class", "id", "IoU"] and "boundary IoU" in heads and "images" in heads
     assert len(rows) == 22
@@ -253,6 +258,18 @@ def test_corruptions_are_a_table():
     cells = re.findall(r"<(?:th|td)[^>]*>([^<]*)</", text)
     assert cells[:5] == ["mean IoU by strength", "none", "1", "3", "mean"]
     assert cells[5:] == ["noise", "0.7500", "0.5000", "0.2500", "0.3750"]
+
+
+def test_confused_classes_are_a_table(report):
+    """As the JSON has them."""
+    pairs = read_strict(report / "scores.json")["most confused"]
+    rows = re.findall(r'<tr><th scope="row">.*', section(report / "new" / "index.html", "confused"))
+    assert len(rows) == len(pairs) > 3
+    for row, pair in zip(rows, pairs):
+        assert re.findall("<bdi>(.*?)</bdi>", row) == [pair["class"], pair["predicted as"]]
+        found = [json.loads(value) for value in re.findall('<data value="(.*?)"', row)]
+        assert found == [pair["pixels"], pair["share"]]
+    assert html_sections.confused({}, voc.palette()) == ""
 
 
 def test_random_crops_have_no_images(tmp_path):
@@ -439,9 +456,11 @@ def test_images_are_sorted_and_chosen(opened, odd):
     assert page.evaluate(titles) == [names[0]]
     assert page.inner_text("#said") == f"1 of {len(names)} images shown"
     page.fill("#search", "")
+    page.select_option("#of", "4")
+    assert page.evaluate(titles) == []
     page.select_option("#of", "3")
     card = page.locator(".cards li:visible").first
-    assert card.locator(".chosen").inner_text().startswith(f"IoU of {CLASSES[3]}: 0.")
+    assert card.locator(".chosen").text_content().startswith(f"IoU of {CLASSES[3]}: 0.")
 
 
 def test_paper_has_the_first_images(browser, tmp_path, no_pictures):
