@@ -44,7 +44,8 @@ class Thumbnails:
     def __init__(self, classes: Sequence[str], palette: np.ndarray, worst: int = 12):
         self.panels: list[list[Panel]] = []
         self._classes, self._palette, self._limit = classes, palette, worst
-        self._worst: list[tuple[float, str, list[Panel]]] = []
+        # Not encoded before the end: at first many images are among the worst, but few stay.
+        self._worst: list[tuple[float, str, dict[str, np.ndarray]]] = []
 
     def add(self, prediction: Prediction, counts: ConfusionMatrix) -> None:
         """Draws one image.
@@ -61,29 +62,40 @@ class Thumbnails:
         drawn = visualize.panels(image, label, ids, self._classes, self._palette)
         names = [name for name in drawn if name != "image"]
         names.sort(key=lambda name: name != "prediction")
-        self.panels.append([_panel(name, drawn[name], _SIDE, _QUALITY) for name in names])
+        self.panels.append(
+            [_encoded(name, _smaller(drawn[name], _SIDE), _QUALITY) for name in names]
+        )
         iou = confusion.mean_iou(counts.matrix)
         if np.isnan(iou) or not self._limit:
             return
         place = (iou, prediction.name)
         if len(self._worst) < self._limit or place < self._worst[-1][:2]:
-            large = [_panel(name, one, _WORST_SIDE, _WORST_QUALITY) for name, one in drawn.items()]
+            large = {name: _smaller(one, _WORST_SIDE) for name, one in drawn.items()}
             self._worst.append((*place, large))
             self._worst.sort(key=lambda one: one[:2])
             del self._worst[self._limit :]
 
     def worst(self) -> list[tuple[float, str, list[Panel]]]:
         """Mean IoU, name, and image, truth, prediction and wrong pixels; the worst image first."""
-        return self._worst.copy()
+        return [
+            (iou, name, [_encoded(heading, one, _WORST_QUALITY) for heading, one in drawn.items()])
+            for iou, name, drawn in self._worst
+        ]
 
 
-def _panel(heading: str, picture: np.ndarray, side: int, quality: int) -> Panel:
-    """An RGB picture (H, W, 3), made smaller unless its longer side has at most `side` pixels."""
+def _smaller(picture: np.ndarray, side: int) -> np.ndarray:
+    """A picture (H, W, 3) whose longer side has at most `side` pixels."""
     height, width = picture.shape[:2]
-    factor = min(side / max(height, width), 1)
+    factor = side / max(height, width)
+    if factor >= 1:
+        return picture
     size = max(round(width * factor), 1), max(round(height * factor), 1)
-    small = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    if factor < 1:
-        small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
-    encoded = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
-    return Panel(heading, *size, encoded.tobytes())
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def _encoded(heading: str, picture: np.ndarray, quality: int) -> Panel:
+    """An RGB picture, uint8 (H, W, 3), as WebP."""
+    height, width = picture.shape[:2]
+    pixels = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    content = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
+    return Panel(heading, width, height, content.tobytes())
