@@ -4,15 +4,17 @@ import json
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmark import command_line, race, scale, workloads
-from benchmark.contestants import infer, pipeline, train
+from benchmark import command_line, machine, race, scale, workloads
+from benchmark.contestants import files, infer, pipeline, startup, train
 
 from fcn8s_ms import model, transforms, voc
+from fcn8s_ms.inference import Predictor
 
-from ..helpers import TOOLS, augment
+from ..helpers import TINY, TOOLS, Spread, augment
 
 TOOL = TOOLS / "benchmark"
 
@@ -55,6 +57,7 @@ def test_baseline_is_raced_like_any_other(tmp_path):
     *_, head, ours, baseline = done.stdout.splitlines()
     assert head.split()[-3:] == ["time", "memory", "pairs"]
     assert len(baseline.split()) == len(ours.split()) + 3
+    assert result["ours"]["per_second"] == pytest.approx(1 / result["ours"]["median"])
     assert baseline.split()[-1] == f"{result['baseline']['paired_ratio']:.3f}"
 
 
@@ -109,6 +112,122 @@ def test_resnet_trains_with_its_auxiliary_head(monkeypatch, contestant):
     monkeypatch.setitem(model.NETWORKS, "fcn_resnet50", build)
     given = ["train", "--arch", "fcn_resnet50", "--crop", "33"]
     assert contestant(command_line.get_parser().parse_args(given))() == workloads.BATCH
+
+
+def small(*given):
+    """Options of a narrow network and few, small pictures."""
+    return command_line.get_parser().parse_args(
+        ["--fc-width", "8", "--crop", "32", "--pictures", "3", *given]
+    )
+
+
+def test_predict_and_eval_do_all_pictures(monkeypatch):
+    monkeypatch.setattr(files, "_SIZE", (32, 40))
+    monkeypatch.setattr(files, "_DIFFERENT", 2)
+    monkeypatch.setattr(files, "_predictor", lambda options: Predictor(Spread()))
+    for contestant in (files.predict, files.predict_in_turn):
+        round_ = contestant(small())
+        assert round_() == 3
+        output = Path(round_.folder.name) / "predictions"
+        expected = {f"{n}_{kind}.png" for n in range(3) for kind in ("mask", "overlay")}
+        assert {path.name for path in output.iterdir()} == expected
+    assert files.evaluate(small())() == 3
+
+
+def test_bare_network_computes_as_many_pictures(monkeypatch):
+    class Counting(Spread):
+        shapes = []
+
+        def class_ids(self, batch):
+            self.shapes.append(batch.shape)
+            return super().class_ids(batch)
+
+    monkeypatch.setattr(files, "_predictor", lambda options: Predictor(Counting()))
+    assert files.network(small())() == 3
+    assert Counting.shapes == [(1, 3, 384, 480)] * 3
+
+
+def test_network_of_predict_and_eval_has_the_options_of_the_command_line(monkeypatch):
+    class Built(Exception):
+        pass
+
+    def build(**arguments):
+        raise Built(arguments)
+
+    monkeypatch.setattr(files, "folded_network", build)
+    with pytest.raises(Built) as caught:
+        files.predict(small())
+    expected = {"arch": "fcn8s", "fc_width": 8, "upsample_init": "bilinear"}
+    assert caught.value.args == (expected,)
+
+
+@pytest.mark.parametrize("write", [workloads.write_onnx, workloads.write_int8])
+def test_exported_networks_compute_class_ids(tmp_path, write):
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    pytest.importorskip("onnx", reason="needs the extra onnx")
+    path = tmp_path / "network.onnx"
+    write(path, 32, {"arch": "fcn8s", **TINY})
+    assert [one.name for one in tmp_path.iterdir()] == ["network.onnx"]
+    from fcn8s_ms.inference.onnx_engine import OnnxEngine
+
+    engine = OnnxEngine(path, "CPU")
+    assert not engine.has_logits
+    assert engine.class_ids(workloads.drawn_images(1, 32)[0]).shape == (1, 32, 32)
+
+
+def test_a_child_writes_the_file_and_the_contestant_computes_it(monkeypatch):
+    calls = []
+
+    def in_child(write, path, crop, arguments):
+        calls.append((write, crop, arguments))
+        write(path, crop, {**arguments, **TINY})
+
+    monkeypatch.setattr(infer, "in_child", in_child)
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    assert infer.onnx(small())() == 1
+    assert calls == [(workloads.write_onnx, 32, {"arch": "fcn8s", "fc_width": 8})]
+
+
+@pytest.mark.parametrize("way", infer.PYTORCH)
+def test_pytorch_trains_and_infers_in_every_way(monkeypatch, way):
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
+    assert infer.PYTORCH[way](small())() == 1
+    assert train.PYTORCH[way](small())() == workloads.BATCH
+    assert len(compiled) == 2 * way.endswith("compile")
+
+
+def test_memory_of_children_counts_where_they_are_the_work():
+    assert startup.ours(None).in_child
+    assert not hasattr(files.network, "in_child")
+
+
+def test_compiling_needs_a_compiler(monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    found = {"torch": "2.13.0"}
+    monkeypatch.setattr(machine, "describe", lambda options: found)
+    with pytest.raises(SystemExit) as caught:
+        command_line.main(["infer", "--against", "torch-bf16-compile"])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert "torch.compile needs a C++ compiler, and no-such-compiler is not installed" in error
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("flags\t\t: fpu sse4_1 avx2 avx512f avx512_vnni avx512_bf16\n", "AVX2 AVX-512 VNNI BF16"),
+        ("model name : x\nflags : fpu avx2 avx_vnni\nflags : fpu\n", "AVX2 VNNI"),
+        ("flags : sse2 avx\n", ""),
+        ("Features : fp asimd asimddp sve i8mm bf16\n", "NEON SVE DOT I8MM BF16"),
+    ],
+)
+def test_instruction_sets(tmp_path, monkeypatch, text, expected):
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    assert isinstance(machine.instruction_sets(), list)  # what NumPy knows
+    machine._CPUINFO.write_text(text)
+    assert " ".join(machine.instruction_sets()) == expected
 
 
 def test_paired_ratio():
@@ -187,6 +306,9 @@ def test_plain_metrics_are_ours():
         (["metrics", "--against", "torch", "--torch-python", "/bin/false"], "has no torch"),
         (["metrics", "--torch-python", "/no/python"], "/no/python cannot be run; give the path"),
         (["metrics", "--baseline", "/bin"], "--baseline /bin is not a checkout of this project"),
+        (["infer", "--against", "torch-bf16", "--torch-python", "/bin/false"], "has no torch"),
+        (["infer", "--against", "tensorflow"], "invalid choice: 'tensorflow'"),
+        (["predict", "--pictures", "0"], "--pictures is 0; it must be positive"),
         (["train", "--fc-width", "0"], "--fc-width is 0; it must be positive"),
         (["infer", "--arch", "fcn_resnet50", "--fc-width", "8"], "--fc-width is not for --arch"),
         (["scale", "--baseline", str(TOOLS.parent)], "--baseline is not for scale"),

@@ -16,6 +16,10 @@ from .parts import PARTS
 
 PROGRAM = "python tools/benchmark"
 
+_OPPONENTS = dict.fromkeys(
+    name for part in PARTS.values() for name in part.contestants if name != "ours"
+)
+
 
 def _interpreter(value: str) -> str:
     """Absolute path of an interpreter, for contestants run in another folder."""
@@ -30,6 +34,11 @@ def _interpreter(value: str) -> str:
 _EXAMPLES = f"""examples:
   training and inference against PyTorch:
     {PROGRAM} train infer --against torch --crop 128
+  every way to infer that is known here:
+    {PROGRAM} infer --crop 512 --torch-python PATH \\
+        --against onnx int8 torch torch-bf16 torch-compile torch-bf16-compile
+  images per second of predict and eval against those of the bare network:
+    {PROGRAM} predict eval --pictures 300 --rounds 1 --warm-rounds 0
   what a change costs, against an older checkout:
     {PROGRAM} train infer --baseline ../fcn8s-ms-before
 """
@@ -55,9 +64,13 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--against",
         nargs="+",
-        choices=("plain", "torch"),
-        help="Race against these (default: both, or with --baseline none; the plain training step "
-        "takes minutes on MindSpore 2.10).",
+        choices=_OPPONENTS,
+        metavar="NAME",
+        help="Race against these, where a part has them: plain, the tutorial's way, whose training "
+        "step takes minutes on MindSpore 2.10; network, that alone of predict and eval; onnx and "
+        "int8, the network exported for ONNX Runtime; torch, torch-bf16 (channels last, bfloat16 "
+        "autocast), torch-compile and torch-bf16-compile (default: plain, network and, if there is "
+        "PyTorch, torch; with --baseline none).",
     )
     add(
         "--baseline",
@@ -106,7 +119,17 @@ def get_parser() -> argparse.ArgumentParser:
         help="Give conv6 and conv7 this many channels in train and infer (default: all 4096, "
         "which a baseline has in any case).",
     )
-    add("--network", type=Path, help="Run this ONNX file in infer (default: MindSpore's network).")
+    add(
+        "--network",
+        type=Path,
+        help="Run this ONNX file in infer, predict and eval (default: MindSpore's network).",
+    )
+    add(
+        "--pictures",
+        type=int,
+        default=30,
+        help="Give predict and eval this many pictures per round (default: %(default)s).",
+    )
     add(
         "--ranks",
         type=int,
@@ -148,7 +171,18 @@ def _opponents(options, has_torch: bool) -> list[str]:
     """Names of the opponents; the baseline does its rounds right after ours."""
     if options.baseline is not None:
         return [race.BASELINE, *(options.against or [])]
-    return options.against or ["plain", *(["torch"] if has_torch else [])]
+    return options.against or ["plain", "network", *(["torch"] if has_torch else [])]
+
+
+def _check_compiler(names) -> None:
+    """Raises InputError if there is none for what `torch.compile` writes."""
+    # Where PyTorch looks for it.
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if any(name.endswith("compile") for name in names) and shutil.which(compiler) is None:
+        raise InputError(
+            f"torch.compile needs a C++ compiler, and {compiler} is not installed: install it "
+            "(apt-get install g++), or name another one in the environment variable CXX"
+        )
 
 
 def main(argv=None) -> None:
@@ -173,6 +207,8 @@ def main(argv=None) -> None:
             raise InputError(f"--fc-width is {options.fc_width}; it must be positive")
         if options.fc_width is not None and not ARCHITECTURES[options.arch].takes("fc_width"):
             raise InputError(f"--fc-width is not for --arch {options.arch}; leave it out")
+        if options.pictures < 1:
+            raise InputError(f"--pictures is {options.pictures}; it must be positive")
         if options.ranks < 2:
             raise InputError(f"--ranks is {options.ranks}; scaling needs at least 2")
         if options.baseline is not None:
@@ -182,11 +218,12 @@ def main(argv=None) -> None:
             race.program_of(options.baseline)
         found = machine.describe(options)
         opponents = _opponents(options, has_torch=found["torch"] is not None)
-        if "torch" in opponents and found["torch"] is None:
+        if any(name.startswith("torch") for name in opponents) and found["torch"] is None:
             raise InputError(
                 f"{options.torch_python} has no torch: pip install torch==2.13.0 (CPU build) into "
                 "an environment of its own and pass --torch-python"
             )
+        _check_compiler(opponents)
         print(", ".join(f"{name} {value}" for name, value in found.items()), flush=True)
         results = {}
         for part in options.parts or PARTS:
@@ -200,10 +237,12 @@ def main(argv=None) -> None:
             print("\n" + race.table(PARTS[part].round, results[part], options), flush=True)
         if options.json:
             settings = {"crop": options.crop, "workers": options.workers, "rounds": options.rounds}
-            if {"train", "infer"} & {*(options.parts or PARTS)}:
+            if {"train", "infer", "predict", "eval"} & {*(options.parts or PARTS)}:
                 settings["arch"] = options.arch
             if options.fc_width is not None:
                 settings["fc_width"] = options.fc_width
+            if {"predict", "eval"} & {*(options.parts or PARTS)}:
+                settings["pictures"] = options.pictures
             if options.baseline is not None:
                 settings["baseline"] = options.baseline
             files.write_json(

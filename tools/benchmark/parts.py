@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .contestants import infer, metrics, pipeline, records, startup, train
+from .contestants import files, infer, metrics, pipeline, records, startup, train
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,8 @@ class Part:
     """Work that is raced.
 
     Attributes:
-        round: description of one round; `{arch}`, `{crop}` and `{workers}` stand for options.
+        round: description of one round; `{arch}`, `{crop}`, `{workers}` and `{pictures}` stand
+            for options.
         contestants: name to a function that takes the options, sets up, and returns a function
             which does one round and returns the number of things done (images, batches).
     """
@@ -23,11 +24,25 @@ class Part:
 PARTS = {
     "train": Part(
         "training step of {arch}, batch 4, crop {crop}",
-        {"ours": train.ours, "plain": train.plain, "torch": train.pytorch},
+        {"ours": train.ours, "plain": train.plain, **train.PYTORCH},
     ),
     "infer": Part(
         "class ids of one {crop}x{crop} image, {arch}",
-        {"ours": infer.ours, "plain": infer.plain, "torch": infer.pytorch},
+        {
+            "ours": infer.ours,
+            "plain": infer.plain,
+            "onnx": infer.onnx,
+            "int8": infer.int8,
+            **infer.PYTORCH,
+        },
+    ),
+    "predict": Part(
+        "mask and overlay of {pictures} JPEGs of 360x480, {arch}",
+        {"ours": files.predict, "plain": files.predict_in_turn, "network": files.network},
+    ),
+    "eval": Part(
+        "scores of {pictures} images of 360x480, {arch}",
+        {"ours": files.evaluate, "network": files.network},
     ),
     "pipeline": Part(
         "512 training crops of 512, {workers} worker(s)",

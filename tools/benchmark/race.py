@@ -27,12 +27,12 @@ def run(part: str, names, options) -> dict:
         part: key of `benchmark.parts.PARTS`.
         names: contestants of the part, `ours` among them, and `BASELINE` if wanted.
         options: `rounds`, `warm_rounds`, `crop`, `workers`, `arch`, `fc_width`, `network`,
-            `plain_python`, `torch_python`, `baseline`.
+            `plain_python`, `torch_python`, `baseline`, `pictures`.
 
     Returns:
-        Contestant to dict of `median`, `least` and `largest` seconds per round, seconds of the
-        `first` round with set-up, and `peak_bytes` of memory; of others than `ours` also the
-        `paired_ratio` of ours to theirs.
+        Contestant to dict of `median`, `least` and `largest` seconds per round, things done
+        `per_second` of the median, seconds of the `first` round with set-up, and `peak_bytes` of
+        memory; of others than `ours` also the `paired_ratio` of ours to theirs.
 
     Raises:
         InputError: a contestant stopped.
@@ -48,7 +48,7 @@ def run(part: str, names, options) -> dict:
                 answer = one.ask(f"round {number}")
                 if number >= options.warm_rounds:
                     one.seconds.append(answer["seconds"])
-                one.peak = answer["peak_bytes"]
+                one.peak, one.done = answer["peak_bytes"], answer["done"]
     ours = next(one.seconds for one in contestants if one.name == "ours")
     result = {}
     for one in contestants:
@@ -56,6 +56,7 @@ def run(part: str, names, options) -> dict:
             "median": statistics.median(one.seconds),
             "least": min(one.seconds),
             "largest": max(one.seconds),
+            "per_second": one.done / statistics.median(one.seconds),
             "first": first[one.name],
             "peak_bytes": one.peak,
         }
@@ -101,24 +102,24 @@ def table(title: str, result: dict, options) -> str:
     """A line per contestant.
 
     Args:
-        title: description of a round, with `{arch}`, `{crop}` and `{workers}`.
+        title: description of a round, with the names of options in braces.
         result: what `run` returned.
-        options: `arch`, `crop` and `workers`.
+        options: `arch`, `crop`, `workers` and `pictures`.
 
     Returns:
         Text with ratios of the medians (`time`), of the peaks (`memory`), and `paired_ratio`
         (`pairs`).
     """
-    ours = result["ours"]
+    ours, width = result["ours"], max(8, *map(len, result))
     lines = [title.format(**vars(options))]
     lines.append(
-        "            median s   (least … largest)   first s   peak GB   ours/theirs: time  memory"
-        "   pairs"
+        f"  {'':<{width}} {'median s':>9}   (least … largest)    per s   first s   peak GB   "
+        "ours/theirs: time  memory   pairs"
     )
     for name, row in result.items():
         line = (
-            f"  {name:<8} {row['median']:9.4f}   ({row['least']:.4f} … {row['largest']:.4f})"
-            f"   {row['first']:7.2f}   {row['peak_bytes'] / 1e9:7.2f}"
+            f"  {name:<{width}} {row['median']:9.4f}   ({row['least']:.4f} … {row['largest']:.4f})"
+            f"   {row['per_second']:6.2f}   {row['first']:7.2f}   {row['peak_bytes'] / 1e9:7.2f}"
         )
         if name != "ours":
             time_ratio = ours["median"] / row["median"]
@@ -147,8 +148,10 @@ def serve(set_up, options) -> None:
             round_ = set_up(options)
         done = round_()
         seconds = time.perf_counter() - started
-        owners = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        usage = max(resource.getrusage(owner).ru_maxrss for owner in owners) * 1024
+        # Children that wrote files for the rounds do not count.
+        is_child = getattr(round_, "in_child", False)
+        owner = resource.RUSAGE_CHILDREN if is_child else resource.RUSAGE_SELF
+        usage = resource.getrusage(owner).ru_maxrss * 1024
         answer = {"seconds": seconds, "done": done, "peak_bytes": usage, "asked": line.strip()}
         print(json.dumps(answer), file=answers, flush=True)
 
@@ -158,7 +161,11 @@ class _Contestant:
 
     def __init__(self, part: str, name: str, options):
         self.name = name
-        interpreters = {"plain": options.plain_python, "torch": options.torch_python}
+        interpreter = sys.executable
+        if name == "plain":
+            interpreter = options.plain_python
+        elif name.startswith("torch"):
+            interpreter = options.torch_python
         checkout, contestant = _ROOT, name
         if name == BASELINE:
             checkout, contestant = options.baseline, "ours"
@@ -172,9 +179,11 @@ class _Contestant:
         sizes = [] if options.arch == "fcn8s" else ["--arch", options.arch]
         if options.fc_width is not None and name != BASELINE:
             sizes += ["--fc-width", str(options.fc_width)]
+        if part in ("predict", "eval"):  # no others have it, nor an earlier version
+            sizes += ["--pictures", str(options.pictures)]
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [interpreters.get(name, sys.executable), str(program_of(checkout))]
+            [interpreter, str(program_of(checkout))]
             + ["--contestant", f"{part}_{contestant}"]
             + ["--crop", str(options.crop), "--workers", str(options.workers)]
             + (["--network", str(options.network.absolute())] if options.network else [])

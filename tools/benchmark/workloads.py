@@ -1,5 +1,7 @@
 """Drawn images, logits and files, and the networks, which the contestants share."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from fcn8s_ms.network.architectures import ARCHITECTURES
 
 BATCH = 4
 """Images per training step, and per batch of the pipelines and the metrics."""
+
+_CALIBRATION_IMAGES = 4  # of noise: the ranges do not matter for the time
 
 
 def drawn_images(count: int, crop: int):
@@ -34,19 +38,19 @@ def drawn_logits():
     return logits, rng.randint(0, voc.NUM_CLASSES, (BATCH, 512, 512)).astype(np.int32)
 
 
-def drawn_pairs(count: int) -> list[tuple[bytes, bytes]]:
-    """JPEGs and label PNGs of VOC's size, as bytes."""
+def drawn_pairs(count: int, height: int = 375, width: int = 500) -> list[tuple[bytes, bytes]]:
+    """JPEGs and label PNGs, of VOC's size if no other is given, as bytes."""
     import cv2
 
     rng = np.random.RandomState(0)
     pairs = []
     for _ in range(count):
         coarse = rng.randint(0, 256, (24, 32, 3)).astype(np.uint8)
-        image = cv2.resize(coarse, (500, 375), interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
         image = cv2.add(image, rng.randint(0, 24, image.shape).astype(np.uint8))
         label = cv2.resize(
             rng.randint(0, voc.NUM_CLASSES, (6, 8)).astype(np.uint8),
-            (500, 375),
+            (width, height),
             interpolation=cv2.INTER_NEAREST,
         )
         jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
@@ -166,3 +170,48 @@ def torch_network(arch: str, **arguments):
     import torch_fcn8s
 
     return torch_fcn8s.ARCHITECTURES[arch](voc.NUM_CLASSES, **arguments)
+
+
+def in_child(function, *arguments) -> None:
+    """Calls a function of this package in a process of its own, and waits for it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        pool.submit(function, *arguments).result()
+
+
+def write_onnx(path: Path, crop: int, arguments: dict[str, Any]) -> None:
+    """Exports the network with random weights.
+
+    Args:
+        path: file to write.
+        crop: not needed.
+        arguments: of `folded_network`.
+    """
+    from fcn8s_ms.deployment import onnx_graph
+
+    del crop
+    network = folded_network(**arguments)
+    metadata = {
+        "classes": voc.CLASSES,
+        "palette": voc.palette()[: voc.NUM_CLASSES].tolist(),
+        "mean": voc.IMAGE_MEAN,
+        "std": voc.IMAGE_STD,
+    }
+    onnx_graph.write(onnx_graph.build(network, argmax=True, metadata=metadata), path)
+
+
+def write_int8(path: Path, crop: int, arguments: dict[str, Any]) -> None:
+    """Exports the network in 8-bit integers, with the ranges of activations on drawn images.
+
+    Args:
+        path: file to write.
+        crop: side of the images in pixels.
+        arguments: of `folded_network`.
+    """
+    from fcn8s_ms.deployment import onnx_graph, quantise
+
+    whole = path.with_name("float32.onnx")
+    write_onnx(whole, crop, arguments)
+    batches = (image[np.newaxis] for image in drawn_images(_CALIBRATION_IMAGES, crop)[0])
+    model = quantise.quantise(whole, path, batches, activations=quantise.activations_here())
+    onnx_graph.write(model, path)
+    whole.unlink()

@@ -26,4 +26,5 @@ def _program(*arguments):
         subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
         return 1
 
+    round_.in_child = True
     return round_

@@ -1,5 +1,7 @@
 """A training step."""
 
+from functools import partial
+
 from fcn8s_ms import voc
 from fcn8s_ms.training.network_options import AUX_WEIGHT
 
@@ -39,22 +41,28 @@ def _step(network, loss_function, options):
     return mindspore_step(network, loss_function, *drawn_images(BATCH, options.crop))
 
 
-def pytorch(options):
-    """A training step in PyTorch."""
+def pytorch(options, *, bfloat16=False, is_compiled=False):
+    """A training step in PyTorch; arguments as in `infer`."""
     import torch
     from torch.nn import functional
 
     network = torch_network(**network_of(options, training=True)).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     images, labels = (torch.from_numpy(array) for array in drawn_images(BATCH, options.crop))
     labels = labels.long()
+    if bfloat16:
+        network = network.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    if is_compiled:
+        network = torch.compile(network)
 
     def loss_of(logits):
-        return functional.cross_entropy(logits, labels, ignore_index=voc.IGNORE_LABEL)
+        return functional.cross_entropy(logits.float(), labels, ignore_index=voc.IGNORE_LABEL)
 
     def round_():
         optimizer.zero_grad()
-        outputs = network(images)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            outputs = network(images)
         if isinstance(outputs, tuple):
             loss = loss_of(outputs[0]) + AUX_WEIGHT * loss_of(outputs[1])
         else:
@@ -65,3 +73,12 @@ def pytorch(options):
         return BATCH
 
     return round_
+
+
+PYTORCH = {
+    "torch": pytorch,
+    "torch-bf16": partial(pytorch, bfloat16=True),
+    "torch-compile": partial(pytorch, is_compiled=True),
+    "torch-bf16-compile": partial(pytorch, bfloat16=True, is_compiled=True),
+}
+"""PyTorch's ways, by the names of the contestants."""
