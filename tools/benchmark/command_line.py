@@ -35,8 +35,8 @@ _EXAMPLES = f"""examples:
   training and inference against PyTorch:
     {PROGRAM} train infer --against torch --crop 128
   every way to infer that is known here:
-    {PROGRAM} infer --crop 512 --torch-python PATH \\
-        --against onnx int8 torch torch-bf16 torch-compile torch-bf16-compile
+    {PROGRAM} infer --crop 512 --against onnx int8 \\
+        torch torch-bf16 torch-compile torch-bf16-compile
   images per second of predict and eval against those of the bare network:
     {PROGRAM} predict eval --pictures 300 --rounds 1 --warm-rounds 0
   what a change costs, against an older checkout:
