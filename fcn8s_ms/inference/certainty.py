@@ -6,7 +6,7 @@ import numpy as np
 from ..visualize import draw_legend
 from ..voc import IGNORE_LABEL
 
-__all__ = ["ignored_below", "in_grey", "in_heat"]
+__all__ = ["heat_colours", "ignored_below", "in_grey", "in_heat"]
 
 _STEPS = 5
 _NAMES = tuple(f"{100 * step // _STEPS}–{100 * (step + 1) // _STEPS} %" for step in range(_STEPS))
@@ -29,7 +29,7 @@ def in_heat(certainty: np.ndarray, legend: bool = True, corner: str | None = Non
         legend: whether to name the colours; of a small picture beside it.
         corner: as for `visualize.draw_legend`.
     """
-    colours = _colours()
+    colours = heat_colours()
     grey = in_grey(certainty)
     picture = colours[grey]
     if not legend:
@@ -40,7 +40,8 @@ def in_heat(certainty: np.ndarray, legend: bool = True, corner: str | None = Non
     return draw_legend(picture, steps, _NAMES, palette, corner)
 
 
-def _colours() -> np.ndarray:
+def heat_colours() -> np.ndarray:
+    """Colours of the levels of `in_grey`: uint8 (256, 3), RGB."""
     levels = np.arange(256, dtype=np.uint8)[:, np.newaxis]
     return cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
 

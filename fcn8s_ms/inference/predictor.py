@@ -85,9 +85,9 @@ class Predictor:
         self._takes_pixels = takes_pixels(engine)
         self._reduces_here = reduces_on_host(engine)
 
-    def with_engine(self, engine: Engine) -> "Predictor":
-        """Returns a predictor that sees images alike and runs another engine."""
-        return Predictor(engine, self._mean, self._std, **vars(self.view))
+    def with_engine(self, engine: Engine, **view: Any) -> "Predictor":
+        """Returns a predictor that runs another engine and sees images alike, but for `view`."""
+        return Predictor(engine, self._mean, self._std, **{**vars(self.view), **view})
 
     @property
     def n_class(self) -> int:
