@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "compare": "Draw the curves of several trainings over one another.",
     "eval": "Score a network, or the masks of any program, on a record.",
     "predict": "Segment images and videos.",
+    "demo": "Serve a page that segments pictures in the browser.",
     "export": "Write a network for ONNX Runtime, MindSpore Lite or Ascend.",
     "info": "Say what a file is, and whether it is whole.",
 }

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import importlib.util
 import os
 import random
 import re
@@ -143,6 +144,7 @@ def command_of(name, small, record, folder):
         "train": arguments(record, folder / "run", "--steps", "2"),
         "eval": [*network, "--data", record, "--output", folder / "scores.json"],
         "predict": [*network, pictures / "JPEGImages", "--output", folder / "out"],
+        "demo": [*network, "--port", "0"],
         "export": [*network, "--output", folder / "network.onnx", "--overwrite"],
         "info": [small / "network.ckpt"],
         "compare": [small / "run", "--output", folder / "runs.png"],
@@ -151,6 +153,7 @@ def command_of(name, small, record, folder):
 
 
 LONGEST = {"build": 2.5, "train": 5, "eval": 4, "predict": 4, "export": 4, "info": 1, "compare": 3}
+LONGEST |= {"demo": 3}
 
 
 def hidden(folder):
@@ -162,6 +165,8 @@ def hidden(folder):
 @pytest.mark.parametrize("is_subcommand", [False, True], ids=["module", "subcommand"])
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_at_any_moment(name, is_subcommand, small, record, tmp_path, pytestconfig):
+    if name == "demo" and importlib.util.find_spec("gradio") is None:
+        pytest.skip('Gradio is not installed (pip install -e ".[demo]")')
     moments = random.Random(f"{name} {is_subcommand}")
     called = ["fcn8s_ms", name] if is_subcommand else [f"fcn8s_ms.{name}"]
     ended = collections.Counter()

@@ -26,10 +26,10 @@ LAYERS = [
     {"deployment", "records"},
     {"checkpoint", "metrics"},
     {"dataset", "inference"},
-    {"evaluation"},
+    {"evaluation", "webpage"},
     {"training"},
     {"inspection"},
-    {"build", "train", "compare", "eval", "predict", "export", "info"},
+    {"build", "train", "compare", "eval", "predict", "demo", "export", "info"},
     {"api"},
     {"__main__"},
 ]
@@ -85,6 +85,7 @@ FOLDERS = {
         {"html_report"},
         {"options"},
     ],
+    "webpage": [{"answers", "examples"}, {"results"}, {"page"}, {"server"}],
     "visualize": [
         {"fonts", "palette"},
         {"canvas", "overlays"},
@@ -161,6 +162,7 @@ WITHOUT_MINDSPORE = set(
     visualize.canvas visualize.class_scores visualize.confusion_matrix visualize.corruptions
     visualize.curves visualize.figures
     visualize.fonts visualize.overlays visualize.palette visualize.reliability
+    webpage.answers webpage.examples webpage.page webpage.results webpage.server
     """.split()
 )
 # These load MindSpore when they run, not when they are imported, so that --help is quick.
@@ -192,6 +194,7 @@ LAZY |= {
     "train",
     "eval",
     "predict",
+    "demo",
     "export",
     "info",
     "inspection.contents",

@@ -48,7 +48,7 @@ def test_version(capsys):
 def test_unknown_subcommand(name, capsys):
     assert error_of(command.main, [name], capsys) == (
         f"python -m fcn8s_ms: error: {name!r} is not a subcommand; choose one of "
-        "build, train, compare, eval, predict, export, info\n"
+        "build, train, compare, eval, predict, demo, export, info\n"
     )
 
 
@@ -71,7 +71,16 @@ sys.argv = ["/somewhere/bin/fcn8s-ms", *sys.argv[1:]]
 from fcn8s_ms.__main__ import main
 main()
 """
-SLOW = {"mindspore", "matplotlib", "scipy", "onnx", "onnxruntime", "tensorboardX", "torch"}
+SLOW = {
+    "mindspore",
+    "matplotlib",
+    "scipy",
+    "onnx",
+    "onnxruntime",
+    "tensorboardX",
+    "torch",
+    "gradio",
+}
 
 
 @pytest.mark.parametrize("name", command.SUBCOMMANDS)

@@ -69,6 +69,7 @@ def test_the_wheel_is_the_package_and_nothing_else(built):
     modules = {path for path in in_checkout("fcn8s_ms") if path.endswith(".py")}
     assert len(modules) > 60
     others = {f"fcn8s_ms/evaluation/report.{kind}" for kind in ("html", "css", "js")}
+    others |= {f"fcn8s_ms/webpage/viewer.{kind}" for kind in ("html", "css", "js")}
     others |= {"fcn8s_ms/py.typed"}
     assert {name for name in names if ".dist-info/" not in name} == modules | others
     assert any(name.endswith("/LICENSE") for name in names)
