@@ -119,11 +119,10 @@ def _batches(
 
 
 def _shown(items: Iterator[_Item], what: str, total: int) -> Iterator[_Item]:
-    """Items, with their number on a terminal."""
+    """Items, with a progress bar from the first on."""
     from tqdm import tqdm
 
-    shown: Iterator[_Item] = tqdm(items, desc=what, total=total, unit="image")
-    return shown
+    yield from tqdm(items, desc=what, total=total, unit="image")
 
 
 def _describe(model: Any, config: Config, activations: str, count: int) -> None:

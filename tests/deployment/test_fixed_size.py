@@ -54,6 +54,8 @@ def test_a_fixed_size_computes_the_same_without_computing_sizes(trained, tmp_pat
     any_size = segmenter(exported(trained, tmp_path / "any.onnx", *flags))
     graph = onnx.load(str(one)).graph
     assert not {node.op_type for node in graph.node} & OF_SIZES
+    read = {name for node in graph.node for name in node.input}
+    assert {one.name for one in graph.initializer} <= read
     for value in (*graph.input, *graph.output):
         dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
         assert dims[0] == 2 and {*size} <= {*dims} and 0 not in dims
