@@ -19,7 +19,7 @@ import numpy as np
 
 from . import device, fetch, inference, transforms, voc
 from .evaluation import report
-from .evaluation.options import PROGRAM, Config, get_parser, parse
+from .evaluation.options import CHANGED_SHOWN, PROGRAM, Config, get_parser, parse
 from .formats import checkpoints, paths
 
 if TYPE_CHECKING:
@@ -107,6 +107,18 @@ def _count_images(
     return evaluation.count(predicted, num_classes, also), data.data_file
 
 
+def _saved_masks(
+    config: Config, num_classes: int, palette: np.ndarray
+) -> "evaluation.SavedMasks | None":
+    """Counter that writes the masks of `--save-masks`; None without it."""
+    from . import evaluation
+
+    if config.save_masks is None:
+        return None
+    data = evaluation.whole_images(config.data, num_classes, config.workers)
+    return evaluation.SavedMasks(config.save_masks, data.names(), palette)
+
+
 def _score_corrupted(
     config: Config, segmenter: "Segmenter", classes: Sequence[str]
 ) -> dict[str, Any]:
@@ -159,11 +171,20 @@ def evaluate(config: Config) -> dict[str, Any]:
         InputError: checkpoint or data cannot be used, or do not belong together.
     """
     from . import evaluation
-    from .evaluation import comparison, html_report, pictures
+    from .evaluation import changes, html_report, pictures
     from .evaluation.thumbnails import Thumbnails
 
     if config.compare:
-        return comparison.run(config.compare, config.output)
+        request = changes.Request(
+            config.compare,
+            config.output,
+            config.pictures,
+            config.masks,
+            config.data,
+            config.worst or CHANGED_SHOWN,
+            config.max_pixels,
+        )
+        return changes.run(request)
     if config.download:
         fetch.fetch_data(base_url=config.download)
         fetch.fetch_checkpoint(fetch.TRAINED_FILE, base_url=config.download)
@@ -185,7 +206,8 @@ def evaluate(config: Config) -> dict[str, Any]:
         certainty = evaluation.Certainty()
     images = evaluation.PerImage(boundaries, certainty)
     thumbnails = None if config.report is None else Thumbnails(classes, palette)
-    counters = (trimap, boundaries, certainty, *ends.values(), images, thumbnails)
+    saved = _saved_masks(config, len(classes), palette)
+    counters = (trimap, boundaries, certainty, *ends.values(), images, thumbnails, saved)
     also = [one for one in counters if one is not None]
     started = time.perf_counter()
     if config.protocol == "tutorial":

@@ -79,7 +79,7 @@ FOLDERS = {
     "evaluation": [
         {"crops", "predictions", "report"},
         {"boundaries", "certainty", "comparison", "in_turn", "robustness"},
-        {"int8", "per_image", "scoring", "thumbnails"},
+        {"changes", "int8", "per_image", "scoring", "thumbnails"},
         {"pictures"},
         {"html_sections"},
         {"html_report"},
@@ -89,7 +89,15 @@ FOLDERS = {
     "visualize": [
         {"fonts", "palette"},
         {"canvas", "overlays"},
-        {"class_scores", "confusion_matrix", "corruptions", "curves", "figures", "reliability"},
+        {
+            "changes",
+            "class_scores",
+            "confusion_matrix",
+            "corruptions",
+            "curves",
+            "figures",
+            "reliability",
+        },
     ],
     "training": [
         {
@@ -132,7 +140,7 @@ WITHOUT_MINDSPORE = set(
     """
     __init__ confusion ending errors fetch files options transforms voc
     deployment.quantise distributed.watchdog
-    evaluation.boundaries evaluation.certainty evaluation.comparison
+    evaluation.boundaries evaluation.changes evaluation.certainty evaluation.comparison
     evaluation.html_report evaluation.html_sections evaluation.in_turn
     evaluation.per_image evaluation.pictures
     evaluation.predictions evaluation.report evaluation.robustness
@@ -159,8 +167,8 @@ WITHOUT_MINDSPORE = set(
     training.results
     training.schedule training.tensorboard
     system.threads system.transfer
-    visualize.canvas visualize.class_scores visualize.confusion_matrix visualize.corruptions
-    visualize.curves visualize.figures
+    visualize.canvas visualize.changes visualize.class_scores visualize.confusion_matrix
+    visualize.corruptions visualize.curves visualize.figures
     visualize.fonts visualize.overlays visualize.palette visualize.reliability
     webpage.answers webpage.examples webpage.page webpage.results webpage.server
     """.split()

@@ -5,6 +5,7 @@ from .certainty import Certainty
 from .per_image import PerImage
 from .predictions import (
     Prediction,
+    SavedMasks,
     predict_dataset,
     predict_first,
     read_predictions,
@@ -23,6 +24,7 @@ __all__ = [
     "Counter",
     "PerImage",
     "Prediction",
+    "SavedMasks",
     "Trimap",
     "Worst",
     "corruptions",

@@ -9,9 +9,8 @@ import numpy as np
 from .. import confusion, files
 from ..errors import InputError, listing
 from ..formats import schema
-from . import report
 
-__all__ = ["compare", "compare_files", "read", "run", "text"]
+__all__ = ["compare", "compare_files", "read", "text"]
 
 _RESAMPLES = 2000
 _BLOCK = 100  # resamples at once
@@ -137,11 +136,12 @@ def _sorted(
     return {names[place]: _row(first[place], second[place]) for place in order}
 
 
-def compare_files(first: Path, second: Path) -> tuple[dict[str, Any], str]:
+def compare_files(first: Path, second: Path) -> tuple[dict[str, Any], str, list[dict[str, Any]]]:
     """Compares two files of scores.
 
     Returns:
-        Result of `compare`, and its text, with a line on protocols that differ.
+        Result of `compare`, its text, with a line on protocols that differ, and what `read` found
+        in the two files.
 
     Raises:
         InputError: a file cannot be read, or the two do not belong together.
@@ -156,22 +156,7 @@ def compare_files(first: Path, second: Path) -> tuple[dict[str, Any], str]:
     shown = text(result)
     if one["protocol"] != other["protocol"]:
         shown += f"\n\nThe protocols differ: {one['protocol']}; {other['protocol']}."
-    return result, shown
-
-
-def run(paths: Sequence[Path], output: Sequence[Path]) -> dict[str, Any]:
-    """Compares two files of scores, prints the comparison and writes it as JSON.
-
-    Raises:
-        InputError: as of `compare_files`, or an output does not end in .json or cannot be written.
-    """
-    for path in output:
-        if path.suffix.lower() != ".json":
-            raise InputError(f"{path} does not end in .json, as comparisons are written")
-    result, shown = compare_files(*paths)
-    print(shown)
-    report.write_all(output, result)
-    return result
+    return result, shown, [one, other]
 
 
 def text(result: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from ..system import threads
 from . import html_report, report
 from .robustness import Corruption, corruptions
 
-__all__ = ["PROGRAM", "PROTOCOLS", "Config", "get_parser", "parse"]
+__all__ = ["CHANGED_SHOWN", "PROGRAM", "PROTOCOLS", "Config", "get_parser", "parse"]
 
 PROGRAM = program("eval")
 """Name of the program on a command line."""
@@ -28,6 +28,9 @@ _EXAMPLES = f"""examples:
 """
 
 PROTOCOLS = ("whole", "tutorial")
+CHANGED_SHOWN = 5
+"""Images that `--compare` shows at either end, if `--worst` does not say otherwise."""
+
 _TUTORIAL_BATCH_SIZE = 4
 
 
@@ -61,6 +64,8 @@ class Config:
     fast: bool
     corrupt: str | None
     compare: list[Path] | None
+    masks: list[Path] | None
+    save_masks: Path | None
     pictures: Path | None
     report: Path | None
 
@@ -92,14 +97,13 @@ class Config:
                 "--corrupt changes the images that a network sees, and --predictions has none; "
                 "give a --checkpoint"
             )
+        self._check_comparison()
         for path in self.output:
             report.check_format(path)
             paths.check_file(path, "--output")
         if self.pictures is not None:
             paths.check_folder(self.pictures, "--pictures")
         if self.report is not None:
-            if self.compare:
-                raise InputError("--compare scores nothing; leave out --report, which shows scores")
             html_report.check(self.report)
         if self.protocol == "tutorial":
             size = (self.crop_size, self.crop_size)
@@ -118,6 +122,29 @@ class Config:
             raise InputError(f"--per-image {self.per_image} does not end in .csv; it is a table")
         if self.per_image is not None:
             paths.check_file(self.per_image, "--per-image")
+
+    def _check_comparison(self) -> None:
+        """Checks what goes together with `--compare`, and the masks.
+
+        Raises:
+            InputError: something does not.
+        """
+        if self.masks and not (self.compare and self.pictures):
+            raise InputError(
+                "--masks has the images of --compare A.json B.json drawn into the folder of "
+                "--pictures; give both, or leave it out"
+            )
+        scoring = ("report", "per_image", "corrupt", "save_masks", "predictions", "best")
+        for name in scoring if self.compare else ():
+            if getattr(self, name):
+                raise InputError(f"--compare scores nothing; leave out {flag(name)}")
+        if self.save_masks is not None:
+            if self.predictions or self.protocol == "tutorial":
+                raise InputError(
+                    "--save-masks saves what a network predicts for whole images; leave out "
+                    "--predictions and --protocol tutorial"
+                )
+            paths.check_folder(self.save_masks, "--save-masks")
 
     def corruptions(self) -> list[Corruption]:
         """Those that `--corrupt` names; none without it."""
@@ -250,7 +277,23 @@ def get_parser() -> argparse.ArgumentParser:
         metavar=("A.json", "B.json"),
         help="Score nothing; print which classes and images of two evaluations changed, from the "
         "first to the second, and a 95 %% interval of the difference in mean IoU. --output takes "
-        "a .json.",
+        "a .json; --pictures draws the changes of classes and images as bars.",
+    )
+    add(
+        "--masks",
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help="With --compare and --pictures, draw the images of --data that got better and worse "
+        f"the most ({CHANGED_SHOWN} each, or as many as --worst says) with label and both "
+        "predictions, read from the folders that --save-masks wrote in the two evaluations.",
+    )
+    add(
+        "--save-masks",
+        type=Path,
+        metavar="DIR",
+        help="Save the predicted class ids of every image as NAME.png into this folder, for "
+        "--predictions, and for --masks in a comparison.",
     )
     add(
         "--pictures",

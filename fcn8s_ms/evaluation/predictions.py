@@ -1,13 +1,15 @@
 """Predictions for the images of a record: computed by a network, or read from masks."""
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .. import files, records, transforms, voc
+from .. import files, records, transforms, visualize, voc
+from ..confusion import ConfusionMatrix
 from ..errors import InputError, listing
 from ..images.reader import MAX_PIXELS
 from ..inference import Predictor
@@ -19,6 +21,9 @@ if TYPE_CHECKING:  # it loads MindSpore
 
 __all__ = [
     "Prediction",
+    "SavedMasks",
+    "find_masks",
+    "mask_reader",
     "predict_dataset",
     "predict_first",
     "predict_images",
@@ -144,8 +149,7 @@ def read_predictions(folder: files.PathLike, data: "SegDataset") -> Iterator[Pre
     """Reads masks of class ids that any program has made for the images of a dataset.
 
     Args:
-        folder: folder with NAME.png or NAME_mask.png for every image NAME of the record: gray or
-            palette PNGs of class ids, of the image's size.
+        folder: folder with masks for every image of the record, as of `find_masks`.
         data: result of `whole_images`.
 
     Yields:
@@ -155,14 +159,32 @@ def read_predictions(folder: files.PathLike, data: "SegDataset") -> Iterator[Pre
         InputError: masks are missing (all are named), or one cannot be read, has another size, or
             gives a labelled pixel an id that is not a class.
     """
+    paths = find_masks(folder, data.names())
+    read = mask_reader(data.num_classes, data.max_pixels)
+    for name, image, label in data.whole_samples():
+        yield Prediction(name, image, label, read(paths[name], label))
+
+
+def find_masks(folder: files.PathLike, names: Sequence[str]) -> dict[str, Path]:
+    """Finds the masks of images in a folder.
+
+    Args:
+        folder: folder with NAME.png or NAME_mask.png for every image NAME.
+        names: names of the images in their record.
+
+    Returns:
+        Path of each image's mask.
+
+    Raises:
+        InputError: masks are missing (all are named), or there are two for an image.
+    """
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the folder that holds the masks")
     paths: dict[str, Path] = {}
     missing = []
-    names = data.names()
     for name in names:
-        stem = folder / Path(name).with_suffix("") if _is_image(name) else folder / name
+        stem = _stem(folder, name)
         found = [path for path in (_png(stem, ""), _png(stem, "_mask")) if path.is_file()]
         if len(found) > 1:
             raise InputError(f"{found[0]} and {found[1].name} are for one image; keep one")
@@ -175,23 +197,89 @@ def read_predictions(folder: files.PathLike, data: "SegDataset") -> Iterator[Pre
             f"{folder} lacks {len(missing)} of {len(names)} masks: {listing(missing)}; "
             "put them there, under the names of the record's images"
         )
+    return paths
+
+
+def mask_reader(num_classes: int, max_pixels: int) -> Callable[[Path, np.ndarray], np.ndarray]:
+    """A function that reads a mask of class ids and checks it against the image's label.
+
+    Args:
+        num_classes: number of classes.
+        max_pixels: largest number of pixels of a mask; 0 for any.
+
+    Returns:
+        A function of the mask's path and the label, uint8 (H, W), that returns uint8 (H, W). It
+        raises an InputError if the mask cannot be read, has another size, or gives a labelled pixel
+        an id that is not a class.
+    """
     masks = MaskReader(
-        [str(number) for number in range(255)], mask_values="ids", max_pixels=data.max_pixels
+        [str(number) for number in range(255)], mask_values="ids", max_pixels=max_pixels
     )
-    for name, image, label in data.whole_samples():
-        ids = masks.read(paths[name])
+
+    def read(path: Path, label: np.ndarray) -> np.ndarray:
+        ids = masks.read(path)
         if ids.shape != label.shape:
             raise InputError(
-                f"{paths[name]} is {ids.shape[1]}x{ids.shape[0]}, the image "
+                f"{path} is {ids.shape[1]}x{ids.shape[0]}, the image "
                 f"{label.shape[1]}x{label.shape[0]}; save predictions at the image's own size"
             )
-        foreign = np.unique(ids[(label < data.num_classes) & (ids >= data.num_classes)])
+        foreign = np.unique(ids[(label < num_classes) & (ids >= num_classes)])
         if foreign.size:
             raise InputError(
-                f"{paths[name]} has ids {listing(foreign)} where a class is expected; "
-                f"classes are 0…{data.num_classes - 1}: give every pixel one of them"
+                f"{path} has ids {listing(foreign)} where a class is expected; "
+                f"classes are 0…{num_classes - 1}: give every pixel one of them"
             )
-        yield Prediction(name, image, label, ids)
+        return ids
+
+    return read
+
+
+class SavedMasks:
+    """Writes the class ids of every prediction as palette PNGs, which `find_masks` finds again.
+
+    Args:
+        folder: folder to write to.
+        names: names of all images, so that nothing is written if two need one file.
+        palette: uint8 (256, 3), RGB.
+
+    Raises:
+        InputError: two names need one file, or one leaves the folder.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], palette: np.ndarray):
+        folder = folder.absolute()
+        self._paths = {name: _png(_stem(folder, name), "") for name in names}
+        self._palette = palette
+        owners: dict[Path, str] = {}
+        for name, path in self._paths.items():
+            if os.path.normpath(path) != str(path) or folder not in path.parents:
+                raise InputError(f"image {name!r} has a name that leaves {folder}; build it anew")
+            if path in owners:
+                raise InputError(
+                    f"images {owners[path]!r} and {name!r} would share the mask {path.name}; "
+                    "leave out --save-masks, or give them other names"
+                )
+            owners[path] = name
+
+    def add(self, prediction: Prediction, counts: ConfusionMatrix) -> None:
+        """Writes one mask; the confusion matrix is not needed.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        del counts
+        path = self._paths[prediction.name]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            visualize.write_mask(path, prediction.ids, self._palette)
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be written: {error.strerror}; choose another --save-masks"
+            ) from error
+
+
+def _stem(folder: Path, name: str) -> Path:
+    return folder / Path(name).with_suffix("") if _is_image(name) else folder / name
 
 
 def _is_image(name: str) -> bool:

@@ -4,6 +4,7 @@ Images are BGR, as OpenCV decodes them; pictures that are returned or written ar
 """
 
 from .canvas import PRINT
+from .changes import change_bars
 from .class_scores import class_bars, class_iou
 from .confusion_matrix import confusion_plot
 from .corruptions import corruption_curves
@@ -18,6 +19,7 @@ __all__ = [
     "PRINT",
     "Course",
     "background_id",
+    "change_bars",
     "class_bars",
     "class_iou",
     "comparison",
