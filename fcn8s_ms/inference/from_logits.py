@@ -25,38 +25,34 @@ def resized(planes: np.ndarray, size: Size) -> np.ndarray:
 
 
 def class_ids(logits: np.ndarray, size: Size) -> np.ndarray:
-    """Class ids of logits (C, h, w) that are resized: uint8 (H, W).
-
-    Works plane by plane: all planes of a large picture at once take gigabytes.
-    """
-    if logits.shape[-2:] == size:
-        return logits.argmax(axis=0).astype(np.uint8)
-    best = _plane_resized(logits[0], size)
-    ids = np.zeros(size, np.uint8)
-    for label in range(1, len(logits)):
-        plane = _plane_resized(logits[label], size)
-        ids[plane > best] = label
-        np.maximum(best, plane, out=best)
-    return ids
-
-
-def _certainty(logits: np.ndarray, size: Size) -> np.ndarray:
-    """Probability of the best class of logits (C, h, w) that are resized: float32 (H, W).
-
-    Plane by plane, as `class_ids`.
-    """
-    best = _plane_resized(logits[0], size).copy()
-    for plane in logits[1:]:
-        np.maximum(best, _plane_resized(plane, size), out=best)
-    total = np.zeros(size, np.float32)
-    for plane in logits:
-        total += np.exp(_plane_resized(plane, size) - best)
-    return np.reciprocal(total, out=total)
+    """Class ids of logits (C, h, w) that are resized: uint8 (H, W); of equal ones the first."""
+    return _best(logits, size)[0]
 
 
 def class_ids_and_certainty(logits: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
     """Class ids, uint8 (H, W), and the probability of each, float32 (H, W)."""
-    return class_ids(logits, size), _certainty(logits, size)
+    ids, best = _best(logits, size)
+    total = np.zeros(size, np.float32)
+    for plane in logits:
+        total += np.exp(_plane_resized(plane, size) - best)
+    return ids, np.reciprocal(total, out=total)
+
+
+def _best(logits: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """Class ids of logits (C, h, w) that are resized, and the largest logits, float32 (H, W).
+
+    Works plane by plane: all planes of a large picture at once take gigabytes. That also takes a
+    tenth of the time of `argmax` over the first axis.
+    """
+    best = np.array(_plane_resized(logits[0], size))
+    ids = np.zeros(size, np.uint8)
+    for label in range(1, len(logits)):
+        plane = _plane_resized(logits[label], size)
+        larger = (plane > best).view(np.uint8)
+        larger *= np.uint8(label)  # `ids[plane > best] = label` takes five times as long
+        np.maximum(ids, larger, out=ids)  # labels ascend
+        np.maximum(best, plane, out=best)
+    return ids, best
 
 
 def probabilities(logits: np.ndarray, size: Size) -> np.ndarray:

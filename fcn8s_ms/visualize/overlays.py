@@ -69,7 +69,7 @@ def overlay(
         uint8 array (H, W, 3), RGB.
     """
     picture = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    mixed = cv2.addWeighted(picture, 1 - opacity, palette[ids], opacity, 0)
+    mixed = cv2.addWeighted(picture, 1 - opacity, palette.take(ids, axis=0), opacity, 0)
     untouched = ids == IGNORE_LABEL
     if background is not None:
         untouched |= ids == background
