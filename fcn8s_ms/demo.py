@@ -69,7 +69,7 @@ class Config:
         "takes any (default: %(default)s).",
     )
     max_megabytes: int = option(
-        50, help="Refuse a file of more than N MB (1,048,576 bytes; default: %(default)s)."
+        50, help="Refuse a file of more than N MB of 1,048,576 bytes (default: %(default)s)."
     )
     engine: str | None = None
     view: inference.ViewOptions = inference.ViewOptions()

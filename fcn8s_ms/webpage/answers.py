@@ -14,7 +14,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError
 from ..images import reader
-from ..inference import Predictor, Segmenter, has_logits, read_image
+from ..inference import Segmenter, has_logits, read_image
 from ..inference.certainty import in_grey
 from ..inference.stopwatch import TimedEngine
 
@@ -85,7 +85,8 @@ class Answerer:
     Args:
         segmenter: the network with its classes.
         longest_side: a picture whose longer side has more pixels is shown to the network at this
-            length; the answer has the picture's own size. 0 for never. It has no effect if the
+            length; the answer has the picture's own size. 0 for never. A file that was exported for
+            a fixed size sees larger pictures at what fits into it. Neither has an effect if the
             segmenter resizes pictures itself or runs windows over them.
         max_pixels: largest number of pixels of a picture; 0 for any.
 
@@ -105,7 +106,10 @@ class Answerer:
         self._max_pixels = max_pixels
         self._engine = TimedEngine(segmenter.predictor.engine)
         view = segmenter.predictor.view
-        self._longest_side = longest_side if view.resize is None and view.sliding is None else 0
+        self._shrinks = view.resize is None and view.sliding is None
+        self._longest_side = longest_side
+        size = getattr(segmenter.predictor.engine, "size", None)  # of an exported file: fixed
+        self._most: _Size | None = None if size is None else size[1:]
         self._predictor = segmenter.predictor.with_engine(self._engine)
         self._lock = threading.Lock()
 
@@ -141,7 +145,8 @@ class Answerer:
 
     def _computed(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, _Size]:
         height, width = image.shape[:2]
-        factor = min((self._longest_side or np.inf) / max(height, width), 1)
+        longest = self._longest(height, width)
+        factor = longest / max(height, width)
         seen = max(round(height * factor), 1), max(round(width * factor), 1)
         if not self.has_certainty:
             # Class ids cannot be interpolated, so the picture is resized here.
@@ -151,14 +156,22 @@ class Answerer:
             if factor < 1:
                 ids = cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
             return ids, None, seen
-        predictor = self._predictor if factor == 1 else self._shrinking
+        predictor = self._predictor
+        if factor < 1:
+            predictor = predictor.with_engine(self._engine, resize=longest)
         ((_, (ids, certainty)),) = predictor.many_with_certainty([(None, image)])
         return ids, in_grey(certainty), predictor.view.size(height, width)
 
-    @property
-    def _shrinking(self) -> Predictor:
-        """The predictor for pictures whose longer side is above the limit."""
-        return self._predictor.with_engine(self._engine, resize=self._longest_side)
+    def _longest(self, height: int, width: int) -> int:
+        """Length of the longer side at which the network sees a picture."""
+        longest = max(height, width)
+        if not self._shrinks:
+            return longest
+        found = min(self._longest_side or longest, longest)
+        if self._most is not None:
+            most = min(self._most[0] / height, self._most[1] / width)
+            found = min(found, max(int(most * longest), 1))
+        return found
 
 
 class Kept:

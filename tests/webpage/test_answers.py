@@ -52,6 +52,21 @@ def test_a_large_picture_is_seen_smaller(engine, tmp_path):
     assert own(path).seen == (15, 20)
 
 
+@pytest.mark.parametrize(("limit", "seen"), [(0, (30, 40)), (20, (15, 20))])
+def test_a_file_of_a_fixed_size_takes_any_picture(limit, seen, tmp_path):
+    class Fixed(Channels):
+        size = (1, 32, 40)
+
+        def logits(self, batch):
+            assert batch.shape[1] <= 32 and batch.shape[2] <= 40
+            return super().logits(batch)
+
+    answerer = Answerer(segmenter(Fixed()), limit)
+    assert answerer(halves(tmp_path / "wide.png", RED, GREEN, 60, 80)).seen == seen
+    assert max(answerer(halves(tmp_path / "high.png", RED, GREEN, 80, 60)).seen) <= 32
+    assert answerer(halves(tmp_path / "small.png", RED, GREEN, 9, 8)).seen == (9, 8)
+
+
 def test_what_the_page_shows_of_a_large_picture():
     ids = np.arange(3, dtype=np.uint8).repeat(1000)[np.newaxis].repeat(1500, axis=0)
     image = np.zeros((1500, 3000, 3), np.uint8)
