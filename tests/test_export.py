@@ -453,7 +453,7 @@ def test_segmenter_of_a_file_from_pixels_to_class_ids(voc_networks, tmp_path, ca
     assert np.array_equal(mask, other(pictures[1]))
     capsys.readouterr()
     error = error_line_of(predict.main, [*given, "--save", "probability"], capsys)
-    assert "computes class ids, not the logits" in error
+    assert "computes class ids only; export it without" in error
 
 
 def test_logits_of_a_file_that_takes_pixels(voc_networks, tmp_path):

@@ -12,7 +12,6 @@ import numpy as np
 
 from .. import files, voc
 from ..errors import InputError
-from ..records import labelme
 from ..visualize import background_id
 from .inputs import Picture
 from .polygons import TOLERANCE, Shape, shapes_of
@@ -41,6 +40,8 @@ def labelme_content(
         classes: class names.
         image_path: the picture, from the folder of the JSON file.
     """
+    from ..records import labelme  # only here: it wants Pillow, which masks do without
+
     height, width = size
     ground = _ground(classes, labelme.BACKGROUND)
     holes = [_box(hole) for shape in shapes for hole in shape.holes]
@@ -142,6 +143,8 @@ def coco_content(
 
 def _categories(classes: Sequence[str]) -> list[tuple[int, int]]:
     """Class id and category of every class but the background."""
+    from ..records import labelme
+
     ground = _ground(classes, labelme.BACKGROUND[::-1])
     if ground is None:
         ground = background_id(classes)

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
-from ..records.shapes import fill_polygon
 
 __all__ = ["TOLERANCE", "Shape", "check_tolerance", "shapes_of"]
 
@@ -62,6 +61,8 @@ class Shape:
 
     def pixels(self) -> np.ndarray:
         """Pixels of the shape without its holes: bool, of the size of `box`."""
+        from ..records.shapes import fill_polygon  # only here: records want Pillow
+
         left, top, width, height = self.box
         covered = np.zeros((height, width), np.uint8)
         for points, value in ((self.outline, 1), *((hole, 0) for hole in self.holes)):
