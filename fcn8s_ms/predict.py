@@ -62,6 +62,11 @@ class Config:
         reader.check_max_pixels(self.max_pixels)
         if self.batch_size < 1:
             raise InputError(f"--batch-size is {self.batch_size}; it must be positive")
+        if self.results.geotiff and (self.view.sliding is None or not self.view.is_single):
+            raise InputError(
+                "--geotiff needs --sliding CROP STRIDE, and goes without --resize, --scales and "
+                "--flip; add for instance --sliding 512 384"
+            )
         if self.batch_size > inference.MAX_BATCH:
             raise InputError(
                 f"--batch-size is {self.batch_size}; it must be at most {inference.MAX_BATCH:,}"
@@ -141,7 +146,11 @@ def predict(config: Config) -> Faults:
     pipeline = Pipeline(segmenter.predictor, saver, config.batch_size, bar, config.max_pixels)
     try:
         with saver.folder_made(pictures):
-            pipeline.images(images)
+            if config.results.geotiff:
+                for picture in images:
+                    pipeline.geotiff(picture)
+            else:
+                pipeline.images(images)
             for picture in videos:
                 pipeline.video(picture)
     finally:

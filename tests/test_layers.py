@@ -71,8 +71,9 @@ FOLDERS = {
     "inference": [
         {"cross_entropy", "from_logits"},
         {"engine", "images", "inputs", "mindspore_engine", "onnx_engine", "polygons", "video"},
-        {"annotations", "certainty", "stopwatch", "view"},
+        {"annotations", "certainty", "result_options", "stopwatch", "view", "windows"},
         {"predictor"},
+        {"geotiff"},
         {"outputs"},
         {"pipeline", "segmenter"},
     ],
@@ -152,9 +153,10 @@ WITHOUT_MINDSPORE = set(
     formats.onnx_metadata formats.paths formats.png formats.protobuf formats.schema formats.sealing
     images.augmentation images.corruption images.geometry images.header images.reader
     inference.annotations inference.certainty inference.cross_entropy inference.engine
-    inference.from_logits inference.images inference.inputs inference.onnx_engine inference.outputs
-    inference.pipeline inference.polygons inference.predictor inference.segmenter
-    inference.stopwatch inference.video inference.view
+    inference.from_logits inference.geotiff inference.images inference.inputs
+    inference.onnx_engine inference.outputs inference.pipeline inference.polygons
+    inference.predictor inference.result_options inference.segmenter inference.stopwatch
+    inference.video inference.view inference.windows
     inspection.checkpoint inspection.exported inspection.facts inspection.model_card
     network.architectures network.conversion network.converted network.layers
     network.paper_weights network.resnet_weights network.upsampling

@@ -128,6 +128,16 @@ def test_uncertain_pixels_are_ignored(weights, tmp_path, street):
     assert np.abs(grey / 255 - largest).max() < 0.6 / 255
 
 
+def test_segmenter_gives_certainty_and_polygons(street):
+    segmenter = segmenter_with()
+    ids, certainty = segmenter.certainty(street[..., ::-1], order="RGB")
+    assert (ids == segmenter(street)).mean() > 0.999
+    np.testing.assert_allclose(certainty, segmenter.probabilities(street).max(0), atol=1e-6)
+    shapes = segmenter.polygons(street, 0)
+    assert {shape.label for shape in shapes} == set(segmenter(street).flat)
+    assert sum(shape.area for shape in shapes) == 50 * 75
+
+
 def test_polygons_of_all_pictures(weights, tmp_path, street, capsys):
     (tmp_path / "more").mkdir()
     shutil.copy(tmp_path / "street.png", tmp_path / "more" / "other.png")

@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,109 +14,22 @@ import numpy as np
 from .. import files, visualize
 from ..errors import InputError
 from ..formats import paths
-from ..options import option
 from ..voc import IGNORE_LABEL
-from . import video
+from . import geotiff, video
 from .annotations import LABELME, Annotations
 from .certainty import ignored_below, in_grey, in_heat
 from .engine import Engine, has_logits
 from .inputs import Picture
-from .polygons import TOLERANCE, check_tolerance
 from .predictor import Predictor
+from .result_options import ENDINGS, IN_VIDEO, OF_LOGITS, ResultOptions
 
 __all__ = ["ENDINGS", "ResultOptions", "Saver"]
-
-ENDINGS = {
-    "mask": "_mask.png",
-    "color": "_color.png",
-    "overlay": "_overlay.png",
-    "probability": "_probability.npz",
-    "certainty": "_certainty.png",
-    "heatmap": "_heatmap.png",
-    "polygons": ".json",
-}
-"""Kinds of results, and the endings of their files; polygons are in a sub-folder."""
-
-# Written as a video; the others as a folder, one file per frame.
-_IN_VIDEO = ("color", "overlay", "heatmap")
-
-_OF_LOGITS = ("probability", "certainty", "heatmap")
 
 UNCERTAIN = "uncertain"
 """Name of pixels below `min_certainty` in legends and lines."""
 
 Result: TypeAlias = "np.ndarray | tuple[np.ndarray, np.ndarray]"
 """What a prediction gives for a picture, see `Saver`."""
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(kind.strip() for kind in text.split(",")))
-
-
-@dataclass(frozen=True)
-class ResultOptions:
-    """Results to write for every picture; the help of each option describes it.
-
-    Raises:
-        InputError: an option is out of range, or two do not go together.
-    """
-
-    output: Path = option(
-        Path("predictions"),
-        metavar="DIR",
-        help="Write the results into this folder (default: %(default)s).",
-    )
-    save: tuple[str, ...] = option(
-        ("mask", "overlay"),
-        type=_kinds,
-        metavar="KIND,…",
-        help="Write these results. mask: NAME_mask.png, a palette PNG whose pixels are class ids, "
-        "like VOC's; color: NAME_color.png, the same as RGB; overlay: NAME_overlay.png, the "
-        "classes drawn over the picture; probability: NAME_probability.npz, of all classes; "
-        "certainty: NAME_certainty.png, the probability of the chosen class in grey, 255 for 1; "
-        "heatmap: NAME_heatmap.png, the same in colours; "
-        "polygons: labelme/NAME.json of every picture for labelme, coco.json of all for CVAT and "
-        "others, and classes.txt, to correct and to build records with again. Of a video, color "
-        "overlay and heatmap become NAME_….mp4, the others folders NAME_…, a file per frame "
-        "(default: mask,overlay).",
-    )
-    plain_names: bool = option(
-        False,
-        help="Write NAME.png instead of NAME_mask.png, as VOC's server expects; goes with one "
-        "kind of --save.",
-    )
-    opacity: float = option(
-        0.5, help="Draw an overlay's colours with this opacity, 0 to 1 (default: %(default)s)."
-    )
-    legend: bool = option(
-        True, help="Name the classes that are present in the overlay (default: yes)."
-    )
-    min_certainty: float = option(
-        0.0,
-        metavar="P",
-        help="Give pixels whose class has a probability below P the ignore label 255; overlays "
-        "show them in its colour, as 'uncertain' (default: %(default)s, which is none).",
-    )
-    tolerance: float = option(
-        TOLERANCE,
-        metavar="PIXELS",
-        help="Let the simplified outlines of polygons lie up to this far from the pixels' edges; "
-        "0 keeps every corner (default: %(default)s).",
-    )
-
-    def __post_init__(self) -> None:
-        if not self.save or any(kind not in ENDINGS for kind in self.save):
-            raise InputError(
-                f"--save {','.join(self.save)}: choose from {', '.join(ENDINGS)}, separated by "
-                "commas"
-            )
-        if self.plain_names and len(self.save) > 1:
-            raise InputError("--plain-names is for one kind of file; choose it, e.g. --save mask")
-        if not 0 <= self.opacity <= 1:
-            raise InputError(f"--opacity is {self.opacity}; choose 0…1")
-        check_tolerance(self.tolerance)
-        if not 0 <= self.min_certainty <= 1:
-            raise InputError(f"--min-certainty is {self.min_certainty}; choose 0…1")
 
 
 class Saver:
@@ -198,7 +111,7 @@ class Saver:
         """
         if has_logits(engine) or not (self.needs_probabilities or self.needs_certainty):
             return
-        kinds = [kind for kind in self._options.save if kind in _OF_LOGITS]
+        kinds = [kind for kind in self._options.save if kind in OF_LOGITS]
         wish = f"--save {','.join(kinds)}" if kinds else "--min-certainty"
         raise InputError(
             f"{wish} needs logits, and this network was exported with --argmax: it computes class "
@@ -235,20 +148,30 @@ class Saver:
             return self._options.output / LABELME / f"{name}{ending}"
         if self._options.plain_names:
             ending = Path(ending).suffix
+        if self._options.geotiff:
+            ending = ending.replace(".png", ".tif")
         return self._options.output / f"{name}{ending}"
 
     def _video_path(self, name: str, kind: str) -> Path:
         ending = "" if self._options.plain_names else f"_{kind}"
-        suffix = ".mp4" if kind in _IN_VIDEO else ""
+        suffix = ".mp4" if kind in IN_VIDEO else ""
         return self._options.output / f"{name}{ending}{suffix}"
 
     def check_inputs_stay(self, pictures: Iterable[Picture]) -> None:
         """Checks that no result takes the place of a picture.
 
         Raises:
-            InputError: one would; names both. Or a video has no file that polygons can name.
+            InputError: one would; names both. Or a file is none for `--geotiff`, or a video has no
+                file that polygons can name.
         """
         pictures = list(pictures)
+        if self._options.geotiff:
+            geotiff.check_installed()
+            others = [one for one in pictures if one.path.suffix.lower() not in geotiff.SUFFIXES]
+            if others:
+                raise InputError(
+                    f"--geotiff is for TIFF files, and {others[0].path} is none; predict it without"
+                )
         videos = [picture for picture in pictures if picture.is_video]
         if "polygons" in self._options.save and videos:
             raise InputError(
@@ -291,9 +214,45 @@ class Saver:
                 self._write(path, kind, image, ids, certainty, probabilities)
         # A histogram of OpenCV's: neither a copy eight times as large nor Python's lock.
         counts = cv2.calcHist([ids], [0], None, [256], [0, 256])
+        return f"{paths[0]}: {self._present(counts)}"
+
+    def segment_in_parts(self, predictor: Predictor, picture: Picture, batch_size: int) -> str:
+        """Segments a TIFF file part by part, and writes its files; returns a line to print.
+
+        Args:
+            predictor: computes the windows.
+            picture: the file.
+            batch_size: largest number of windows at once.
+
+        Raises:
+            OSError: a file cannot be written.
+            InputError: the file cannot be read in parts, or the folder has gone.
+        """
+
+        def draw(
+            kind: str, image: np.ndarray, ids: np.ndarray, certainty: np.ndarray
+        ) -> np.ndarray:
+            if self._options.min_certainty:
+                ids = ignored_below(ids, certainty, self._options.min_certainty)
+            if kind == "mask":
+                return ids
+            return (
+                in_grey(certainty)
+                if kind == "certainty"
+                else (self._drawn(kind, image, ids, certainty, legend=False))
+            )
+
+        targets = {self._path(picture.name, kind): kind for kind in self._options.save}
+        for path in targets:
+            self._make_parent(path)
+        results = {path: partial(draw, kind) for path, kind in targets.items()}
+        counts = geotiff.segment(predictor, picture.path, results, batch_size)
+        return f"{next(iter(targets))}: {self._present(counts)}"
+
+    def _present(self, counts: np.ndarray) -> str:
+        """Names of the labels that have pixels."""
         labels = [min(label, len(self._classes)) for label in np.flatnonzero(counts)]
-        present = ", ".join(self._shown_classes[label] for label in labels)
-        return f"{paths[0]}: {present}"
+        return ", ".join(self._shown_classes[label] for label in labels)
 
     @contextlib.contextmanager
     def video(self, name: str, fps: float) -> Iterator[Callable[[np.ndarray, Result], None]]:
@@ -311,7 +270,7 @@ class Saver:
             InputError: OpenCV cannot write videos here, or the folder has gone.
         """
         targets = {kind: self._video_path(name, kind) for kind in self._options.save}
-        writers = {kind: video.Writer(targets[kind], fps) for kind in targets if kind in _IN_VIDEO}
+        writers = {kind: video.Writer(targets[kind], fps) for kind in targets if kind in IN_VIDEO}
         number = 0
 
         def add(image: np.ndarray, result: Result) -> None:
@@ -379,16 +338,18 @@ class Saver:
         ids: np.ndarray,
         certainty: np.ndarray | None,
         corner: str | None = None,
+        legend: bool = True,
     ) -> np.ndarray:
+        legend = legend and self._options.legend
         if certainty is not None and kind == "heatmap":
-            return in_heat(certainty, self._options.legend, corner)
+            return in_heat(certainty, legend, corner)
         if kind == "color":
             return self._palette[ids]
         palette = self._shown_palette
         if self._options.min_certainty:
-            ids = np.minimum(ids, len(self._classes))
+            ids = np.minimum(ids, np.uint8(len(self._classes)))
         picture = visualize.overlay(image, ids, palette, self._options.opacity, self._background)
-        if not self._options.legend:
+        if not legend:
             return picture
         return visualize.draw_legend(picture, ids, self._shown_classes, palette, corner)
 

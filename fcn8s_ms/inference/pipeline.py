@@ -102,6 +102,25 @@ class Pipeline:
                 else:
                     self._fault(line, picture)
 
+    def geotiff(self, picture: Picture) -> None:
+        """Predicts a TIFF file part by part.
+
+        Raises:
+            InputError: the disk takes no more files.
+        """
+        try:
+            line = self._saver.segment_in_parts(self._predictor, picture, self._batch_size)
+        except InputError as error:
+            self._fault(str(error), picture)
+        except (RuntimeError, MemoryError) as error:
+            self._engine_fault(picture, error)
+        except OSError as error:
+            self._fault(self._write_fault(picture, error), picture)
+        else:
+            self.stopwatch.lap(1)
+            self._bar.update(1)
+            self._bar.write(line)
+
     def video(self, picture: Picture) -> None:
         """Predicts a video file.
 

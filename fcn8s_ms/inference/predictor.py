@@ -1,6 +1,5 @@
 """One predictor for images of any size, used by evaluation, prediction and validation."""
 
-import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -14,7 +13,7 @@ import numpy as np
 from .. import transforms, voc
 from ..errors import InputError
 from ..system.threads import map_ahead
-from . import from_logits
+from . import from_logits, windows
 from .cross_entropy import cross_entropy
 from .engine import Engine, LossEngine, reduces_on_host, takes_pixels
 from .from_logits import Size
@@ -361,33 +360,19 @@ class Predictor:
         if mirror:
             images = [cv2.flip(image, 1) for image in images]
         if self.view.sliding is None:
-            batch = self.engine.logits(self._batch(images))
-            logits = [_cropped(one, _size(image)) for one, image in zip(batch, images)]
+            logits = self.logits_of(images)
         else:
-            windows = self.view.sliding
-            logits = [self._sliding_logits(image, *windows, batch_size) for image in images]
+            sliding = self.view.sliding
+            logits = [
+                windows.mean_logits(image, self.n_class, sliding, batch_size, self.logits_of)
+                for image in images
+            ]
         return [one[..., ::-1] for one in logits] if mirror else logits
 
-    def _sliding_logits(
-        self, image: np.ndarray, crop: int, stride: int, batch_size: int
-    ) -> np.ndarray:
-        """Mean logits (n_class, H, W) of windows of crop x crop pixels every stride pixels."""
-        height, width = _size(image)
-        corners = itertools.product(
-            _window_starts(height, crop, stride), _window_starts(width, crop, stride)
-        )
-        total = np.zeros((self.n_class, height, width), np.float32)
-        counts = np.zeros((height, width), np.float32)
-        while chosen := list(itertools.islice(corners, batch_size)):
-            windows = [image[top : top + crop, left : left + crop] for top, left in chosen]
-            for (top, left), window, logits in zip(
-                chosen, windows, self.engine.logits(self._batch(windows))
-            ):
-                place = (..., slice(top, top + crop), slice(left, left + crop))
-                total[place] += _cropped(logits, _size(window))
-                counts[place] += 1
-        total /= counts  # in place: for a large picture these are gigabytes
-        return total
+    def logits_of(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        """Logits of images of one size: each float32 (n_class, H, W), of uint8 (H, W, 3), BGR."""
+        batch = self.engine.logits(self._batch(images))
+        return [_cropped(one, _size(image)) for one, image in zip(batch, images)]
 
     def _batch(self, images: list[np.ndarray]) -> np.ndarray:
         """Normalised images, padded to their common size: float32 (N, 3, H, W).
@@ -440,9 +425,3 @@ def _resized(image: np.ndarray, size: Size, squeezed: bool = False) -> np.ndarra
     if squeezed:
         interpolation = cv2.INTER_LINEAR
     return cv2.resize(image, size[::-1], interpolation=interpolation)
-
-
-def _window_starts(side: int, crop: int, stride: int) -> list[int]:
-    """Offsets of windows along a side: they cover it, and none reaches beyond it."""
-    last = max(side - crop, 0)
-    return [*range(0, last, stride), last]

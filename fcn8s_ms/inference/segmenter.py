@@ -12,6 +12,7 @@ from ..formats import checkpoints
 from ..visualize import default_palette
 from .engine import Engine, engine_for
 from .images import ImageLike, as_bgr
+from .polygons import TOLERANCE, Shape, check_tolerance, shapes_of
 from .predictor import Predictor
 from .view import trained_resize
 
@@ -195,6 +196,43 @@ class Segmenter:
         Arguments and errors as for `__call__`; of a list a list.
         """
         return self._of_each(self.predictor.probabilities, image, order)
+
+    def certainty(self, image: ImageLike, order: str = "BGR") -> tuple[np.ndarray, np.ndarray]:
+        """Class ids of an image, and how certain they are.
+
+        Args:
+            image: as for `__call__`, but not a list.
+            order: as for `__call__`.
+
+        Returns:
+            uint8 (H, W), and the probability of that class, float32 (H, W).
+
+        Raises:
+            InputError: as for `__call__`, or the network computes class ids only.
+        """
+        found = self.predictor.many_with_certainty([(None, as_bgr(image, order))])
+        (_, (ids, certainty)), *_ = found
+        return ids, certainty
+
+    def polygons(
+        self, image: ImageLike, tolerance: float = TOLERANCE, order: str = "BGR"
+    ) -> list[Shape]:
+        """Outlines of the regions of an image, the largest first.
+
+        Args:
+            image: as for `__call__`, but not a list.
+            tolerance: how far a simplified outline may lie from the pixels' edges, in pixels.
+            order: as for `__call__`.
+
+        Returns:
+            One `inference.polygons.Shape` for each region of each class, the background included;
+            `label` is the class id.
+
+        Raises:
+            InputError: the tolerance is out of range; or as for `__call__`.
+        """
+        check_tolerance(tolerance)
+        return shapes_of(self.predictor(as_bgr(image, order)), tolerance)
 
     def overlay(
         self, image: ImageLike, alpha: float = 0.5, order: str = "BGR", *, legend: bool = True

@@ -129,9 +129,14 @@ class ViewOptions:
         return [(scale, mirror) for scale in self.scales for mirror in mirrored]
 
     @property
+    def is_single(self) -> bool:
+        """True if an image is seen once, at its own size, whole or in windows."""
+        return self.resize is None and self.views == [(1.0, False)]
+
+    @property
     def is_plain(self) -> bool:
         """True if the network's own class ids are the result: one view, whole, at its own size."""
-        return self.resize is None and self.sliding is None and self.views == [(1.0, False)]
+        return self.sliding is None and self.is_single
 
     def protocol(self, multiple: int) -> str:
         """Description of the view in words, to state with every score.
