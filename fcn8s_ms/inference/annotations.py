@@ -162,7 +162,8 @@ def _run_lengths(shape: Shape, size: tuple[int, int]) -> list[int]:
     # A run that ends where a column does goes on where the next one begins.
     again = np.flatnonzero(stops[1:-1:2] == stops[2::2]) * 2 + 1
     stops = np.delete(stops, np.concatenate([again, again + 1]))
-    return np.diff(stops, prepend=0, append=height * width).tolist()
+    last = [height * width] if stops[-1] < height * width else []
+    return np.diff(np.append(stops, last), prepend=0).astype(np.int64).tolist()
 
 
 class Annotations:

@@ -103,6 +103,10 @@ def test_regions_with_holes_are_run_lengths():
     assert ring["segmentation"] == {"size": [5, 6], "counts": [6, 3, 2, 1, 1, 1, 2, 3, 11]}
     assert (ring["category_id"], ring["area"], ring["bbox"]) == (1, 8, [1, 1, 3, 3])
     assert last["segmentation"] == [[5, 4, 6, 4, 6, 5, 5, 5]] and last["category_id"] == 2
+    whole = np.ones((3, 3), np.uint8)
+    whole[1, 1] = 0  # runs go on from column to column
+    (ring,) = coco_content(shapes_of(whole, 0), whole.shape, ["background", "road"])
+    assert ring["segmentation"]["counts"] == [0, 4, 1, 4]
 
 
 def test_a_run_that_fails_leaves_no_file_of_all_pictures(tmp_path):
