@@ -109,10 +109,13 @@ class Saver:
         Raises:
             InputError: they need logits, and it computes class ids only.
         """
-        if has_logits(engine) or not (self.needs_probabilities or self.needs_certainty):
+        needed = self.needs_probabilities or self.needs_certainty or self._options.geotiff
+        if has_logits(engine) or not needed:
             return
         kinds = [kind for kind in self._options.save if kind in OF_LOGITS]
         wish = f"--save {','.join(kinds)}" if kinds else "--min-certainty"
+        if self._options.geotiff:
+            wish = "--geotiff"
         raise InputError(
             f"{wish} needs logits, and this network was exported with --argmax: it computes class "
             "ids only; export it without"

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import cv2
@@ -96,11 +97,19 @@ def test_files_with_class_ids_only_are_refused_where_logits_are_needed(tmp_path)
         ({"save": ("mask", "certainty")}, "--save certainty"),
         ({"save": ("probability",)}, "--save probability"),
         ({"min_certainty": 0.5}, "--min-certainty"),
+        ({"save": ("mask",), "geotiff": True}, "--geotiff"),
     ):
         with pytest.raises(InputError, match=f"{wish} needs logits.*export it without"):
             saver(tmp_path, **options).check_engine(Ids())
     with pytest.raises(InputError, match="--min-certainty is 2"):
         ResultOptions(min_certainty=2)
+
+
+def test_missing_rasterio_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    one = saver(tmp_path, save=("mask",), geotiff=True)
+    with pytest.raises(InputError, match="--geotiff needs rasterio: pip install"):
+        one.check_inputs_stay([Picture(tmp_path / "a.tif", "a")])
 
 
 def test_no_result_takes_the_place_of_a_picture(tmp_path):
