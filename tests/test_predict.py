@@ -128,6 +128,13 @@ def test_uncertain_pixels_are_ignored(weights, tmp_path, street):
     assert np.abs(grey / 255 - largest).max() < 0.6 / 255
 
 
+def test_a_large_tiff_can_be_read_in_parts(weights, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "field.tif"), np.zeros((40, 50, 3), np.uint8))
+    assert run(weights, tmp_path, tmp_path / "field.tif", "--max-pixels", 1000) == 1
+    error = capsys.readouterr().err
+    assert "or raise --max-pixels, or read it in parts with --geotiff" in error
+
+
 def test_segmenter_gives_certainty_and_polygons(street):
     segmenter = segmenter_with()
     ids, certainty = segmenter.certainty(street[..., ::-1], order="RGB")

@@ -14,7 +14,7 @@ from .. import files
 from ..errors import Faults, InputError
 from ..images.reader import MAX_PIXELS
 from ..system import threads
-from . import video
+from . import geotiff, video
 from .images import read_image
 from .inputs import Picture
 from .outputs import Saver
@@ -169,6 +169,8 @@ class Pipeline:
         try:
             return picture, read_image(picture.path, self._max_pixels)
         except (InputError, MemoryError) as error:
+            if "--max-pixels" in str(error) and picture.path.suffix.lower() in geotiff.SUFFIXES:
+                error = InputError(f"{error}, or read it in parts with --geotiff")
             return picture, error
 
     def _usable(
