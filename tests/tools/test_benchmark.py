@@ -134,6 +134,18 @@ def test_predict_and_eval_do_all_pictures(monkeypatch):
     assert files.evaluate(small())() == 3
 
 
+def test_labels_have_the_classes_of_the_network(monkeypatch):
+    class Few(Spread):
+        n_class = 3
+
+        def logits(self, batch):
+            return super().logits(batch)[:, :3]
+
+    monkeypatch.setattr(files, "_SIZE", (32, 40))
+    monkeypatch.setattr(files, "_predictor", lambda options: Predictor(Few()))
+    assert files.evaluate(small())() == 3
+
+
 def test_bare_network_computes_as_many_pictures(monkeypatch):
     class Counting(Spread):
         shapes = []

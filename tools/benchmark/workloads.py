@@ -38,8 +38,10 @@ def drawn_logits():
     return logits, rng.randint(0, voc.NUM_CLASSES, (BATCH, 512, 512)).astype(np.int32)
 
 
-def drawn_pairs(count: int, height: int = 375, width: int = 500) -> list[tuple[bytes, bytes]]:
-    """JPEGs and label PNGs, of VOC's size if no other is given, as bytes."""
+def drawn_pairs(
+    count: int, height: int = 375, width: int = 500, n_class: int = voc.NUM_CLASSES
+) -> list[tuple[bytes, bytes]]:
+    """JPEGs and label PNGs as bytes, of VOC's size and classes if no others are given."""
     import cv2
 
     rng = np.random.RandomState(0)
@@ -49,7 +51,7 @@ def drawn_pairs(count: int, height: int = 375, width: int = 500) -> list[tuple[b
         image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
         image = cv2.add(image, rng.randint(0, 24, image.shape).astype(np.uint8))
         label = cv2.resize(
-            rng.randint(0, voc.NUM_CLASSES, (6, 8)).astype(np.uint8),
+            rng.randint(0, n_class, (6, 8)).astype(np.uint8),
             (width, height),
             interpolation=cv2.INTER_NEAREST,
         )

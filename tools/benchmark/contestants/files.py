@@ -63,9 +63,9 @@ def evaluate(options):
 
     folder = tempfile.TemporaryDirectory()
     record = Path(folder.name) / "eval.mindrecord"
-    records.build_records(_written(options, Path(folder.name)), record)
     predictor = _predictor(options)
     n_class = predictor.n_class
+    records.build_records(_written(options, Path(folder.name), n_class), record)
     data = evaluation.whole_images(record, n_class, options.workers)
     has_certainty = inference.has_logits(predictor.engine)
 
@@ -115,7 +115,7 @@ def _prediction(options, folder):
     from fcn8s_ms.inference.outputs import ResultOptions, Saver
 
     predictor = _predictor(options)
-    pictures = [Picture(pair.image, pair.name) for pair in _written(options, folder)]
+    pictures = [Picture(pair.image, pair.name) for pair in _written(options, folder, 2)]
     output = folder / "predictions"
     output.mkdir()
     classes = voc.class_names(predictor.n_class)
@@ -123,7 +123,7 @@ def _prediction(options, folder):
     return predictor, pictures, saver
 
 
-def _written(options, folder: Path) -> list:
+def _written(options, folder: Path, n_class: int) -> list:
     """Pairs of a JPEG and a label PNG, of CamVid's size."""
-    drawn = drawn_pairs(min(_DIFFERENT, options.pictures), *_SIZE)
+    drawn = drawn_pairs(min(_DIFFERENT, options.pictures), *_SIZE, n_class)
     return write_pairs(folder, itertools.islice(itertools.cycle(drawn), options.pictures))
