@@ -37,7 +37,7 @@ def run_training(folder: Path, lists: list[list[str]]) -> None:
 class Guess:
     """A predictor whose class ids follow from the image, however it comes."""
 
-    def many(self, images, batch_size, on_error=None):
+    def many(self, images, batch_size, on_error=None, pool=None):
         for sample, image in images:
             yield sample, image[:, :, 1] % 21
 
