@@ -274,16 +274,17 @@ def non_finite(parameters: Iterable[Parameter]) -> list[str]:
 def _make_room(size: int) -> None:
     """Frees memory that the system fills with files it has read.
 
-    MindSpore 2.10 does not load a checkpoint that is larger than the free memory, and does not
-    count as free what the system would give up: cached files, such as the checkpoint itself.
+    MindSpore 2.10 reads a checkpoint, and then refuses it if the free memory left is less than its
+    size; what the system would give up, cached files, does not count as free for it.
     """
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not counted here, nor by MindSpore
         return
-    if free < 1.2 * size:
+    needed = int(2.5 * size)
+    if free < needed:
         with contextlib.suppress(MemoryError):
-            np.ones(int(1.5 * size), np.uint8)  # taken and given back
+            np.ones(needed, np.uint8)  # taken and given back
 
 
 def read(path: files.PathLike) -> dict[str, Parameter]:

@@ -206,10 +206,10 @@ def test_memory_is_freed_for_a_large_file(saved, monkeypatch):
     monkeypatch.setattr(os, "sysconf", lambda name: 1)
     monkeypatch.setattr(np, "ones", lambda size, dtype: taken.append(size))
     checkpoint._make_room(1000)
-    assert taken == [1500]
+    assert taken == [2500]
     monkeypatch.setattr(os, "sysconf", lambda name: 1 << 20)
     checkpoint._make_room(1000)
-    assert taken == [1500]
+    assert taken == [2500]
 
 
 def test_file_larger_than_the_disk(saved):
