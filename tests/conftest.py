@@ -13,6 +13,11 @@ from .helpers import use_tiny_networks, write_voc
 
 def pytest_addoption(parser):
     parser.addoption(
+        "--all",
+        action="store_true",
+        help="run the slow tests too: every kind of kill, fault and command, not one of each",
+    )
+    parser.addoption(
         "--signals",
         type=int,
         default=2,
@@ -26,6 +31,28 @@ def pytest_addoption(parser):
         metavar="N",
         help="damaged files of each kind that tests/test_fuzzing.py tries (default: 8)",
     )
+
+
+# Begun first, so that no process is left with one of them while the other has nothing to do.
+_LONGEST = (
+    "tests/training/test_resume.py",
+    "tests/test_documents.py",
+    "tests/distributed/test_distributed.py",
+    "tests/test_train.py",
+    "tests/test_ending.py",
+)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Begins with the longest files; leaves slow tests out without `--all`, but for named ones."""
+    order = {config.rootpath / name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+    if config.getoption("--all") or any("::" in argument for argument in config.args):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
 @pytest.fixture(scope="session", autouse=True)

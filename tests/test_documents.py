@@ -432,6 +432,7 @@ def server(tmp_path_factory):
     server.server.server_close()
 
 
+@pytest.mark.slow
 def test_marked_commands_run(tmp_path, server):
     """The English pages', for the Chinese ones' are the same."""
     folder, home, programs = (tmp_path / name for name in ("clone", "home", "bin"))

@@ -162,7 +162,13 @@ def hidden(folder):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads /proc")
-@pytest.mark.parametrize("is_subcommand", [False, True], ids=["module", "subcommand"])
+@pytest.mark.parametrize(
+    "is_subcommand",
+    [
+        pytest.param(False, id="module"),
+        pytest.param(True, id="subcommand", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_at_any_moment(name, is_subcommand, small, record, tmp_path, pytestconfig):
     if name == "demo" and importlib.util.find_spec("gradio") is None:

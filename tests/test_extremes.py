@@ -40,7 +40,14 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=KINDS)
+_QUICK = ("one class", "one pixel")
+
+
+@pytest.fixture(
+    params=[
+        kind if kind in _QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS
+    ]
+)
 def folder(request, tmp_path):
     """A folder of images and masks, and the file of their classes."""
     classes, sizes, label = KINDS[request.param]

@@ -66,7 +66,13 @@ def execute(notebook, folder, monkeypatch):
     return said["stdout"]
 
 
-@pytest.mark.parametrize(("edition", "mode"), list(zip(EDITIONS, ("", PYNATIVE))), ids=EDITIONS)
+@pytest.mark.parametrize(
+    ("edition", "mode"),
+    [
+        pytest.param(EDITIONS[0], "", id=EDITIONS[0]),
+        pytest.param(EDITIONS[1], PYNATIVE, id=EDITIONS[1], marks=pytest.mark.slow),
+    ],
+)
 def test_runs_on_the_sample(edition, mode, tmp_path, monkeypatch):
     notebook = with_parameters(read(edition), SMALL + mode)
     said = execute(notebook, tmp_path, monkeypatch)
@@ -75,6 +81,7 @@ def test_runs_on_the_sample(edition, mode, tmp_path, monkeypatch):
     assert (tmp_path / "tutorial_files" / "FCN8s-tutorial.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_runs_on_the_published_files(tmp_path, monkeypatch):
     folder = tmp_path / "tutorial_files"
     record = folder / fetch.DATA_FILE

@@ -129,7 +129,7 @@ def ten_images(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_messages_and_sharded_evaluation(ten_images, record, tmp_path, size):
     """In both modes; ten and five images are dealt to two and three ranks."""
     with Launch(tmp_path, size, "check", ten_images, record) as launch:
@@ -193,6 +193,7 @@ def trained(ten_images, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "more"),
     [
@@ -224,6 +225,7 @@ def test_two_ranks_train_as_one_process_with_twice_the_batch(
             assert found["lr"] == other["lr"]
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_both_ranks(trained):
     """Both ranks end with the same statistics, and those are in the checkpoint."""
     stored = checkpoint.read(trained / "long" / "FCN8s-last.ckpt")
@@ -234,6 +236,7 @@ def test_statistics_are_those_of_both_ranks(trained):
     assert ranks[0]["conv1.1.moving_mean"].any()
 
 
+@pytest.mark.slow
 def test_sharded_validation_is_that_of_one_process(trained, ten_images, tmp_path):
     output = tmp_path / "scores.json"
     weights = trained / "long" / "FCN8s-last.ckpt"
@@ -246,6 +249,7 @@ def test_sharded_validation_is_that_of_one_process(trained, ten_images, tmp_path
     assert sum(row["pixels"] for row in expected.values()) > 0
 
 
+@pytest.mark.slow
 def test_first_rank_leaves_one_run(trained):
     steps = lines(trained / "long" / "log.jsonl")
     assert [row["step"] for row in steps] == list(range(1, 25))
@@ -258,6 +262,7 @@ def test_first_rank_leaves_one_run(trained):
     assert {row["epoch"] for row in steps} == set(range(1, 13))
 
 
+@pytest.mark.slow
 def test_stopped_killed_and_resumed_is_as_never_interrupted(trained, ten_images, tmp_path):
     run = tmp_path / "long"
     given = arguments(ten_images, run, *LONG, "--val-data", str(ten_images), "--distributed")
@@ -299,6 +304,7 @@ def test_device_that_is_not_here(ten_images, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_other_number_of_ranks_is_refused(trained, ten_images, tmp_path):
     before = (trained / "long" / "log.jsonl").read_bytes()
     resume = json.dumps([["--resume", str(trained / "long")]])

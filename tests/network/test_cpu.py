@@ -74,7 +74,11 @@ def test_an_accelerated_network_is_not_folded():
 
 
 @pytest.mark.parametrize(
-    ("network", "size"), [("FCN8s(21)", 32), ("FCNResNet50(21, auxiliary=True)", 33)]
+    ("network", "size"),
+    [
+        ("FCN8s(21)", 32),
+        pytest.param("FCNResNet50(21, auxiliary=True)", 33, marks=pytest.mark.slow),
+    ],
 )
 def test_training_step_uses_no_reference_kernel(network, size):
     """The full network's forward and backward pass, by the names of the kernels oneDNN ran."""

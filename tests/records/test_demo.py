@@ -86,6 +86,7 @@ def test_folder_that_cannot_be_written(tmp_path):
         demo.write_dataset(tmp_path / "file")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_network")
 def test_main_job_on_the_sample(tmp_path, monkeypatch, capsys):
     """The README's first command but for the network's width and a shorter training."""

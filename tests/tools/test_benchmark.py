@@ -247,6 +247,7 @@ def test_paired_ratio():
     assert race.paired_ratio([1.0, 2.0, 1.1], [2.0, 4.0, 1.0]) == 0.5
 
 
+@pytest.mark.slow
 def test_scale_measures_one_process_and_two(tmp_path):
     output = tmp_path / "figures.json"
     done = subprocess.run(

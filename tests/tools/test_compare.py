@@ -20,6 +20,7 @@ def tool():
     return load_tool("compare")
 
 
+@pytest.mark.slow
 def test_trains_all_alike_and_draws(tool, record, tmp_path, capsys):
     output = tmp_path / "out"
     tool.main(

@@ -8,7 +8,12 @@ from ..helpers import load_tool
 
 
 @pytest.mark.parametrize(
-    ("at_saves", "checkpoint_format"), [(False, "ckpt"), (True, "ckpt"), (True, "safetensors")]
+    ("at_saves", "checkpoint_format"),
+    [
+        (False, "ckpt"),
+        pytest.param(True, "ckpt", marks=pytest.mark.slow),
+        pytest.param(True, "safetensors", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_training_ends_as_one_that_was_not(tmp_path, at_saves, checkpoint_format):
     tool = load_tool("kill_training")

@@ -15,6 +15,7 @@ def tool():
     return load_tool("long_run")
 
 
+@pytest.mark.slow
 def test_real_programs_are_sampled(tool, tmp_path, capsys):
     found = tool.run_parts(
         ["train", "predict", "eval"], tmp_path, count=20, largest=80, log_steps=1

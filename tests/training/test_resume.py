@@ -75,6 +75,7 @@ def test_stopped_and_stopped_again_is_as_never_stopped(
     assert_same(run, reference)
 
 
+@pytest.mark.slow
 def test_checkpoints_in_safetensors(record, reference, tmp_path, stop_at, capsys):
     """Whole, stopped in the middle and stopped before a checkpoint of weights: always the bits of
     the run with .ckpt."""
@@ -152,6 +153,7 @@ def test_every_state_of_an_optimizer_is_restored(record, tmp_path, stop_at):
     assert rates[0] == 0.001 and rates[-1] == pytest.approx(0.00001)
 
 
+@pytest.mark.slow
 def test_dropout_and_auxiliary_head_go_on_where_they_stopped(record, tmp_path, stop_at):
     given = ["--arch", "fcn_resnet50", "--steps", "3", "--batch-size", "2"]
     train.main(arguments(record, tmp_path / "whole", *given))
@@ -165,6 +167,7 @@ def test_dropout_and_auxiliary_head_go_on_where_they_stopped(record, tmp_path, s
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_moving_average_goes_on_where_it_stopped(record, reference, tmp_path, stop_at):
     """Steps are those without an average; what is validated and saved is another network."""
     given = ["--val-data", str(record), *LENGTH, "--ema", "0.5"]
@@ -184,6 +187,7 @@ def test_moving_average_goes_on_where_it_stopped(record, reference, tmp_path, st
     assert scores[0] != scores[1]
 
 
+@pytest.mark.slow
 def test_network_of_the_papers_authors_goes_on_where_it_stopped(record, tmp_path, stop_at):
     given = ["--arch", "fcn8s_paper", "--at-once", "--steps", "3", "--batch-size", "1"]
     given += ["--accumulate", "2", "--loss-reduction", "sum", "--base-lr", "1e-7"]
@@ -234,8 +238,14 @@ class Killed(BaseException):
 
 
 # A save names six files: JSON, checkpoint and JSON again, of the complete state and of the weights.
-@pytest.mark.parametrize("moment", range(1, 7))
-@pytest.mark.parametrize("save", [1, 2])
+@pytest.mark.parametrize(
+    ("save", "moment"),
+    [
+        pytest.param(save, moment, marks=() if (save, moment) == (2, 2) else pytest.mark.slow)
+        for save in (1, 2)
+        for moment in range(1, 7)
+    ],
+)
 def test_killed_in_a_save(record, reference, tmp_path, monkeypatch, save, moment):
     run = tmp_path / "run"
     replace, writes = os.replace, []
@@ -292,8 +302,15 @@ def test_full_disk_stops_the_run_and_loses_nothing(
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("fate", ["renamed", "deleted"])
-@pytest.mark.parametrize("step", [1, 3])  # before the first save, and after it
+@pytest.mark.parametrize(
+    ("step", "fate"),  # before the first save, and after it
+    [
+        pytest.param(1, "renamed", marks=pytest.mark.slow),
+        pytest.param(1, "deleted", marks=pytest.mark.slow),
+        pytest.param(3, "renamed", marks=pytest.mark.slow),
+        (3, "deleted"),
+    ],
+)
 def test_folder_that_goes_during_the_training(
     record, reference, tmp_path, monkeypatch, capsys, fate, step
 ):
@@ -317,7 +334,10 @@ def test_folder_that_goes_during_the_training(
     assert_same(moved, reference)
 
 
-@pytest.mark.parametrize("step", [1, 5])  # before the first validation, and after it
+@pytest.mark.parametrize(
+    "step",
+    [pytest.param(1, marks=pytest.mark.slow), 5],  # before the first validation, and after
+)
 def test_record_that_is_replaced_during_the_training(
     record, reference, voc_folder, tmp_path, monkeypatch, capsys, step
 ):
