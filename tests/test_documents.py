@@ -68,7 +68,7 @@ FOREIGN_FLAGS = {"--check", "--no-deps", "--fmk", "--modelFile", "--outputFile"}
 FOREIGN_FLAGS |= {"--framework", "--model", "--soc_version", "--input_format", "--input_shape"}
 FOREIGN_FLAGS |= {"--insert_op_conf", "--worker_num", "--local_worker_num"}
 FOREIGN_FLAGS |= {"--master_addr", "--master_port", "--node_rank", "--join"}
-FOREIGN_FLAGS |= {"--cases", "--fuzz", "--signals"}  # of the tests
+FOREIGN_FLAGS |= {"--all", "--cases", "--fuzz", "--signals"}  # of the tests
 # Programs that pass on what they do not know, and to which.
 PASSES_ON = {"tools/compare.py": "fcn8s_ms.train"}
 # Programs that a marked block may call, but that have no part in what is tried.
