@@ -17,7 +17,7 @@ import numpy as np
 from mindspore import Parameter, nn
 
 from . import files, model
-from .errors import InputError
+from .errors import InputError, reason_of
 from .formats import checkpoint_file, checkpoints, safetensors_file, sealing
 from .formats.checkpoint_json import metadata_file
 from .formats.checkpoints import read_metadata, verified
@@ -305,12 +305,11 @@ def read(path: files.PathLike) -> dict[str, Parameter]:
     except (ValueError, RuntimeError, TypeError, OSError) as error:
         if is_verified:
             raise InputError(
-                f"checkpoint {path} is whole, but MindSpore cannot load it: "
-                f"{(str(error).splitlines() or [repr(error)])[0]}"
+                f"checkpoint {path} is whole, but MindSpore cannot load it: {reason_of(error)}"
             ) from error
         raise InputError(
             f"checkpoint {path} cannot be read: it is damaged, cut short or not a "
-            f"checkpoint ({(str(error).splitlines() or [repr(error)])[0]}); fetch or save it again"
+            f"checkpoint ({reason_of(error)}); fetch or save it again"
         ) from error
     bad = non_finite(parameters.values())
     if bad:

@@ -19,6 +19,7 @@ __all__ = [
     "flag",
     "listing",
     "program",
+    "reason_of",
     "reported_by",
 ]
 
@@ -80,6 +81,11 @@ def check_package(name: str, what: str, install: str) -> None:
     # find_spec is for packages that are not loaded yet.
     if (sys.modules[name] if name in sys.modules else importlib.util.find_spec(name)) is None:
         raise InputError(f"{what} needs the package {name}, which is not installed: {install}")
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an error's message; the name of its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def listing(items: Iterable[object], limit: int = _MAX_LISTED) -> str:

@@ -50,8 +50,7 @@ def export(config: Config) -> float | None:
     Returns:
         Largest difference from the checkpoint's logits, relative to the largest one; with `argmax`
         the share of the pixels whose class differs; with `int8` that of the file in float32 that
-        it was made from. None for AIR, which is not run here, and for a
-        card alone.
+        it was made from. None for AIR, which is not run here, and for a card alone.
 
     Raises:
         InputError: an argument, the checkpoint or the picture cannot be used, a package is not

@@ -19,8 +19,9 @@ from . import device, inference
 from .formats import checkpoints, paths
 from .images import reader
 from .inference import inputs, video
-from .inference.outputs import ResultOptions, Saver
+from .inference.outputs import Saver
 from .inference.pipeline import Pipeline, ProgressBar
+from .inference.result_options import ResultOptions
 from .options import Parser, add_options, option, take_options
 
 __all__ = ["Config", "get_parser", "main", "parse", "predict"]

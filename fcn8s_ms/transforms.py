@@ -39,6 +39,7 @@ __all__ = [
     "next_multiple",
     "normalize",
     "pad_to_multiple",
+    "scaled_size",
     "stack",
 ]
 
@@ -362,6 +363,12 @@ def stack(crops: Sequence[Crop], names: Sequence[str]) -> Crop:
                 f"and {image.shape} for {name!r}, which are in one batch; return one size for all"
             )
     return np.stack(images), np.stack(labels)
+
+
+def scaled_size(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """Height and width times a factor, rounded, of one pixel at least."""
+    height, width = (max(round(side * factor), 1) for side in size)
+    return height, width
 
 
 def next_multiple(side: int, multiple: int = STRIDE) -> int:

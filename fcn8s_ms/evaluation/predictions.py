@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import files, records, transforms, visualize, voc
 from ..confusion import ConfusionMatrix
-from ..errors import InputError, listing
+from ..errors import InputError, listing, reason_of
 from ..images.reader import MAX_PIXELS
 from ..inference import Predictor
 from ..records.masks import MaskReader
@@ -134,7 +134,7 @@ def predict_images(
     """
 
     def on_error(keys: list[Any], error: Exception) -> None:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise InputError(
             f"{data.data_file}: {listing([key[0] for key in keys])} could not be segmented "
             f"({reason}); if memory ran out, take smaller batches, or score at another size "

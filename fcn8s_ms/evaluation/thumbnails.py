@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .. import confusion, visualize
+from .. import confusion, transforms, visualize
 from ..confusion import ConfusionMatrix
 from .predictions import Prediction
 
@@ -89,8 +89,8 @@ def _smaller(picture: np.ndarray, side: int) -> np.ndarray:
     factor = side / max(height, width)
     if factor >= 1:
         return picture
-    size = max(round(width * factor), 1), max(round(height * factor), 1)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    size = transforms.scaled_size((height, width), factor)
+    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _encoded(heading: str, picture: np.ndarray, quality: int) -> Panel:

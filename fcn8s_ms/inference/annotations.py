@@ -16,13 +16,18 @@ from ..visualize import background_id
 from .inputs import Picture
 from .polygons import TOLERANCE, Shape, shapes_of
 
-__all__ = ["Annotations", "coco_content", "labelme_content"]
+__all__ = ["Annotations", "coco_content", "labelme_content", "labelme_file"]
 
 COCO, CLASSES, LABELME = "coco.json", "classes.txt", "labelme"
 """Names below the folder of the results: the run's COCO file, its classes, labelme's files."""
 
 _LABELME_VERSION = "5.5.0"
 _INSIDE = 0.1  # of a pixel; labelme gives a point the pixel that it lies in
+
+
+def labelme_file(folder: Path, name: str) -> Path:
+    """labelme's file of the picture of a name, below the folder of the results."""
+    return folder / LABELME / f"{name}.json"
 
 
 def labelme_content(
@@ -202,10 +207,6 @@ class Annotations:
                 "predict each drive's into an --output of its own"
             ) from None
 
-    def path(self, name: str) -> Path:
-        """labelme's file of a picture."""
-        return self._folder / LABELME / f"{name}.json"
-
     @contextlib.contextmanager
     def collected(self) -> Iterator[None]:
         """Writes the run's files at the end of a `with` block, unless it ends with an error.
@@ -238,7 +239,7 @@ class Annotations:
         """
         height, width = ids.shape
         shapes = shapes_of(ids, self._tolerance)
-        path = self.path(name)
+        path = labelme_file(self._folder, name)
         image_path = _from(path.parent, self._paths[name])
         content = labelme_content(shapes, (height, width), self._classes, image_path)
         files.write_bytes(path, files.json_text(content).encode())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, check_package
 from ..voc import IGNORE_LABEL
 from . import from_logits, windows
 from .predictor import Predictor
@@ -32,12 +32,7 @@ Draw = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 def check_installed() -> None:
     """Raises InputError if the package that reads and writes such files is missing."""
-    try:
-        import rasterio  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            '--geotiff needs rasterio: pip install "fcn8s-ms[geotiff]", or pip install rasterio'
-        ) from error
+    check_package("rasterio", "--geotiff", 'pip install -e ".[geotiff]"')
 
 
 def segment(

@@ -16,14 +16,14 @@ from ..errors import InputError
 from ..formats import paths
 from ..voc import IGNORE_LABEL
 from . import geotiff, video
-from .annotations import LABELME, Annotations
+from .annotations import Annotations, labelme_file
 from .certainty import ignored_below, in_grey, in_heat
 from .engine import Engine, has_logits
 from .inputs import Picture
 from .predictor import Predictor
 from .result_options import ENDINGS, IN_VIDEO, OF_LOGITS, ResultOptions
 
-__all__ = ["ENDINGS", "ResultOptions", "Saver"]
+__all__ = ["Saver"]
 
 UNCERTAIN = "uncertain"
 """Name of pixels below `min_certainty` in legends and lines."""
@@ -148,7 +148,7 @@ class Saver:
     def _path(self, name: str, kind: str) -> Path:
         ending = ENDINGS[kind]
         if kind == "polygons":
-            return self._options.output / LABELME / f"{name}{ending}"
+            return labelme_file(self._options.output, name)
         if self._options.plain_names:
             ending = Path(ending).suffix
         if self._options.geotiff:
@@ -239,11 +239,9 @@ class Saver:
                 ids = ignored_below(ids, certainty, self._options.min_certainty)
             if kind == "mask":
                 return ids
-            return (
-                in_grey(certainty)
-                if kind == "certainty"
-                else (self._drawn(kind, image, ids, certainty, legend=False))
-            )
+            if kind == "certainty":
+                return in_grey(certainty)
+            return self._drawn(kind, image, ids, certainty, legend=False)
 
         targets = {self._path(picture.name, kind): kind for kind in self._options.save}
         for path in targets:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import files
-from ..errors import Faults, InputError
+from ..errors import Faults, InputError, reason_of
 from ..images.reader import MAX_PIXELS
 from ..system import threads
 from . import geotiff, video
@@ -205,7 +205,7 @@ class Pipeline:
         self._bar.update(images)
 
     def _engine_fault(self, picture: Picture, error: Exception, images: int = 1) -> None:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         self._fault(
             f"{picture.path} could not be segmented ({reason}); try --resize or --sliding",
             picture,

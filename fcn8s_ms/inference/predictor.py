@@ -277,7 +277,7 @@ class Predictor:
         return _Job(key, image, size)
 
     def _padded_sizes(self, job: _Job) -> tuple[Size, ...]:
-        sizes = (_scaled(_size(job.image), scale) for scale in self.view.scales)
+        sizes = (transforms.scaled_size(_size(job.image), scale) for scale in self.view.scales)
         return tuple(self._padded(size) for size in sizes)
 
     # --- views ---------------------------------------------------------------------------------
@@ -356,7 +356,9 @@ class Predictor:
                 raise MemoryError(
                     f"{longest:,} pixels on a side at scale {scale:g}; up to {most:,}"
                 )
-        images = [_resized(job.image, _scaled(_size(job.image), scale)) for job in jobs]
+        images = [
+            _resized(job.image, transforms.scaled_size(_size(job.image), scale)) for job in jobs
+        ]
         if mirror:
             images = [cv2.flip(image, 1) for image in images]
         if self.view.sliding is None:
@@ -405,11 +407,6 @@ def _same(result: Any) -> Any:
 
 def _size(image: np.ndarray) -> Size:
     return image.shape[0], image.shape[1]
-
-
-def _scaled(size: Size, factor: float) -> Size:
-    height, width = (max(round(side * factor), 1) for side in size)
-    return height, width
 
 
 def _cropped(array: np.ndarray, size: Size) -> np.ndarray:

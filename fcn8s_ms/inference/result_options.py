@@ -56,7 +56,7 @@ class ResultOptions:
         "certainty: NAME_certainty.png, the probability of the chosen class in grey, 255 for 1; "
         "heatmap: NAME_heatmap.png, the same in colours; "
         "polygons: labelme/NAME.json of every picture for labelme, coco.json of all for CVAT and "
-        "others, and classes.txt, to correct and to build records with again. Of a video, color "
+        "others, and classes.txt, to correct and to build records with again. Of a video, color, "
         "overlay and heatmap become NAME_….mp4, the others folders NAME_…, a file per frame "
         "(default: mask,overlay).",
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..options import ArgumentContainer, add_options, option
-from ..transforms import LONGEST_SIDE
+from ..transforms import LONGEST_SIDE, scaled_size
 from .engine import ENGINES
 
 __all__ = ["MAX_BATCH", "ViewOptions", "add_arguments", "options_of", "trained_resize"]
@@ -120,7 +120,7 @@ class ViewOptions:
             factor = min(sides[0] / min(height, width), most / max(height, width))
         else:
             factor = sides[0] / max(height, width)
-        return max(round(height * factor), 1), max(round(width * factor), 1)
+        return scaled_size((height, width), factor)
 
     @property
     def views(self) -> list[tuple[float, bool]]:

@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..images import reader
 from ..inference import Segmenter, has_logits, read_image
 from ..inference.certainty import in_grey
 from ..inference.stopwatch import TimedEngine
+from ..transforms import scaled_size
 
 __all__ = ["Answer", "Answerer", "Kept"]
 
@@ -58,9 +59,8 @@ class Answer:
     @property
     def shown_size(self) -> _Size:
         """Height and width on the page: the picture's own, or smaller for a large one."""
-        factor = min(_SHOWN_SIDE / max(self.ids.shape), 1)
-        height, width = (max(round(side * factor), 1) for side in self.ids.shape)
-        return height, width
+        height, width = self.ids.shape
+        return scaled_size((height, width), min(_SHOWN_SIDE / max(height, width), 1))
 
     def picture(self) -> bytes:
         """The picture of the page, a JPEG of `shown_size`."""
@@ -136,7 +136,7 @@ class Answerer:
         except InputError as error:
             raise InputError(str(error).replace(str(path), name)) from None
         except (RuntimeError, MemoryError, cv2.error) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = reason_of(error)
             raise InputError(
                 f"{name} could not be segmented ({reason}); take a smaller picture"
             ) from error
@@ -147,7 +147,7 @@ class Answerer:
         height, width = image.shape[:2]
         longest = self._longest(height, width)
         factor = longest / max(height, width)
-        seen = max(round(height * factor), 1), max(round(width * factor), 1)
+        seen = scaled_size((height, width), factor)
         if not self.has_certainty:
             # Class ids cannot be interpolated, so the picture is resized here.
             if factor < 1:

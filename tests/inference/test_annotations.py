@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fcn8s_ms import build, records, voc
-from fcn8s_ms.inference.annotations import Annotations, coco_content
+from fcn8s_ms.inference.annotations import Annotations, coco_content, labelme_file
 from fcn8s_ms.inference.inputs import Picture
 from fcn8s_ms.inference.polygons import shapes_of
 from fcn8s_ms.records import coco, labelme
@@ -42,7 +42,7 @@ def annotate(folder, pictures, masks, classes=CLASSES, **options):
     folder.mkdir(exist_ok=True)
     with annotations.collected():
         for name in reversed(masks):  # threads end in any order
-            annotations.path(name).parent.mkdir(parents=True, exist_ok=True)
+            labelme_file(folder, name).parent.mkdir(parents=True, exist_ok=True)
             annotations.write(name, masks[name])
     return annotations
 

@@ -8,7 +8,8 @@ import pytest
 from fcn8s_ms import voc
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.inference.inputs import Picture
-from fcn8s_ms.inference.outputs import ResultOptions, Saver
+from fcn8s_ms.inference.outputs import Saver
+from fcn8s_ms.inference.result_options import ResultOptions
 
 from ..helpers import read_mask
 
@@ -108,7 +109,10 @@ def test_files_with_class_ids_only_are_refused_where_logits_are_needed(tmp_path)
 def test_missing_rasterio_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rasterio", None)
     one = saver(tmp_path, save=("mask",), geotiff=True)
-    with pytest.raises(InputError, match="--geotiff needs rasterio: pip install"):
+    with pytest.raises(
+        InputError,
+        match="--geotiff needs the package rasterio, which is not installed: pip install",
+    ):
         one.check_inputs_stay([Picture(tmp_path / "a.tif", "a")])
 
 

@@ -10,9 +10,10 @@ import pytest
 from fcn8s_ms import voc
 from fcn8s_ms.inference import from_logits, pipeline, video
 from fcn8s_ms.inference.inputs import Picture
-from fcn8s_ms.inference.outputs import ResultOptions, Saver
+from fcn8s_ms.inference.outputs import Saver
 from fcn8s_ms.inference.pipeline import Pipeline
 from fcn8s_ms.inference.predictor import Predictor
+from fcn8s_ms.inference.result_options import ResultOptions
 
 from ..helpers import Spread
 
