@@ -133,7 +133,10 @@ def coco_content(
             continue
         segmentation: Any = [shape.outline.ravel().tolist()]
         if is_ignored or shape.holes:
-            segmentation = {"size": list(size), "counts": _run_lengths(shape, size)}
+            counts = _run_lengths(shape, size)
+            if len(counts) == 1:  # a thin ring, whose two outlines became one
+                continue
+            segmentation = {"size": list(size), "counts": counts}
         found.append(
             {
                 "category_id": 1 if is_ignored else category_of[shape.label],
@@ -158,7 +161,7 @@ def _categories(classes: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _run_lengths(shape: Shape, size: tuple[int, int]) -> list[int]:
-    """Pixels of a shape as runs down the columns; the first one is outside of it."""
+    """Pixels of a shape as runs down the columns; the first one is outside of it, or all are."""
     height, width = size
     left, top, _, _ = shape.box
     covered = np.pad(shape.pixels().astype(np.int8), ((1, 1), (0, 0))).T
@@ -167,7 +170,8 @@ def _run_lengths(shape: Shape, size: tuple[int, int]) -> list[int]:
     # A run that ends where a column does goes on where the next one begins.
     again = np.flatnonzero(stops[1:-1:2] == stops[2::2]) * 2 + 1
     stops = np.delete(stops, np.concatenate([again, again + 1]))
-    last = [height * width] if stops[-1] < height * width else []
+    whole = height * width
+    last = [] if len(stops) and stops[-1] == whole else [whole]
     return np.diff(np.append(stops, last), prepend=0).astype(np.int64).tolist()
 
 

@@ -9,7 +9,7 @@ import pytest
 from fcn8s_ms import build, records, voc
 from fcn8s_ms.inference.annotations import Annotations, coco_content, labelme_file
 from fcn8s_ms.inference.inputs import Picture
-from fcn8s_ms.inference.polygons import shapes_of
+from fcn8s_ms.inference.polygons import Shape, shapes_of
 from fcn8s_ms.records import coco, labelme
 from fcn8s_ms.transforms import decode_label
 
@@ -116,3 +116,29 @@ def test_a_run_that_fails_leaves_no_file_of_all_pictures(tmp_path):
         with annotations.collected():
             raise ZeroDivisionError
     assert not (tmp_path / "coco.json").exists() and annotations.summary == ""
+
+
+@pytest.mark.parametrize("label", [1, 255])
+def test_a_ring_that_simplification_closes_is_no_region_of_coco(label):
+    """The edge of a blob, a pixel wide: outline and hole may get the same points."""
+    square = np.array([(2, 2), (6, 2), (6, 6), (2, 6)], np.int32)
+    ring = Shape(label, square, (square[::-1],), 12)
+    assert not ring.pixels().any()
+    inside = Shape(2, square, (), 16)
+    found = coco_content([ring, inside], (9, 9), CLASSES)
+    assert [one["category_id"] for one in found] == [2]
+
+
+def test_uncertain_edges_of_blobs():
+    """As `--min-certainty` leaves them: masks of which some rings close, and none is an error."""
+    rng = np.random.RandomState(0)
+    for _ in range(20):
+        blobs = cv2.GaussianBlur(rng.standard_normal((60, 80)).astype(np.float32), (0, 0), 5)
+        ids = np.digitize(blobs, [-0.02, 0.02]).astype(np.uint8)
+        ids[np.abs(np.abs(blobs) - 0.02) < 0.002] = 255
+        shapes = shapes_of(ids)
+        found = coco_content(shapes, ids.shape, CLASSES)
+        for one in found:
+            if isinstance(one["segmentation"], dict):
+                assert sum(one["segmentation"]["counts"]) == ids.size
+                assert len(one["segmentation"]["counts"]) > 1
