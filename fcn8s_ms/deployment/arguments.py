@@ -160,9 +160,8 @@ class Config:
     def _check_size(self) -> None:
         """Raises InputError unless the fixed sizes are whole and in range."""
         if self.format == "AIR" or (self.height, self.width, self.batch) != (None, None, None):
-            reason = (
-                "AIR files have a fixed size" if self.format == "AIR" else "a fixed size is whole"
-            )
+            is_air = self.format == "AIR"
+            reason = "AIR files have a fixed size" if is_air else "a fixed size has both sides"
             for name in ("height", "width"):
                 side = getattr(self, name)
                 if side is None or not 1 <= side <= LONGEST_SIDE:

@@ -125,7 +125,7 @@ def _chosen(convolutions: Sequence[str], prefixes: Sequence[str]) -> set[str]:
         found = {one for one in convolutions if one == prefix or one.startswith(f"{prefix}.")}
         if not found:
             raise InputError(
-                f"--float-layers {prefix}: no convolution of this network is called so; its are "
+                f"--float-layers {prefix}: no convolution of this network is called so; it has "
                 f"{listing(convolutions, len(convolutions))}"
             )
         chosen |= found
