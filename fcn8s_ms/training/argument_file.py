@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,8 @@ def _content(path: Path) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise InputError(f"{path.absolute()}: its content is not an object: correct the file")
         return found
-    try:
-        toml: Any = importlib.import_module("tomllib")
-    except ImportError:
-        raise InputError(
-            f"{path.absolute()}: TOML is read with Python 3.11 or newer; write the file as JSON"
-        ) from None
+    # Part of Python from 3.11 on; before, a package of the same interface.
+    toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         return dict(toml.loads(files.read_text(path)))
     except InputError:

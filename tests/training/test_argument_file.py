@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,9 @@ import pytest
 from fcn8s_ms import train
 from fcn8s_ms.errors import InputError
 from fcn8s_ms.records import demo
-from fcn8s_ms.training import argument_file
 from fcn8s_ms.training.arguments import parse
 
 from ..helpers import error_of
-
-needs_toml = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python reads TOML from 3.11 on")
 
 
 def write(folder, content, name="a.json"):
@@ -108,7 +104,6 @@ def test_a_file_beats_the_preset_of_the_sample(tmp_path):
     assert not taken(tmp_path, {"sample": True}, "--no-sample").data.sample
 
 
-@needs_toml
 def test_toml(tmp_path):
     text = """
     # a comment
@@ -161,7 +156,6 @@ def test_a_file_that_cannot_be_used(tmp_path, content, flags, message):
     assert re.search(message, str(caught.value)) and "\n" not in str(caught.value)
 
 
-@needs_toml
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -181,12 +175,6 @@ def test_toml_that_cannot_be_used(tmp_path, text, message):
         parse(["--arguments", str(write(tmp_path, text, "a.toml"))])
     assert str(caught.value).startswith(str(tmp_path / "a.toml"))
     assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_a_python_without_toml(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tomllib", None)
-    with pytest.raises(InputError, match="a.toml: TOML is read with Python 3.11 or newer; write"):
-        argument_file.read_argument_file(write(tmp_path, "epochs = 3", "a.toml"))
 
 
 def test_a_fault_of_the_command_line_is_its_own(tmp_path):
