@@ -15,6 +15,7 @@ import contextlib
 import contextvars
 import dataclasses
 import difflib
+import itertools
 import os
 import re
 import sys
@@ -185,12 +186,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **parsing: Any):
         super().__init__(**{"formatter_class": _HelpFormatter, **parsing, "add_help": False})
         self.add_argument("-h", "--help", action="help", help="Show this text.")
+        self._given: list[str] = []
 
     def parse_args(  # type: ignore[override]  # the overloads of argparse
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
         """Parses as argparse does, once no flag is spelled as in other programs."""
-        given = sys.argv[1:] if args is None else list(args)
+        given = self._given = sys.argv[1:] if args is None else list(args)
         for one in given[: given.index("--")] if "--" in given else given:
             if re.match(r"--?[A-Za-z]", one):
                 self._check_flag(one.partition("=")[0])
@@ -234,15 +236,30 @@ class Parser(argparse.ArgumentParser):
         flags = [one for one in self._option_string_actions if one.startswith("--")]
         return [name] if name in flags else difflib.get_close_matches(name, flags, 2, 0.75)
 
+    def _with_commas(self) -> str:
+        """What was meant by words after a flag that takes names joined by commas; else nothing."""
+        for place, name in enumerate(self._given):
+            taken = getattr(self._option_string_actions.get(name), "metavar", None)
+            words = list(itertools.takewhile(_is_word, self._given[place + 1 :]))
+            if isinstance(taken, str) and "," in taken and len(words) > 1:
+                return f"; did you mean {name} {','.join(word.strip(',') for word in words)}?"
+        return ""
+
     def error(self, message: str) -> NoReturn:
         """Ends the program with status 2 and one line, without the flags that `--help` lists.
 
         Raises:
             InputError: within `errors_raised`, instead of ending the program.
         """
+        if message.startswith("unrecognized arguments"):
+            message += self._with_commas()
         if _raises.get():
             raise InputError(message)
         self.exit(2, f"{self.prog}: error: {message} (--help lists all flags)\n")
+
+
+def _is_word(given: str) -> bool:
+    return not given.startswith("-")
 
 
 class ArgumentContainer(Protocol):

@@ -107,6 +107,23 @@ def test_an_unknown_flag_is_answered_with_the_one_that_may_be_meant(program, giv
     assert line.endswith(f"error: there is no flag {meant} (--help lists all flags)")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--augment vflip rotate --epochs 2", "rotate; did you mean --augment vflip,rotate? ("),
+        (
+            "--augment vflip, rotate, blur",
+            "rotate, blur; did you mean --augment vflip,rotate,blur? (",
+        ),
+        ("--epochs 2 3", "3 ("),
+    ],
+)
+def test_names_that_are_to_be_joined_by_commas(given, said, capsys):
+    with pytest.raises(SystemExit):
+        train_arguments.parse(given.split())
+    assert f"error: unrecognized arguments: {said}" in capsys.readouterr().err
+
+
 def test_flags_may_still_be_shortened_and_other_mistakes_take_one_line(capsys):
     parser = train_arguments.get_parser()
     assert parser.parse_args(["--batch", "2"]).batch_size == 2
@@ -124,7 +141,15 @@ def test_flags_may_still_be_shortened_and_other_mistakes_take_one_line(capsys):
 @pytest.mark.parametrize(
     "program",
     [build, train_arguments, eval_program, predict, export, info]
-    + ["compare", "compare_torch", "convert_weights", "kill_training", "long_run", "benchmark"],
+    + [
+        "compare",
+        "compare_engines",
+        "compare_torch",
+        "convert_weights",
+        "kill_training",
+        "long_run",
+        "benchmark",
+    ],
 )
 def test_help_of_a_program_reads_alone_and_fits_a_terminal(program, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
