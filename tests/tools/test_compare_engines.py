@@ -37,7 +37,8 @@ def test_engines_agree(tool, files, tmp_path, capsys):
     own, onnx, int8 = result.values()
     assert own["other class ids"] == 0 and onnx["other class ids"] < 1e-3
     assert own["mean IoU"] == pytest.approx(onnx["mean IoU"], abs=1e-3)
-    assert int8["megabytes"] < 0.5 * onnx["megabytes"]
+    assert int8["megabytes"] < onnx["megabytes"]
+    assert 0 < int8["other class ids"] < 0.2
     assert all(one["milliseconds"] > 0 for one in result.values())
     shown = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in shown[-3:]] == list(result)
