@@ -60,6 +60,14 @@ def test_runs_are_drawn_and_their_differences_named(tmp_path, capsys):
     assert [bits(a), bits(b)] == before
 
 
+def test_one_is_a_number_and_true_is_yes(tmp_path, capsys):
+    a = write_run(tmp_path / "a", seed=1, warmup_steps=0, freeze_bn=True)
+    b = write_run(tmp_path / "b", seed=2, warmup_steps=1, freeze_bn=False)
+    compare.main([str(a), str(b), "--output", str(tmp_path / "c.png")])
+    rows = table_rows(capsys.readouterr().out)
+    assert rows[1:4] == [["seed", "1", "2"], ["warmup_steps", "0", "1"], ["freeze_bn", "yes", "no"]]
+
+
 def test_curves_are_those_of_the_logs(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(visualize, "runs_curves", lambda path, runs: drawn.append((path, runs)))

@@ -97,7 +97,9 @@ def different_arguments(runs: Sequence[Run]) -> list[list[str]]:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "-"
-    return {None: "-", "": "-", True: "yes", False: "no"}.get(value, str(value))
+    if isinstance(value, bool):  # 1 equals True, and 0 False
+        return "yes" if value else "no"
+    return "-" if value is None else str(value) or "-"
 
 
 def score_rows(runs: Mapping[str, Run]) -> Iterator[list[str]]:
