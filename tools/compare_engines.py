@@ -24,6 +24,9 @@ _EXAMPLES = f"""examples:
   a run, on the images that it was validated on:
     {_PROGRAM} --checkpoint runs/camvid --data dataset/camvid_val.mindrecord \\
         --calibration-data dataset/camvid_train.mindrecord --torch
+  MindSpore and ONNX Runtime alone, on twenty images:
+    {_PROGRAM} --checkpoint FCN8s.ckpt --data dataset/val.mindrecord \\
+        --images 20
 """
 
 
