@@ -24,7 +24,7 @@ FILES = {
 
 
 def test_there_are_recipes():
-    assert len(RECIPES) >= 3 and {path.suffix for path in RECIPES} == {".toml"}
+    assert len(RECIPES) >= 4 and {path.suffix for path in RECIPES} == {".toml"}
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
