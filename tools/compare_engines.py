@@ -3,7 +3,7 @@
 The checkpoint is computed by MindSpore, and exported, in float32 and in 8-bit integers, by ONNX
 Runtime; with --torch by PyTorch, too. Each image goes through one after the other, so that what
 else the machine does slows all of them alike. The table is one of mean IoU, pixel accuracy, class
-ids that differ from MindSpore's, time in the network, and size of the file.
+ids that differ from MindSpore's, time in the network; then the sizes of the files.
 """
 
 import argparse
@@ -11,11 +11,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from fcn8s_ms import confusion, device, files, records
+from fcn8s_ms import checkpoint, device, export_network, records
 from fcn8s_ms.errors import InputError, check_package, reported_by
+from fcn8s_ms.evaluation import in_turn, predictions
 from fcn8s_ms.formats import checkpoints
-from fcn8s_ms.formats.columns import columns
+from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.network.architectures import recognise
 from fcn8s_ms.options import Parser
 
@@ -108,19 +110,17 @@ def get_parser() -> argparse.ArgumentParser:
         help="Score at most this many images, spread over the record (default: %(default)s).",
     )
     add("--torch", action="store_true", help="Compute the network with PyTorch, too.")
-    add("--output", type=Path, metavar="FILE", help="Write the results to this JSON file.")
     return parser
 
 
-def compare(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def compare(options: argparse.Namespace) -> tuple[dict[str, in_turn.Standing], dict[str, int]]:
     """Scores the engines one after the other on each image.
 
     Args:
         options: of the command line.
 
     Returns:
-        By engine: `mean IoU`, `pixel accuracy`, `other class ids` (share of all pixels),
-        `milliseconds` of an image in the network, `megabytes` of the file.
+        Results, and sizes of the files in bytes, by engine.
 
     Raises:
         InputError: a file cannot be used, or a package is not installed.
@@ -129,12 +129,9 @@ def compare(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         raise InputError(f"--images is {options.images}; it must be positive")
     for name, extra in [("onnxruntime", "onnx"), *([("torch", "bench")] if options.torch else [])]:
         check_package(name, "the comparison", f'pip install -e ".[{extra}]"')
-    device.configure("CPU")
-    from fcn8s_ms import export_network
-    from fcn8s_ms.evaluation import in_turn, predictions
-    from fcn8s_ms.inference import Segmenter
-
+    total = min(records.open_record(options.data)[1], options.images)
     path = checkpoints.chosen(options.checkpoint)
+    device.configure("CPU")
     with tempfile.TemporaryDirectory() as temporary:
         whole = Path(temporary, "float32.onnx")
         export_network(checkpoint=path, output=whole)
@@ -153,59 +150,34 @@ def compare(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         segmenters = {name: Segmenter.from_checkpoint(one) for name, one in paths.items()}
         own = segmenters["MindSpore"]
         engines = {name: one.predictor.engine for name, one in segmenters.items()}
-        sizes = {name: one.stat().st_size / 1e6 for name, one in paths.items()}
+        sizes = {name: one.stat().st_size for name, one in paths.items()}
         if options.torch:
             engines["PyTorch"] = TorchEngine(_arrays(path), own.predictor.engine.multiple)
             sizes["PyTorch"] = sizes["MindSpore"]
         samples = predictions.spread_samples(options.data, options.images, len(own.classes))
-        total = min(records.open_record(options.data)[1], options.images)
         standings = in_turn.score_in_turn(
             engines, _shown(samples, total), resize=own.resize_of_training
         )
-    return {
-        name: {
-            "mean IoU": one.mean_iou,
-            "pixel accuracy": confusion.pixel_accuracy(one.counts.matrix),
-            "other class ids": one.other_ids / max(one.pixels, 1),
-            "milliseconds": one.milliseconds,
-            "megabytes": sizes[name],
-        }
-        for name, one in standings.items()
-    }
+    return standings, sizes
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Parameters of the network in a checkpoint, without those of its training."""
-    from fcn8s_ms import checkpoint
-
     parameters = checkpoint.load_network(path).parameters_dict()
     return {name: one.asnumpy() for name, one in parameters.items()}
 
 
 def _shown(samples, total: int):
-    from tqdm import tqdm
-
     yield from tqdm(samples, desc="scoring", total=total, unit="image")
-
-
-def table(result: dict[str, dict[str, float]]) -> str:
-    """Results as text."""
-    rows = [("", "mean IoU", "pixel accuracy", "other class ids", "ms per image", "MB")]
-    for name, one in result.items():
-        scores = (f"{one['mean IoU']:.4f}", f"{one['pixel accuracy']:.4f}")
-        other = f"{100 * one['other class ids']:.4f} %"
-        rows.append((name, *scores, other, f"{one['milliseconds']:.0f}", f"{one['megabytes']:.1f}"))
-    return columns(rows)
 
 
 def main(argv=None) -> None:
     """Command line; `argv` without the program's name."""
     options = get_parser().parse_args(argv)
     with reported_by(_PROGRAM):
-        result = compare(options)
-        print(table(result))
-        if options.output:
-            files.write_json(options.output, result)
+        standings, sizes = compare(options)
+        print(in_turn.table(standings))
+        print("MB:", ", ".join(f"{name} {size / 1e6:.1f}" for name, size in sizes.items()))
 
 
 if __name__ == "__main__":
