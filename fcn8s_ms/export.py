@@ -108,7 +108,8 @@ def _export(config: Config, output: Path) -> float | None:
                 f"{transforms.next_multiple(side, multiple)}"
             )
     if config.int8:
-        int8.check_records(config, len(segmenter.classes))
+        given = {"calibration_data": config.calibration_data, "check_data": config.check_data}
+        int8.check_records(config.checkpoint, len(segmenter.classes), **given)
     # MINDIR files do not pad pixels.
     whole = multiple if config.normalize and config.format == "MINDIR" else 1
     picture = _comparison_picture(config.image, whole, config.size)

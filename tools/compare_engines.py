@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from fcn8s_ms import checkpoint, device, export_network, records
 from fcn8s_ms.errors import InputError, check_package, reported_by
-from fcn8s_ms.evaluation import in_turn, predictions
+from fcn8s_ms.evaluation import in_turn, int8, predictions
 from fcn8s_ms.formats import checkpoints
 from fcn8s_ms.inference import Segmenter
 from fcn8s_ms.network.architectures import recognise
@@ -129,9 +129,13 @@ def compare(options: argparse.Namespace) -> tuple[dict[str, in_turn.Standing], d
         raise InputError(f"--images is {options.images}; it must be positive")
     for name, extra in [("onnxruntime", "onnx"), *([("torch", "bench")] if options.torch else [])]:
         check_package(name, "the comparison", f'pip install -e ".[{extra}]"')
-    total = min(records.open_record(options.data)[1], options.images)
     path = checkpoints.chosen(options.checkpoint)
     device.configure("CPU")
+    arrays = _arrays(path)
+    classes = recognise({name: array.shape for name, array in arrays.items()}).num_classes
+    given = {"data": options.data, "calibration_data": options.calibration_data}
+    int8.check_records(path, classes, **given)
+    total = min(records.open_record(options.data)[1], options.images)
     with tempfile.TemporaryDirectory() as temporary:
         whole = Path(temporary, "float32.onnx")
         export_network(checkpoint=path, output=whole)
@@ -152,9 +156,9 @@ def compare(options: argparse.Namespace) -> tuple[dict[str, in_turn.Standing], d
         engines = {name: one.predictor.engine for name, one in segmenters.items()}
         sizes = {name: one.stat().st_size for name, one in paths.items()}
         if options.torch:
-            engines["PyTorch"] = TorchEngine(_arrays(path), own.predictor.engine.multiple)
+            engines["PyTorch"] = TorchEngine(arrays, own.predictor.engine.multiple)
             sizes["PyTorch"] = sizes["MindSpore"]
-        samples = predictions.spread_samples(options.data, options.images, len(own.classes))
+        samples = predictions.spread_samples(options.data, options.images, classes)
         standings = in_turn.score_in_turn(
             engines, _shown(samples, total), resize=own.resize_of_training
         )

@@ -20,25 +20,25 @@ __all__ = ["check_records", "write"]
 _Item = TypeVar("_Item")
 
 
-def check_records(config: Config, num_classes: int) -> None:
-    """Checks before minutes of work that the records of an int8 export are there and fit.
+def check_records(checkpoint: Path, num_classes: int, **given: Path | None) -> None:
+    """Checks before minutes of work that records are there and fit a network.
 
     Args:
-        config: arguments of the export.
+        checkpoint: the network's file, for the message.
         num_classes: number of classes of the network.
+        given: the record of a flag, by the flag's name with underscores; None for none.
 
     Raises:
         InputError: a record cannot be used, or has another number of classes.
     """
-    for name in ("calibration_data", "check_data"):
-        path = getattr(config, name)
+    for name, path in given.items():
         if path is None:
             continue
         records.open_record(path)
         metadata = records.read_metadata(path)
         if metadata is not None and len(metadata.classes) != num_classes:
             raise InputError(
-                f"checkpoint {config.checkpoint} has {num_classes} classes, {flag(name)} {path} "
+                f"checkpoint {checkpoint} has {num_classes} classes, {flag(name)} {path} "
                 f"{len(metadata.classes)}; they do not belong together"
             )
 

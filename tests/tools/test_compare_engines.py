@@ -61,6 +61,14 @@ def test_torch_computes_the_same(tool, arch):
     assert engine.n_class == 5
 
 
+def test_a_record_of_other_classes_is_refused_before_any_work(tool, record, tmp_path, capsys):
+    checkpoint.save(tiny_network("fcn8s", 3), tmp_path / "b.ckpt", {})
+    with pytest.raises(SystemExit):
+        tool.main(["--checkpoint", str(tmp_path / "b.ckpt"), "--data", str(record)])
+    said = capsys.readouterr().err
+    assert "has 3 classes, --data" in said and "they do not belong together" in said
+
+
 def test_what_cannot_be_compared(tool, files, tmp_path, capsys):
     path, record = files
     for given, message in [
