@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmark import command_line, machine, race, scale, workloads
-from benchmark.contestants import files, infer, pipeline, startup, train
+from benchmark.contestants import files, infer, loss, pipeline, startup, train
 
 from fcn8s_ms import model, transforms, voc
 from fcn8s_ms.inference import Predictor
+from fcn8s_ms.training import losses
 
 from ..helpers import TINY, TOOLS, Spread, augment
 
@@ -282,6 +283,56 @@ def test_scale_shares():
     assert table[3].split() == expected
 
 
+def test_loss_and_augmentation_are_those_of_the_command_line(monkeypatch):
+    made = []
+    make = losses.make_loss
+    monkeypatch.setattr(losses, "make_loss", lambda terms: made.append(terms) or make(terms))
+    given = ["--loss", "ce+0.5*dice", "--crop", "8", "--augment", "blur,vflip"]
+    options = command_line.get_parser().parse_args(given)
+    assert loss.ours(options)() == loss.plain(options)() == workloads.BATCH
+    assert made == [[(1.0, "ce"), (0.5, "dice")]]
+    assert pipeline.augmentations(options) == ("blur", "vflip")
+    assert pipeline.augmentations(command_line.get_parser().parse_args([])) == ()
+
+
+def test_baseline_runs_with_its_interpreter(monkeypatch):
+    started = []
+
+    class Started(Exception):
+        pass
+
+    def start(command, **arguments):
+        started.append(command[0])
+        raise Started
+
+    monkeypatch.setattr(race.subprocess, "Popen", start)
+    given = ["--baseline", str(TOOLS.parent), "--baseline-python", "/bin/true"]
+    options = command_line.get_parser().parse_args(given)
+    for name in ("baseline", "ours"):
+        with pytest.raises(Started):
+            race.run("metrics", [name], options)
+    assert started == ["/bin/true", sys.executable]
+
+
+def test_flags_of_one_part_reach_its_contestants_alone(monkeypatch):
+    started = []
+
+    class Started(Exception):
+        pass
+
+    def start(command, **arguments):
+        started.append(command)
+        raise Started
+
+    monkeypatch.setattr(race.subprocess, "Popen", start)
+    options = command_line.get_parser().parse_args(["--loss", "dice", "--augment", "blur"])
+    for part in ("loss", "pipeline", "metrics"):
+        with pytest.raises(Started):
+            race.run(part, ["ours"], options)
+    found = [{"--loss", "dice", "--augment", "blur"} & set(command) for command in started]
+    assert found == [{"--loss", "dice"}, {"--augment", "blur"}, set()]
+
+
 def test_plain_order_and_ours_make_the_same_crops():
     image, label = workloads.drawn_pairs(1)[0]
     decoded = transforms.decode_image(image), transforms.decode_label(label)
@@ -319,9 +370,12 @@ def test_plain_metrics_are_ours():
         (["metrics", "--against", "torch", "--torch-python", "/bin/false"], "has no torch"),
         (["metrics", "--torch-python", "/no/python"], "/no/python cannot be run; give the path"),
         (["metrics", "--baseline", "/bin"], "--baseline /bin is not a checkout of this project"),
+        (["metrics", "--baseline-python", "/bin/false"], "--baseline-python is for --baseline"),
         (["infer", "--against", "torch-bf16", "--torch-python", "/bin/false"], "has no torch"),
         (["infer", "--against", "tensorflow"], "invalid choice: 'tensorflow'"),
         (["predict", "--pictures", "0"], "--pictures is 0; it must be positive"),
+        (["loss", "--loss", "ce+hinge"], "'hinge' is not a loss; choose from ce"),
+        (["pipeline", "--augment", "shear"], "'shear' is not known; choose from photometric"),
         (["train", "--fc-width", "0"], "--fc-width is 0; it must be positive"),
         (["infer", "--arch", "fcn_resnet50", "--fc-width", "8"], "--fc-width is not for --arch"),
         (["scale", "--baseline", str(TOOLS.parent)], "--baseline is not for scale"),

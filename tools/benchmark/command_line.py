@@ -12,6 +12,7 @@ from fcn8s_ms.network.architectures import ARCHITECTURES
 from fcn8s_ms.options import Parser
 
 from . import machine, race, scale
+from .contestants import loss, pipeline
 from .parts import PARTS
 
 PROGRAM = "python tools/benchmark"
@@ -83,13 +84,27 @@ def get_parser() -> argparse.ArgumentParser:
         "--crop",
         type=int,
         default=128,
-        help="Give the images of train and infer this side in pixels (default: %(default)s).",
+        help="Give the images of train and infer, and the logits of loss, this side in pixels "
+        "(default: %(default)s).",
+    )
+    add(
+        "--loss",
+        metavar="LOSS",
+        default="ce",
+        help="Compute this loss in loss, one that training takes (default: %(default)s).",
     )
     add(
         "--workers",
         type=int,
         default=1,
         help="Let the pipelines use this many threads or processes (default: %(default)s).",
+    )
+    add(
+        "--augment",
+        metavar="NAME,…",
+        default="none",
+        help="Change the crops of pipeline as training does with this flag; plain and PyTorch do "
+        "not (default: %(default)s).",
     )
     add(
         "--rounds",
@@ -163,6 +178,14 @@ def get_parser() -> argparse.ArgumentParser:
         help="Run 'plain' with this interpreter, for instance one with another MindSpore "
         "(default: this one).",
     )
+    add(
+        "--baseline-python",
+        type=_interpreter,
+        metavar="PATH",
+        default=sys.executable,
+        help="Run the baseline with this interpreter; with --baseline . the race is between two "
+        "versions of MindSpore (default: this one).",
+    )
     add("--contestant", help=argparse.SUPPRESS)
     return parser
 
@@ -207,10 +230,14 @@ def main(argv=None) -> None:
             raise InputError(f"--fc-width is {options.fc_width}; it must be positive")
         if options.fc_width is not None and not ARCHITECTURES[options.arch].takes("fc_width"):
             raise InputError(f"--fc-width is not for --arch {options.arch}; leave it out")
+        loss.terms(options)
+        pipeline.augmentations(options)
         if options.pictures < 1:
             raise InputError(f"--pictures is {options.pictures}; it must be positive")
         if options.ranks < 2:
             raise InputError(f"--ranks is {options.ranks}; scaling needs at least 2")
+        if options.baseline is None and options.baseline_python != sys.executable:
+            raise InputError("--baseline-python is for --baseline DIR; add it, or leave this out")
         if options.baseline is not None:
             if "scale" in options.parts:
                 raise InputError("--baseline is not for scale; leave one of them out")
@@ -241,6 +268,10 @@ def main(argv=None) -> None:
                 settings["arch"] = options.arch
             if options.fc_width is not None:
                 settings["fc_width"] = options.fc_width
+            if "loss" in (options.parts or PARTS):
+                settings["loss"] = options.loss
+            if "pipeline" in (options.parts or PARTS):
+                settings["augment"] = options.augment
             if {"predict", "eval"} & {*(options.parts or PARTS)}:
                 settings["pictures"] = options.pictures
             if options.baseline is not None:

@@ -32,7 +32,8 @@ def describe(options) -> dict:
     """Processor with its instruction sets, and versions of what is raced.
 
     Args:
-        options: `plain_python` and `torch_python`, interpreters whose packages are named too.
+        options: `plain_python`, `baseline_python` and `torch_python`, interpreters whose packages
+            are named too.
     """
     model = ""
     if _CPUINFO.is_file():
@@ -41,6 +42,8 @@ def describe(options) -> dict:
     versions = {name: metadata.version(name) for name in ("mindspore", "numpy", "opencv-python")}
     if options.plain_python != sys.executable:
         versions["mindspore of plain"] = version(options.plain_python, "mindspore")
+    if options.baseline_python != sys.executable:
+        versions["mindspore of the baseline"] = version(options.baseline_python, "mindspore")
     versions["torch"] = version(
         options.torch_python, "torch", ", 'with', torch.get_num_threads(), 'threads'"
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .contestants import files, infer, metrics, pipeline, records, startup, train
+from .contestants import files, infer, loss, metrics, pipeline, records, startup, train
 
 
 @dataclass(frozen=True)
@@ -11,8 +11,8 @@ class Part:
     """Work that is raced.
 
     Attributes:
-        round: description of one round; `{arch}`, `{crop}`, `{workers}` and `{pictures}` stand
-            for options.
+        round: description of one round; `{arch}`, `{crop}`, `{loss}`, `{workers}`, `{augment}`
+            and `{pictures}` stand for options.
         contestants: name to a function that takes the options, sets up, and returns a function
             which does one round and returns the number of things done (images, batches).
     """
@@ -45,8 +45,12 @@ PARTS = {
         {"ours": files.evaluate, "network": files.network},
     ),
     "pipeline": Part(
-        "512 training crops of 512, {workers} worker(s)",
+        "512 training crops of 512, {workers} worker(s), augmentation {augment}",
         {"ours": pipeline.ours, "plain": pipeline.plain, "torch": pipeline.pytorch},
+    ),
+    "loss": Part(
+        "value and gradient of the loss {loss}, 4x21x{crop}x{crop} (others: ce)",
+        {"ours": loss.ours, "plain": loss.plain, "torch": loss.pytorch},
     ),
     "metrics": Part(
         "four scores of 4x21x512x512",

@@ -26,8 +26,8 @@ def run(part: str, names, options) -> dict:
     Args:
         part: key of `benchmark.parts.PARTS`.
         names: contestants of the part, `ours` among them, and `BASELINE` if wanted.
-        options: `rounds`, `warm_rounds`, `crop`, `workers`, `arch`, `fc_width`, `network`,
-            `plain_python`, `torch_python`, `baseline`, `pictures`.
+        options: `rounds`, `warm_rounds`, `crop`, `loss`, `workers`, `augment`, `arch`, `fc_width`,
+            `network`, `plain_python`, `torch_python`, `baseline`, `baseline_python`, `pictures`.
 
     Returns:
         Contestant to dict of `median`, `least` and `largest` seconds per round, things done
@@ -104,7 +104,7 @@ def table(title: str, result: dict, options) -> str:
     Args:
         title: description of a round, with the names of options in braces.
         result: what `run` returned.
-        options: `arch`, `crop`, `workers` and `pictures`.
+        options: `arch`, `crop`, `loss`, `workers`, `augment` and `pictures`.
 
     Returns:
         Text with ratios of the medians (`time`), of the peaks (`memory`), and `paired_ratio`
@@ -169,6 +169,7 @@ class _Contestant:
         checkout, contestant = _ROOT, name
         if name == BASELINE:
             checkout, contestant = options.baseline, "ours"
+            interpreter = options.baseline_python
         # The other interpreter need not have this package installed.
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
         if name == "plain":
@@ -181,6 +182,10 @@ class _Contestant:
             sizes += ["--fc-width", str(options.fc_width)]
         if part in ("predict", "eval"):  # no others have it, nor an earlier version
             sizes += ["--pictures", str(options.pictures)]
+        if part == "loss":
+            sizes += ["--loss", options.loss]
+        if part == "pipeline" and options.augment != "none":
+            sizes += ["--augment", options.augment]
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [interpreter, str(program_of(checkout))]

@@ -27,15 +27,15 @@ def drawn_images(count: int, crop: int):
     return images, rng.randint(0, voc.NUM_CLASSES, (count, crop, crop)).astype(np.int32)
 
 
-def drawn_logits():
+def drawn_logits(crop: int = 512):
     """Noise as a network returns it.
 
     Returns:
-        float32 array (BATCH, classes, 512, 512), and a label, int32 array (BATCH, 512, 512).
+        float32 array (BATCH, classes, crop, crop), and a label, int32 array (BATCH, crop, crop).
     """
     rng = np.random.RandomState(0)
-    logits = rng.standard_normal((BATCH, voc.NUM_CLASSES, 512, 512)).astype(np.float32)
-    return logits, rng.randint(0, voc.NUM_CLASSES, (BATCH, 512, 512)).astype(np.int32)
+    logits = rng.standard_normal((BATCH, voc.NUM_CLASSES, crop, crop)).astype(np.float32)
+    return logits, rng.randint(0, voc.NUM_CLASSES, (BATCH, crop, crop)).astype(np.int32)
 
 
 def drawn_pairs(

@@ -14,7 +14,7 @@ _IMAGES = 512
 
 
 def ours(options):
-    """An epoch of training crops from `SegDataset`."""
+    """An epoch of training crops from `SegDataset`, with the changes of `--augment`."""
     import cv2
 
     from fcn8s_ms.dataset import SegDataset
@@ -28,11 +28,23 @@ def ours(options):
         batch_size=BATCH,
         num_readers=1,
         num_parallel_calls=options.workers,
+        augmentations=augmentations(options),
         seed=1,
     )
     round_ = _drain(data.get_dataset())
     round_.folder = folder  # removed with the contestant
     return round_
+
+
+def augmentations(options) -> tuple[str, ...]:
+    """Names of the changes beyond the tutorial's.
+
+    Raises:
+        InputError: `--augment` has one that is unknown.
+    """
+    from fcn8s_ms.training.data_options import DataOptions
+
+    return DataOptions(augment="" if options.augment == "none" else options.augment).augmentations()
 
 
 def plain(options):
