@@ -1,6 +1,7 @@
 """Predictions for the images of a record: computed by a network, or read from masks."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -169,7 +170,8 @@ def find_masks(folder: files.PathLike, names: Sequence[str]) -> dict[str, Path]:
     """Finds the masks of images in a folder.
 
     Args:
-        folder: folder with NAME.png or NAME_mask.png for every image NAME.
+        folder: folder with NAME.png or NAME_mask.png for every image NAME. Where a NAME has
+            folders in it and no other image has its last part, the masks may lie without these.
         names: names of the images in their record.
 
     Returns:
@@ -183,9 +185,12 @@ def find_masks(folder: files.PathLike, names: Sequence[str]) -> dict[str, Path]:
         raise InputError(f"{folder} is not a folder; give the folder that holds the masks")
     paths: dict[str, Path] = {}
     missing = []
+    last_parts = Counter(_stem(folder, name).name for name in names)
     for name in names:
         stem = _stem(folder, name)
-        found = [path for path in (_png(stem, ""), _png(stem, "_mask")) if path.is_file()]
+        found = _masks_of(stem)
+        if not found and last_parts[stem.name] == 1:
+            found = _masks_of(folder / stem.name)
         if len(found) > 1:
             raise InputError(f"{found[0]} and {found[1].name} are for one image; keep one")
         if found:
@@ -198,6 +203,10 @@ def find_masks(folder: files.PathLike, names: Sequence[str]) -> dict[str, Path]:
             "put them there, under the names of the record's images"
         )
     return paths
+
+
+def _masks_of(stem: Path) -> list[Path]:
+    return [path for path in (_png(stem, ""), _png(stem, "_mask")) if path.is_file()]
 
 
 def mask_reader(num_classes: int, max_pixels: int) -> Callable[[Path, np.ndarray], np.ndarray]:

@@ -4,6 +4,7 @@ import pytest
 
 from fcn8s_ms import evaluation, transforms, voc
 from fcn8s_ms.errors import InputError
+from fcn8s_ms.evaluation.predictions import find_masks
 from fcn8s_ms.inference import Predictor
 
 from ..helpers import SIZES, TABLE, Spread, draw_pair, record_data, write_mask
@@ -105,3 +106,23 @@ def test_masks_that_cannot_be_scored(record, masks):
     write_mask(masks / "c_mask.png", label)
     with pytest.raises(InputError, match="c.png and c_mask.png are for one image"):
         score_masks(masks, record)
+
+
+def test_masks_without_the_folders_of_their_names(tmp_path):
+    names = ["one/images/a", "two/images/b", "two/images/c.png", "three/images/c"]
+    for mask in ("a_mask.png", "b.png", "two/images/c.png", "three/images/c_mask.png"):
+        (tmp_path / mask).parent.mkdir(parents=True, exist_ok=True)
+        write_mask(tmp_path / mask, np.zeros((2, 2), np.uint8))
+    found = find_masks(tmp_path, names)
+    assert {name: path.relative_to(tmp_path).as_posix() for name, path in found.items()} == {
+        "one/images/a": "a_mask.png",
+        "two/images/b": "b.png",
+        "two/images/c.png": "two/images/c.png",
+        "three/images/c": "three/images/c_mask.png",
+    }
+    (tmp_path / "two" / "images" / "c.png").rename(tmp_path / "c.png")  # of which c?
+    with pytest.raises(InputError, match="lacks 1 of 4 masks: c.png"):
+        find_masks(tmp_path, names)
+    write_mask(tmp_path / "b_mask.png", np.zeros((2, 2), np.uint8))
+    with pytest.raises(InputError, match="b.png and b_mask.png are for one image"):
+        find_masks(tmp_path, names)
