@@ -172,6 +172,26 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_torch(python: str) -> None:
+    """Raises InputError if an interpreter cannot run PyTorch's side."""
+    try:
+        done = subprocess.run(
+            [python, "-c", "import numpy, torch"], check=False, capture_output=True, text=True
+        )
+    except OSError as error:
+        raise InputError(
+            f"--torch-python {python} cannot be run ({error.strerror}); give the path of a Python "
+            "interpreter"
+        ) from None
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise InputError(
+            f"--torch-python {python} cannot import torch and numpy "
+            f"({' '.join(last) or 'no message'}); pip install torch==2.13.0 numpy into an "
+            "environment of its own, and give its interpreter"
+        )
+
+
 def compare(options) -> dict:
     """Trains on both sides.
 
@@ -179,8 +199,9 @@ def compare(options) -> dict:
         dict of the losses `here` and in `torch`, and their `relative` differences, step by step.
 
     Raises:
-        InputError: PyTorch's side failed.
+        InputError: a side failed, or PyTorch's cannot start; this is seen before the other trains.
     """
+    _check_torch(options.torch_python)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         here = _train_here(options, folder)

@@ -15,11 +15,29 @@ def tool():
     return load_tool("compare_torch")
 
 
-def test_interpreter_without_torch(tool, capsys):
+@pytest.mark.parametrize(
+    ("python", "message"),
+    [
+        ("/bin/false", "/bin/false cannot import torch and numpy (no message); pip install torch"),
+        ("/no/python", "/no/python cannot be run (No such file or directory); give the path"),
+    ],
+)
+def test_interpreter_without_torch(tool, monkeypatch, capsys, python, message):
+    """An error before anything is trained here."""
+    monkeypatch.setattr(tool, "_train_here", lambda *given: pytest.fail("trained in vain"))
+    with pytest.raises(SystemExit) as caught:
+        tool.main([*SMALL, "2", "--torch-python", python])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_pytorch_that_fails_later(tool, monkeypatch, capsys):
+    monkeypatch.setattr(tool, "_train_here", lambda *given: [1.0])
+    monkeypatch.setattr(tool, "_check_torch", lambda python: None)
     with pytest.raises(SystemExit) as caught:
         tool.main([*SMALL, "2", "--torch-python", "/bin/false"])
     assert caught.value.code == 2
-    assert "/bin/false failed" in capsys.readouterr().err
+    assert "/bin/false failed: no message" in capsys.readouterr().err
 
 
 def test_first_steps_agree(tool, tmp_path, capsys):
