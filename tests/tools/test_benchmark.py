@@ -211,6 +211,11 @@ def test_pytorch_trains_and_infers_in_every_way(monkeypatch, way):
     assert len(compiled) == 2 * way.endswith("compile")
 
 
+def test_pytorch_computes_a_loss():
+    pytest.importorskip("torch", reason="needs PyTorch")
+    assert loss.pytorch(small())() == workloads.BATCH
+
+
 def test_memory_of_children_counts_where_they_are_the_work():
     assert startup.ours(None).in_child
     assert not hasattr(files.network, "in_child")
