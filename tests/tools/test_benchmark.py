@@ -300,41 +300,38 @@ def test_loss_and_augmentation_are_those_of_the_command_line(monkeypatch):
     assert pipeline.augmentations(command_line.get_parser().parse_args([])) == ()
 
 
-def test_baseline_runs_with_its_interpreter(monkeypatch):
+class Started(Exception):
+    """A contestant was started."""
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Command lines of the contestants, each of which ends in `Started`."""
     started = []
-
-    class Started(Exception):
-        pass
-
-    def start(command, **arguments):
-        started.append(command[0])
-        raise Started
-
-    monkeypatch.setattr(race.subprocess, "Popen", start)
-    given = ["--baseline", str(TOOLS.parent), "--baseline-python", "/bin/true"]
-    options = command_line.get_parser().parse_args(given)
-    for name in ("baseline", "ours"):
-        with pytest.raises(Started):
-            race.run("metrics", [name], options)
-    assert started == ["/bin/true", sys.executable]
-
-
-def test_flags_of_one_part_reach_its_contestants_alone(monkeypatch):
-    started = []
-
-    class Started(Exception):
-        pass
 
     def start(command, **arguments):
         started.append(command)
         raise Started
 
     monkeypatch.setattr(race.subprocess, "Popen", start)
+    return started
+
+
+def test_baseline_runs_with_its_interpreter(commands):
+    given = ["--baseline", str(TOOLS.parent), "--baseline-python", "/bin/true"]
+    options = command_line.get_parser().parse_args(given)
+    for name in ("baseline", "ours"):
+        with pytest.raises(Started):
+            race.run("metrics", [name], options)
+    assert [command[0] for command in commands] == ["/bin/true", sys.executable]
+
+
+def test_flags_of_one_part_reach_its_contestants_alone(commands):
     options = command_line.get_parser().parse_args(["--loss", "dice", "--augment", "blur"])
     for part in ("loss", "pipeline", "metrics"):
         with pytest.raises(Started):
             race.run(part, ["ours"], options)
-    found = [{"--loss", "dice", "--augment", "blur"} & set(command) for command in started]
+    found = [{"--loss", "dice", "--augment", "blur"} & set(command) for command in commands]
     assert found == [{"--loss", "dice"}, {"--augment", "blur"}, set()]
 
 
