@@ -21,7 +21,7 @@ TOOL = TOOLS / "benchmark"
 
 
 def test_race_writes_a_table_and_json(tmp_path):
-    output = tmp_path / "figures.json"
+    output = tmp_path / "new" / "figures.json"
     done = subprocess.run(
         [sys.executable, TOOL, "records", "--against", "plain", "--rounds", "2"]
         + ["--warm-rounds", "0", "--json", output],
@@ -376,6 +376,14 @@ def test_plain_metrics_are_ours():
         (["infer", "--against", "torch-bf16", "--torch-python", "/bin/false"], "has no torch"),
         (["infer", "--against", "tensorflow"], "invalid choice: 'tensorflow'"),
         (["predict", "--pictures", "0"], "--pictures is 0; it must be positive"),
+        (["loss", "--crop", "0"], "--crop is 0; it must be positive"),
+        (["loss", "--rounds", "0"], "--rounds is 0; it must be positive"),
+        (["loss", "--warm-rounds", "-1"], "--warm-rounds is -1; 0 is the least"),
+        (["metrics", "--json", "/dev/null/figures.json"], "--json /dev/null"),
+        (
+            ["metrics", "--baseline", str(TOOLS.parent), "--baseline-python", "/bin/true"],
+            "--baseline-python /bin/true has no mindspore",
+        ),
         (["loss", "--loss", "ce+hinge"], "'hinge' is not a loss; choose from ce"),
         (["pipeline", "--augment", "shear"], "'shear' is not known; choose from photometric"),
         (["train", "--fc-width", "0"], "--fc-width is 0; it must be positive"),

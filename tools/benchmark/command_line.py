@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fcn8s_ms import files
 from fcn8s_ms.errors import InputError, reported_by
+from fcn8s_ms.formats import paths
 from fcn8s_ms.network.architectures import ARCHITECTURES
 from fcn8s_ms.options import Parser
 
@@ -226,14 +227,16 @@ def main(argv=None) -> None:
             raise InputError(
                 f"part {min(unknown)!r} is unknown; choose from {', '.join(PARTS)}, scale"
             )
-        if options.fc_width is not None and options.fc_width < 1:
-            raise InputError(f"--fc-width is {options.fc_width}; it must be positive")
+        for name in ("crop", "workers", "rounds", "fc_width", "pictures"):
+            value = getattr(options, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name.replace('_', '-')} is {value}; it must be positive")
+        if options.warm_rounds < 0:
+            raise InputError(f"--warm-rounds is {options.warm_rounds}; 0 is the least")
         if options.fc_width is not None and not ARCHITECTURES[options.arch].takes("fc_width"):
             raise InputError(f"--fc-width is not for --arch {options.arch}; leave it out")
         loss.terms(options)
         pipeline.augmentations(options)
-        if options.pictures < 1:
-            raise InputError(f"--pictures is {options.pictures}; it must be positive")
         if options.ranks < 2:
             raise InputError(f"--ranks is {options.ranks}; scaling needs at least 2")
         if options.baseline is None and options.baseline_python != sys.executable:
@@ -243,7 +246,14 @@ def main(argv=None) -> None:
                 raise InputError("--baseline is not for scale; leave one of them out")
             options.baseline = options.baseline.absolute()
             race.program_of(options.baseline)
+        if options.json:
+            paths.check_file(options.json, "--json")
         found = machine.describe(options)
+        if found.get("mindspore of the baseline", "") is None:
+            raise InputError(
+                f"--baseline-python {options.baseline_python} has no mindspore; give the "
+                "interpreter of an environment that has it"
+            )
         opponents = _opponents(options, has_torch=found["torch"] is not None)
         if any(name.startswith("torch") for name in opponents) and found["torch"] is None:
             raise InputError(
@@ -276,6 +286,7 @@ def main(argv=None) -> None:
                 settings["pictures"] = options.pictures
             if options.baseline is not None:
                 settings["baseline"] = options.baseline
+            options.json.absolute().parent.mkdir(parents=True, exist_ok=True)
             files.write_json(
                 options.json, {"machine": found, "settings": settings, "parts": results}
             )
